@@ -1,0 +1,295 @@
+//! What a run is judged by, as a scenario states it: the SLO of a request and the thresholds of a run. The
+//! grammar lives here because `run.json` holds it; the judging is the analyzer's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{UnitError, format_duration_ns, parse_duration_ns, parse_rate_per_s, parse_share, significant};
+
+/// The service level that a step of load must keep: at most `1 − percentile/100` of the arrivals may be bad, where
+/// bad is slower than `latency_ns`, failed, shed or timed out; and at most `error_rate` may be errors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slo {
+    /// The latency that counts as slow.
+    pub latency_ns: u64,
+    /// Which percentile must stay within it, 0 < percentile < 100.
+    pub percentile: f64,
+    /// The largest share of errors, 0 to 1.
+    pub error_rate: f64,
+}
+
+impl Slo {
+    /// The largest share of bad arrivals that still meets the SLO.
+    pub fn bad_fraction(&self) -> f64 {
+        1.0 - self.percentile / 100.0
+    }
+}
+
+/// A figure of a run that a threshold can bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Metric {
+    /// Latency percentile over successes, ns.
+    Percentile(f64),
+    /// Mean latency over successes, ns.
+    Mean,
+    /// Largest latency over successes, ns.
+    Max,
+    /// Errors as a share of the answered and failed; sheds are no errors.
+    ErrorRate,
+    /// Sheds as a share of all that was sent.
+    ShedRate,
+    /// Successes per second.
+    Throughput,
+    /// Successes within the SLO's latency per second.
+    Goodput,
+    /// The rate (open model: arrivals per second; closed: users) of the first step that misses the SLO.
+    BreakingPoint,
+}
+
+/// What kind of quantity a metric is, and so how its bound is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantity {
+    Duration,
+    Share,
+    Rate,
+}
+
+impl Metric {
+    fn quantity(self) -> Quantity {
+        match self {
+            Self::Percentile(_) | Self::Mean | Self::Max => Quantity::Duration,
+            Self::ErrorRate | Self::ShedRate => Quantity::Share,
+            Self::Throughput | Self::Goodput | Self::BreakingPoint => Quantity::Rate,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Percentile(percentile) => write!(f, "p{percentile}"),
+            Self::Mean => f.write_str("mean"),
+            Self::Max => f.write_str("max"),
+            Self::ErrorRate => f.write_str("error_rate"),
+            Self::ShedRate => f.write_str("shed_rate"),
+            Self::Throughput => f.write_str("throughput"),
+            Self::Goodput => f.write_str("goodput"),
+            Self::BreakingPoint => f.write_str("breaking_point"),
+        }
+    }
+}
+
+impl FromStr for Metric {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || ThresholdError::Metric(text.to_owned());
+        Ok(match text {
+            "mean" => Self::Mean,
+            "max" => Self::Max,
+            "error_rate" => Self::ErrorRate,
+            "shed_rate" => Self::ShedRate,
+            "throughput" => Self::Throughput,
+            "goodput" => Self::Goodput,
+            "breaking_point" => Self::BreakingPoint,
+            _ => {
+                let percentile: f64 = text.strip_prefix('p').and_then(|p| p.parse().ok()).ok_or_else(unknown)?;
+                if !(percentile > 0.0 && percentile < 100.0) {
+                    return Err(unknown());
+                }
+                Self::Percentile(percentile)
+            }
+        })
+    }
+}
+
+/// How a figure is compared with its bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
+}
+
+impl Comparison {
+    /// Whether `value` compares so with `bound`.
+    pub fn holds(self, value: f64, bound: f64) -> bool {
+        match self {
+            Self::Less => value < bound,
+            Self::AtMost => value <= bound,
+            Self::Greater => value > bound,
+            Self::AtLeast => value >= bound,
+        }
+    }
+
+    /// The sign.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::AtMost => "<=",
+            Self::Greater => ">",
+            Self::AtLeast => ">=",
+        }
+    }
+}
+
+/// A bound on one figure, over the whole run or over one entry of the mix. Written `p95 < 500ms`,
+/// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    /// The entry of the mix it is about; `None` for the whole run.
+    pub entry: Option<String>,
+    /// The figure.
+    pub metric: Metric,
+    /// How it is compared.
+    pub comparison: Comparison,
+    /// The bound: ns, a share from 0 to 1, or per second.
+    pub bound: f64,
+}
+
+/// Why a threshold could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ThresholdError {
+    /// No comparison sign.
+    #[error("`{0}` is not a threshold; write a metric, a comparison and a bound, such as \"p95 < 500ms\" or \"error_rate <= 1%\"")]
+    Form(String),
+    /// No such metric.
+    #[error("`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput or breaking_point")]
+    Metric(String),
+    /// A bound that does not fit the metric.
+    #[error("the bound of {metric}: {source}")]
+    Bound {
+        /// The metric.
+        metric: String,
+        /// What is wrong with the bound.
+        source: UnitError,
+    },
+}
+
+impl FromStr for Threshold {
+    type Err = ThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || ThresholdError::Form(text.to_owned());
+        let at = text.find(['<', '>']).ok_or_else(form)?;
+        let (left, right) = text.split_at(at);
+        let (entry, metric) = match left.rsplit_once(':') {
+            Some((entry, metric)) => (Some(entry.trim().to_owned()), metric.trim()),
+            None => (None, left.trim()),
+        };
+        let (comparison, bound) = read_comparison(right).ok_or_else(form)?;
+        let metric: Metric = metric.parse()?;
+        let bound = match metric.quantity() {
+            Quantity::Duration => parse_duration_ns(bound).map(|ns| ns as f64),
+            Quantity::Share => parse_share(bound),
+            Quantity::Rate => parse_rate_per_s(bound),
+        };
+        let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
+        Ok(Self { entry, metric, comparison, bound })
+    }
+}
+
+fn read_comparison(text: &str) -> Option<(Comparison, &str)> {
+    const SIGNS: [(&str, Comparison); 4] = [
+        ("<=", Comparison::AtMost),
+        (">=", Comparison::AtLeast),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+    ];
+    SIGNS.iter().find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
+}
+
+impl fmt::Display for Threshold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(entry) = &self.entry {
+            write!(f, "{entry}: ")?;
+        }
+        write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))
+    }
+}
+
+/// A value of the metric, with its unit, as a person reads it.
+pub fn format_bound(metric: Metric, value: f64) -> String {
+    match metric.quantity() {
+        Quantity::Duration => format_duration_ns(value),
+        Quantity::Share => format!("{} %", significant(value * 100.0)),
+        Quantity::Rate => format!("{} /s", significant(value)),
+    }
+}
+
+impl Serialize for Threshold {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ThresholdRecord {
+            entry: self.entry.clone(),
+            metric: self.metric.to_string(),
+            comparison: self.comparison.as_str().to_owned(),
+            bound: self.bound,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Threshold {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let record = ThresholdRecord::deserialize(deserializer)?;
+        let (comparison, _) = read_comparison(&record.comparison)
+            .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
+        let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self { entry: record.entry, metric, comparison, bound: record.bound })
+    }
+}
+
+/// A threshold in `run.json`: exact numbers, no units to parse.
+#[derive(Serialize, Deserialize)]
+struct ThresholdRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    metric: String,
+    comparison: String,
+    bound: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_read_and_printed() {
+        let check = |text: &str, expected: &str| {
+            let threshold: Threshold = text.parse().unwrap();
+            assert_eq!(threshold.to_string(), expected);
+            let json = serde_json::to_string(&threshold).unwrap();
+            assert_eq!(serde_json::from_str::<Threshold>(&json).unwrap(), threshold);
+        };
+        check("p95 < 500ms", "p95 < 500 ms");
+        check("p99.9<2s", "p99.9 < 2 s");
+        check("error_rate <= 1%", "error_rate <= 1 %");
+        check("goodput >= 45/s", "goodput >= 45 /s");
+        check("relief: p99 < 2s", "relief: p99 < 2 s");
+        check("breaking_point >= 380/s", "breaking_point >= 380 /s");
+        check("mean < 1.5ms", "mean < 1.5 ms");
+    }
+
+    #[test]
+    fn wrong_thresholds_say_what_would_be_right() {
+        let check = |text: &str, part: &str| {
+            let message = text.parse::<Threshold>().unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        };
+        check("p95", "write a metric, a comparison and a bound");
+        check("p95 = 3ms", "write a metric, a comparison and a bound");
+        check("p100 < 3ms", "not a metric");
+        check("latency < 3ms", "not a metric");
+        check("p95 < 3", "not a duration");
+        check("error_rate < 3ms", "not a share");
+        check("goodput > fast", "not a rate");
+    }
+}
