@@ -96,7 +96,10 @@ impl FromStr for Metric {
             "goodput" => Self::Goodput,
             "breaking_point" => Self::BreakingPoint,
             _ => {
-                let percentile: f64 = text.strip_prefix('p').and_then(|p| p.parse().ok()).ok_or_else(unknown)?;
+                let percentile: f64 = text
+                    .strip_prefix('p')
+                    .and_then(|p| p.parse().ok())
+                    .ok_or_else(unknown)?;
                 if !(percentile > 0.0 && percentile < 100.0) {
                     return Err(unknown());
                 }
@@ -159,10 +162,14 @@ pub struct Threshold {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ThresholdError {
     /// No comparison sign.
-    #[error("`{0}` is not a threshold; write a metric, a comparison and a bound, such as \"p95 < 500ms\" or \"error_rate <= 1%\"")]
+    #[error(
+        "`{0}` is not a threshold; write a metric, a comparison and a bound, such as \"p95 < 500ms\" or \"error_rate <= 1%\""
+    )]
     Form(String),
     /// No such metric.
-    #[error("`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput or breaking_point")]
+    #[error(
+        "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput or breaking_point"
+    )]
     Metric(String),
     /// A bound that does not fit the metric.
     #[error("the bound of {metric}: {source}")]
@@ -192,8 +199,16 @@ impl FromStr for Threshold {
             Quantity::Share => parse_share(bound),
             Quantity::Rate => parse_rate_per_s(bound),
         };
-        let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
-        Ok(Self { entry, metric, comparison, bound })
+        let bound = bound.map_err(|source| ThresholdError::Bound {
+            metric: metric.to_string(),
+            source,
+        })?;
+        Ok(Self {
+            entry,
+            metric,
+            comparison,
+            bound,
+        })
     }
 }
 
@@ -204,7 +219,9 @@ fn read_comparison(text: &str) -> Option<(Comparison, &str)> {
         ("<", Comparison::Less),
         (">", Comparison::Greater),
     ];
-    SIGNS.iter().find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
+    SIGNS
+        .iter()
+        .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
 }
 
 impl fmt::Display for Threshold {
@@ -212,7 +229,13 @@ impl fmt::Display for Threshold {
         if let Some(entry) = &self.entry {
             write!(f, "{entry}: ")?;
         }
-        write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))
+        write!(
+            f,
+            "{} {} {}",
+            self.metric,
+            self.comparison.as_str(),
+            format_bound(self.metric, self.bound)
+        )
     }
 }
 
@@ -243,7 +266,12 @@ impl<'de> Deserialize<'de> for Threshold {
         let (comparison, _) = read_comparison(&record.comparison)
             .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
         let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self { entry: record.entry, metric, comparison, bound: record.bound })
+        Ok(Self {
+            entry: record.entry,
+            metric,
+            comparison,
+            bound: record.bound,
+        })
     }
 }
 

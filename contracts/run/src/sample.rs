@@ -157,7 +157,10 @@ impl Sample {
 
     /// Writes the sample, little-endian, into exactly [`Sample::SIZE`] bytes.
     pub fn encode(&self, out: &mut [u8; Self::SIZE]) {
-        let mut at = Cursor { bytes: out, position: 0 };
+        let mut at = Cursor {
+            bytes: out,
+            position: 0,
+        };
         for value in self.words() {
             at.put(&value.to_le_bytes());
         }
@@ -165,7 +168,14 @@ impl Sample {
         for value in [self.bytes_out, self.bytes_in, self.connection, self.payload] {
             at.put(&value.to_le_bytes());
         }
-        for value in [self.status, self.step, self.entry, self.batch_size, self.shard, self.flags] {
+        for value in [
+            self.status,
+            self.step,
+            self.entry,
+            self.batch_size,
+            self.shard,
+            self.flags,
+        ] {
             at.put(&value.to_le_bytes());
         }
         at.put(&[self.retry, self.outcome, 0, 0]);
@@ -175,8 +185,18 @@ impl Sample {
     /// whether it is what was written.
     pub fn decode(bytes: &[u8; Self::SIZE]) -> Self {
         let mut at = Reader { bytes, position: 0 };
-        let [sequence, intended_ns, sent_ns, first_byte_ns, done_ns, generator_late_ns, queue_ns, copy_in_ns, compute_ns, copy_out_ns] =
-            std::array::from_fn(|_| u64::from_le_bytes(at.take()));
+        let [
+            sequence,
+            intended_ns,
+            sent_ns,
+            first_byte_ns,
+            done_ns,
+            generator_late_ns,
+            queue_ns,
+            copy_in_ns,
+            compute_ns,
+            copy_out_ns,
+        ] = std::array::from_fn(|_| u64::from_le_bytes(at.take()));
         let trace_id = u128::from_le_bytes(at.take());
         let [bytes_out, bytes_in, connection, payload] = std::array::from_fn(|_| u32::from_le_bytes(at.take()));
         let [status, step, entry, batch_size, shard, flags] = std::array::from_fn(|_| u16::from_le_bytes(at.take()));

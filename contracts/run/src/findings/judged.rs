@@ -1,0 +1,173 @@
+//! What was judged: service levels, the breaking point, thresholds, the generator, the server's counts.
+
+use serde::{Deserialize, Serialize};
+
+use super::Share;
+use crate::criteria::{Slo, Threshold};
+use crate::verdict::Verdict;
+
+/// Whether a service level was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// It was.
+    Met,
+    /// There is too little data to say.
+    Inconclusive,
+    /// It was not.
+    Missed,
+}
+
+/// A service level held against samples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SloResult {
+    /// The entry it belongs to; `None` for the run's own, which covers the entries that have none.
+    pub entry: Option<String>,
+    /// The service level.
+    pub slo: Slo,
+    /// Bad arrivals (slow, failed, shed, timed out) as a share of those of which it is known.
+    pub bad: Share,
+    /// The largest bad share it allows.
+    pub allowed_share: f64,
+    /// Errors as a share of what was answered or failed.
+    pub errors: Share,
+    /// Arrivals of which it is not known: in flight and younger than the level's latency, or never sent.
+    pub unknown: u64,
+    /// Whether it was kept.
+    pub kept: Kept,
+    /// Whether the interval of the bad share lies wholly on that side.
+    pub clear: bool,
+}
+
+/// How good the generator was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Whether its figures can be believed.
+    pub trustworthy: bool,
+    /// Measured requests that were sent.
+    pub n: u64,
+    /// The generator's own lateness: median.
+    pub late_p50_ns: u64,
+    /// 99th percentile.
+    pub late_p99_ns: u64,
+    /// Largest.
+    pub late_max_ns: u64,
+    /// Waiting for a free connection, which is not the generator's lateness: 99th percentile.
+    pub connection_wait_p99_ns: u64,
+    /// What the generator's lateness did to the figures.
+    pub effects: Vec<LateEffect>,
+    /// Arrivals that it never sent through its own fault, of all intended.
+    pub dropped: Share,
+    /// Samples that it could not write.
+    pub lost_samples: u64,
+    /// Cores that its process used, on average.
+    pub cpu_cores: Option<f64>,
+    /// Sentences about what is wrong; empty when trustworthy.
+    pub faults: Vec<String>,
+}
+
+/// A latency percentile as measured, and as it is with the generator's lateness taken off every request.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LateEffect {
+    /// Which.
+    pub percentile: f64,
+    /// As measured.
+    pub measured_ns: u64,
+    /// Without the generator's lateness.
+    pub without_ns: u64,
+}
+
+/// Where the service level broke.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BreakingPoint {
+    /// `arrivals per second` or `users`.
+    pub level_unit: String,
+    /// What kind of answer it is.
+    pub kind: BreakingKind,
+    /// Level of the first step that missed the service level.
+    pub first_missed_level: Option<f64>,
+    /// Its name.
+    pub first_missed_step: Option<String>,
+    /// Level of the last step before it that met it.
+    pub last_met_level: Option<f64>,
+    /// Its name.
+    pub last_met_step: Option<String>,
+    /// Whether the interval of the missing step's bad share lies wholly above what is allowed.
+    pub clear: bool,
+    /// Judged steps after the first that missed which met it again: with any, the break is not a clean one.
+    pub met_again: u64,
+    /// Steps before the break that had too few samples to judge.
+    pub inconclusive: u64,
+    /// Highest goodput of any step.
+    pub best_goodput_per_s: f64,
+    /// One sentence.
+    pub sentence: String,
+}
+
+/// What kind of answer a search for the breaking point gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakingKind {
+    /// It lies between a step that met the service level and the next that missed it.
+    Between,
+    /// The first judged step missed it already: only an upper bound.
+    UpperBound,
+    /// No step missed it: only a lower bound.
+    LowerBound,
+    /// No step could be judged.
+    Unknown,
+}
+
+/// One threshold and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdResult {
+    /// The threshold.
+    pub threshold: Threshold,
+    /// The threshold as it reads.
+    pub text: String,
+    /// Whether it is one of the defaults, because the scenario states none.
+    pub default: bool,
+    /// The figure, in the metric's unit (ns, share, per second); `None` when there is no data.
+    pub value: Option<f64>,
+    /// The figure as it reads.
+    pub value_text: String,
+    /// Samples behind it.
+    pub n: u64,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// Why, where it is not a plain comparison.
+    pub note: String,
+}
+
+/// Our counts of one model against the server's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conservation {
+    /// The model.
+    pub model: String,
+    /// Successes that lie wholly between the server's first and last count.
+    pub our_successes: u64,
+    /// Requests that the server may have counted without our knowing: abandoned, or across the edge of the counts.
+    pub our_abandoned: u64,
+    /// By how much the server's own count of successes grew.
+    pub server_successes: u64,
+    /// What that means.
+    pub balance: Balance,
+    /// One sentence.
+    pub sentence: String,
+}
+
+/// How two counts compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// The server's count lies where it must.
+    Balanced,
+    /// The server counted more than we can have sent: somebody else sends to it too.
+    Surplus,
+    /// The server counted fewer than the answers we hold: one of the two counts is wrong.
+    Deficit,
+    /// The server's counter went backwards: it was restarted.
+    Reset,
+    /// The server's counts are not there.
+    NotCounted,
+}
