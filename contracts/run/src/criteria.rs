@@ -96,10 +96,7 @@ impl FromStr for Metric {
             "goodput" => Self::Goodput,
             "breaking_point" => Self::BreakingPoint,
             _ => {
-                let percentile: f64 = text
-                    .strip_prefix('p')
-                    .and_then(|p| p.parse().ok())
-                    .ok_or_else(unknown)?;
+                let percentile: f64 = text.strip_prefix('p').and_then(|p| p.parse().ok()).ok_or_else(unknown)?;
                 if !(percentile > 0.0 && percentile < 100.0) {
                     return Err(unknown());
                 }
@@ -199,29 +196,15 @@ impl FromStr for Threshold {
             Quantity::Share => parse_share(bound),
             Quantity::Rate => parse_rate_per_s(bound),
         };
-        let bound = bound.map_err(|source| ThresholdError::Bound {
-            metric: metric.to_string(),
-            source,
-        })?;
-        Ok(Self {
-            entry,
-            metric,
-            comparison,
-            bound,
-        })
+        let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
+        Ok(Self { entry, metric, comparison, bound })
     }
 }
 
 fn read_comparison(text: &str) -> Option<(Comparison, &str)> {
-    const SIGNS: [(&str, Comparison); 4] = [
-        ("<=", Comparison::AtMost),
-        (">=", Comparison::AtLeast),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
-    ];
-    SIGNS
-        .iter()
-        .find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
+    const SIGNS: [(&str, Comparison); 4] =
+        [("<=", Comparison::AtMost), (">=", Comparison::AtLeast), ("<", Comparison::Less), (">", Comparison::Greater)];
+    SIGNS.iter().find_map(|(sign, comparison)| Some((*comparison, text.strip_prefix(sign)?)))
 }
 
 impl fmt::Display for Threshold {
@@ -229,13 +212,7 @@ impl fmt::Display for Threshold {
         if let Some(entry) = &self.entry {
             write!(f, "{entry}: ")?;
         }
-        write!(
-            f,
-            "{} {} {}",
-            self.metric,
-            self.comparison.as_str(),
-            format_bound(self.metric, self.bound)
-        )
+        write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))
     }
 }
 
@@ -266,12 +243,7 @@ impl<'de> Deserialize<'de> for Threshold {
         let (comparison, _) = read_comparison(&record.comparison)
             .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
         let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self {
-            entry: record.entry,
-            metric,
-            comparison,
-            bound: record.bound,
-        })
+        Ok(Self { entry: record.entry, metric, comparison, bound: record.bound })
     }
 }
 

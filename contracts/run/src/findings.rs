@@ -206,9 +206,7 @@ pub struct Latency {
 impl Latency {
     /// One of the percentiles, if it is among them.
     pub fn percentile(&self, percentile: f64) -> Option<&Percentile> {
-        self.percentiles
-            .iter()
-            .find(|p| (p.percentile - percentile).abs() < 1e-9)
+        self.percentiles.iter().find(|p| (p.percentile - percentile).abs() < 1e-9)
     }
 }
 

@@ -21,10 +21,7 @@ impl RunFolder {
         fs::create_dir_all(path).map_err(|source| RunError::io(path, source))?;
         let folder = Self { path: path.to_owned() };
         if folder.manifest_path().exists() {
-            return Err(RunError::malformed(
-                path,
-                "already holds a run; choose another folder with --out",
-            ));
+            return Err(RunError::malformed(path, "already holds a run; choose another folder with --out"));
         }
         folder.write_manifest(manifest)?;
         Ok(folder)
@@ -36,11 +33,7 @@ impl RunFolder {
     /// When it is none.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let folder = Self { path: path.to_owned() };
-        if folder.manifest_path().is_file() {
-            Ok(folder)
-        } else {
-            Err(RunError::NotARun { path: path.to_owned() })
-        }
+        if folder.manifest_path().is_file() { Ok(folder) } else { Err(RunError::NotARun { path: path.to_owned() }) }
     }
 
     /// The folder itself.
@@ -67,15 +60,9 @@ impl RunFolder {
         let path = self.manifest_path();
         let text = fs::read_to_string(&path).map_err(|source| RunError::io(&path, source))?;
         let value: serde_json::Value = serde_json::from_str(&text).map_err(|e| RunError::malformed(&path, e))?;
-        let version = value
-            .get("format_version")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or(0);
+        let version = value.get("format_version").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if version > u64::from(FORMAT_VERSION) {
-            return Err(RunError::TooNew {
-                path,
-                found: u32::try_from(version).unwrap_or(u32::MAX),
-            });
+            return Err(RunError::TooNew { path, found: u32::try_from(version).unwrap_or(u32::MAX) });
         }
         serde_json::from_value(value).map_err(|e| RunError::malformed(&path, e))
     }

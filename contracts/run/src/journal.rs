@@ -38,23 +38,13 @@ impl JournalWriter {
     /// When the file exists or cannot be written.
     pub fn create(path: &Path, shard: u16, chunk_records: usize) -> Result<Self, RunError> {
         let chunk_records = chunk_records.clamp(1, MAX_CHUNK_RECORDS);
-        let mut file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| RunError::io(path, source))?;
-        file.write_all(&file_header(shard))
-            .map_err(|source| RunError::io(path, source))?;
+        let mut file =
+            File::options().write(true).create_new(true).open(path).map_err(|source| RunError::io(path, source))?;
+        file.write_all(&file_header(shard)).map_err(|source| RunError::io(path, source))?;
         let capacity = CHUNK_HEADER + chunk_records * Sample::SIZE;
         let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(CHUNK_HEADER, 0);
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            buffer,
-            capacity,
-            written: 0,
-        })
+        Ok(Self { path: path.to_owned(), file, buffer, capacity, written: 0 })
     }
 
     /// Adds one sample; writes a chunk when the buffer is full. Allocates nothing.
@@ -66,11 +56,7 @@ impl JournalWriter {
         sample.encode(&mut record);
         self.buffer.extend_from_slice(&record);
         self.written += 1;
-        if self.buffer.len() >= self.capacity {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= self.capacity { self.flush() } else { Ok(()) }
     }
 
     /// Hands what is buffered to the operating system as one chunk.
@@ -139,17 +125,13 @@ impl JournalReader {
         let mut file = BufReader::with_capacity(1 << 18, file);
         let mut header = [0; FILE_HEADER];
         match file.read_exact(&mut header) {
-            Ok(()) if header[..4] == FILE_MAGIC && header[4..8] == (Sample::SIZE as u32).to_le_bytes() => Ok(Self {
-                path: path.to_owned(),
-                file,
-                tail: None,
-            }),
+            Ok(()) if header[..4] == FILE_MAGIC && header[4..8] == (Sample::SIZE as u32).to_le_bytes() => {
+                Ok(Self { path: path.to_owned(), file, tail: None })
+            }
             Ok(()) => Err(RunError::malformed(path, "not a sample journal of this version")),
-            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(Self {
-                path: path.to_owned(),
-                file,
-                tail: Some(Tail::Torn),
-            }),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => {
+                Ok(Self { path: path.to_owned(), file, tail: Some(Tail::Torn) })
+            }
             Err(source) => Err(RunError::io(path, source)),
         }
     }
@@ -223,13 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sample(sequence: u64) -> Sample {
-        Sample {
-            sequence,
-            intended_ns: sequence * 7,
-            done_ns: sequence * 9,
-            shard: 3,
-            ..Sample::default()
-        }
+        Sample { sequence, intended_ns: sequence * 7, done_ns: sequence * 9, shard: 3, ..Sample::default() }
     }
 
     fn write(path: &Path, count: u64, chunk: usize) {
@@ -256,10 +232,7 @@ mod tests {
         let path = folder.path().join("a.journal");
         write(&path, 1000, 64);
         assert_eq!(read(&path), ((0..1000).collect(), Tail::Whole));
-        assert!(
-            JournalWriter::create(&path, 3, 64).is_err(),
-            "a journal is never overwritten"
-        );
+        assert!(JournalWriter::create(&path, 3, 64).is_err(), "a journal is never overwritten");
     }
 
     #[test]

@@ -26,17 +26,9 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn create(path: &Path) -> Result<Self, RunError> {
-        let file = File::options()
-            .append(true)
-            .create_new(true)
-            .open(path)
-            .map_err(|source| RunError::io(path, source))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            buffer: Vec::new(),
-            values: PhantomData,
-        })
+        let file =
+            File::options().append(true).create_new(true).open(path).map_err(|source| RunError::io(path, source))?;
+        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), values: PhantomData })
     }
 
     /// Writes the values with one system call, so that a kill falls between lines, not into one.
@@ -49,9 +41,7 @@ impl<T: Serialize> LineWriter<T> {
             serde_json::to_writer(&mut self.buffer, value).map_err(|e| RunError::malformed(&self.path, e))?;
             self.buffer.push(b'\n');
         }
-        self.file
-            .write_all(&self.buffer)
-            .map_err(|source| RunError::io(&self.path, source))
+        self.file.write_all(&self.buffer).map_err(|source| RunError::io(&self.path, source))
     }
 }
 
@@ -84,10 +74,7 @@ impl<T: DeserializeOwned> LineReader<T> {
     fn next_value(&mut self) -> Result<Option<T>, RunError> {
         self.line.clear();
         self.number += 1;
-        let read = self
-            .file
-            .read_line(&mut self.line)
-            .map_err(|source| RunError::io(&self.path, source))?;
+        let read = self.file.read_line(&mut self.line).map_err(|source| RunError::io(&self.path, source))?;
         if read == 0 || !self.line.ends_with('\n') {
             return Ok(None);
         }

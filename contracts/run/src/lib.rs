@@ -70,17 +70,11 @@ pub enum RunError {
 impl RunError {
     /// An I/O error with the path it is about.
     pub fn io(path: &std::path::Path, source: std::io::Error) -> Self {
-        Self::Io {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { path: path.to_owned(), source }
     }
 
     /// A malformed file.
     pub fn malformed(path: &std::path::Path, what: impl std::fmt::Display) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            what: what.to_string(),
-        }
+        Self::Malformed { path: path.to_owned(), what: what.to_string() }
     }
 }

@@ -157,10 +157,7 @@ impl Sample {
 
     /// Writes the sample, little-endian, into exactly [`Sample::SIZE`] bytes.
     pub fn encode(&self, out: &mut [u8; Self::SIZE]) {
-        let mut at = Cursor {
-            bytes: out,
-            position: 0,
-        };
+        let mut at = Cursor { bytes: out, position: 0 };
         for value in self.words() {
             at.put(&value.to_le_bytes());
         }
@@ -168,14 +165,7 @@ impl Sample {
         for value in [self.bytes_out, self.bytes_in, self.connection, self.payload] {
             at.put(&value.to_le_bytes());
         }
-        for value in [
-            self.status,
-            self.step,
-            self.entry,
-            self.batch_size,
-            self.shard,
-            self.flags,
-        ] {
+        for value in [self.status, self.step, self.entry, self.batch_size, self.shard, self.flags] {
             at.put(&value.to_le_bytes());
         }
         at.put(&[self.retry, self.outcome, 0, 0]);

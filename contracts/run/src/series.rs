@@ -30,9 +30,7 @@ impl Source {
 
     /// The inverse of [`Source::as_str`].
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Target, Self::Statistics, Self::Generator, Self::Gpu]
-            .into_iter()
-            .find(|s| s.as_str() == word)
+        [Self::Target, Self::Statistics, Self::Generator, Self::Gpu].into_iter().find(|s| s.as_str() == word)
     }
 }
 

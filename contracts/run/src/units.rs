@@ -26,9 +26,7 @@ pub enum UnitError {
 /// Splits `12.5ms` into its number and its unit.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '_')).unwrap_or(text.len());
     let number: f64 = text[..end].replace('_', "").parse().ok()?;
     Some((number, text[end..].trim()))
 }
@@ -85,11 +83,7 @@ pub fn parse_share(text: &str) -> Result<f64, UnitError> {
         "" => number,
         _ => return Err(error()),
     };
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err(error())
-    }
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(error()) }
 }
 
 /// Reads a size such as `64KiB`, `10MB` or `512` into bytes.
@@ -134,11 +128,7 @@ pub fn significant(value: f64) -> String {
         _ => 3,
     };
     let text = format!("{value:.decimals$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Sealing a run folder: what is in the journals is in the tables, whatever happened to the writer.
+// Helpers of tests are no tests to clippy, and here too an unwrap fails with its line.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -15,11 +17,7 @@ fn manifest(end: Option<End>) -> Manifest {
     Manifest {
         format_version: FORMAT_VERSION,
         run_id: "r".into(),
-        tool: Tool {
-            name: "proofload".into(),
-            version: "0".into(),
-            git_commit: None,
-        },
+        tool: Tool { name: "proofload".into(), version: "0".into(), git_commit: None },
         scenario: Scenario {
             name: "s".into(),
             description: String::new(),
@@ -65,12 +63,7 @@ fn write_run(path: &Path, end: Option<End>) -> RunFolder {
     let folder = RunFolder::create(path, &manifest(end)).unwrap();
     let mut journal = JournalWriter::create(&folder.sample_journal(0), 0, 16).unwrap();
     for sequence in 0..100 {
-        journal
-            .append(&Sample {
-                sequence,
-                ..Sample::default()
-            })
-            .unwrap();
+        journal.append(&Sample { sequence, ..Sample::default() }).unwrap();
     }
     journal.flush().unwrap();
     let point = |t_ns| SeriesPoint {
@@ -81,19 +74,13 @@ fn write_run(path: &Path, end: Option<End>) -> RunFolder {
         labels: String::new(),
         value: 1.0,
     };
-    LineWriter::create(&folder.series_lines(0))
-        .unwrap()
-        .append(&[point(1), point(2)])
-        .unwrap();
+    LineWriter::create(&folder.series_lines(0)).unwrap().append(&[point(1), point(2)]).unwrap();
     folder
 }
 
 fn sequences(folder: &RunFolder) -> Vec<u64> {
     let mut read = Vec::new();
-    read_samples(&folder.sample_table(0), |part| {
-        read.extend(part.iter().map(|s| s.sequence))
-    })
-    .unwrap();
+    read_samples(&folder.sample_table(0), |part| read.extend(part.iter().map(|s| s.sequence));).unwrap();
     read
 }
 
@@ -102,23 +89,13 @@ fn an_ended_run_keeps_its_tables_only() {
     let place = tempfile::tempdir().unwrap();
     let folder = write_run(place.path(), ended());
     let sealed = seal(&folder).unwrap();
-    assert_eq!(
-        sealed.shards,
-        [SealedShard {
-            shard: 0,
-            samples: 100,
-            tail: Tail::Whole
-        }]
-    );
+    assert_eq!(sealed.shards, [SealedShard { shard: 0, samples: 100, tail: Tail::Whole }]);
     assert_eq!(sequences(&folder), (0..100).collect::<Vec<_>>());
     assert!(!folder.sample_journal(0).exists() && !folder.series_lines(0).exists());
     let mut points = 0;
     read_series(&folder.series_table(0), |_| points += 1).unwrap();
     assert_eq!(points, 2);
-    assert!(
-        seal(&folder).unwrap().shards.is_empty(),
-        "the second time there is nothing to do"
-    );
+    assert!(seal(&folder).unwrap().shards.is_empty(), "the second time there is nothing to do");
 }
 
 #[test]
@@ -129,14 +106,7 @@ fn a_killed_run_gives_what_was_flushed_and_keeps_its_journal() {
     std::fs::write(folder.sample_journal(0), &bytes[..bytes.len() - 10]).unwrap();
     for _ in 0..2 {
         let sealed = seal(&folder).unwrap();
-        assert_eq!(
-            sealed.shards,
-            [SealedShard {
-                shard: 0,
-                samples: 96,
-                tail: Tail::Torn
-            }]
-        );
+        assert_eq!(sealed.shards, [SealedShard { shard: 0, samples: 96, tail: Tail::Torn }]);
         assert_eq!(sequences(&folder), (0..96).collect::<Vec<_>>());
     }
     assert!(folder.sample_journal(0).exists());
@@ -147,18 +117,12 @@ fn a_folder_is_never_taken_for_what_it_is_not() {
     let place = tempfile::tempdir().unwrap();
     assert!(matches!(RunFolder::open(place.path()), Err(RunError::NotARun { .. })));
     let folder = write_run(place.path(), ended());
-    assert!(
-        RunFolder::create(place.path(), &manifest(None)).is_err(),
-        "a run never overwrites another"
-    );
+    assert!(RunFolder::create(place.path(), &manifest(None)).is_err(), "a run never overwrites another");
     let newer = std::fs::read_to_string(folder.manifest_path()).unwrap().replacen(
         &format!("\"format_version\": {FORMAT_VERSION}"),
         "\"format_version\": 99",
         1,
     );
     std::fs::write(folder.manifest_path(), newer).unwrap();
-    assert!(matches!(
-        folder.read_manifest(),
-        Err(RunError::TooNew { found: 99, .. })
-    ));
+    assert!(matches!(folder.read_manifest(), Err(RunError::TooNew { found: 99, .. })));
 }

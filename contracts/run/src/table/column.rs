@@ -21,16 +21,12 @@ impl Values {
     /// Writes the values as the next column of the group.
     pub(super) fn write<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
         match self {
-            Self::U64(values) => write_plain::<Int64Type, _>(
-                group,
-                &values.into_iter().map(u64::cast_signed).collect::<Vec<_>>(),
-                None,
-            ),
-            Self::U32(values) => write_plain::<Int32Type, _>(
-                group,
-                &values.into_iter().map(u32::cast_signed).collect::<Vec<_>>(),
-                None,
-            ),
+            Self::U64(values) => {
+                write_plain::<Int64Type, _>(group, &values.into_iter().map(u64::cast_signed).collect::<Vec<_>>(), None)
+            }
+            Self::U32(values) => {
+                write_plain::<Int32Type, _>(group, &values.into_iter().map(u32::cast_signed).collect::<Vec<_>>(), None)
+            }
             Self::F64(values) => write_plain::<DoubleType, _>(group, &values, None),
             Self::Text(values) => write_plain::<ByteArrayType, _>(group, &byte_arrays(values), None),
             Self::OptionalText(values) => {
@@ -42,10 +38,7 @@ impl Values {
 }
 
 fn byte_arrays(texts: impl IntoIterator<Item = String>) -> Vec<ByteArray> {
-    texts
-        .into_iter()
-        .map(|text| ByteArray::from(text.into_bytes()))
-        .collect()
+    texts.into_iter().map(|text| ByteArray::from(text.into_bytes())).collect()
 }
 
 fn write_plain<T: DataType, W: Write + Send>(
@@ -53,9 +46,8 @@ fn write_plain<T: DataType, W: Write + Send>(
     values: &[T::T],
     definition_levels: Option<&[i16]>,
 ) -> Result<()> {
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("more columns than the schema".into()))?;
+    let mut column =
+        group.next_column()?.ok_or_else(|| ParquetError::General("more columns than the schema".into()))?;
     column.typed::<T>().write_batch(values, definition_levels, None)?;
     column.close()
 }
@@ -80,37 +72,22 @@ where
         return Ok(values.into_iter().map(Some).collect());
     }
     let mut values = values.into_iter();
-    Ok(levels
-        .into_iter()
-        .map(|level| if level > 0 { values.next() } else { None })
-        .collect())
+    Ok(levels.into_iter().map(|level| if level > 0 { values.next() } else { None }).collect())
 }
 
 pub(super) fn read_u64(group: &dyn RowGroupReader, index: usize) -> Result<Vec<u64>> {
-    Ok(read_plain::<Int64Type>(group, index)?
-        .into_iter()
-        .map(|v| v.unwrap_or(0).cast_unsigned())
-        .collect())
+    Ok(read_plain::<Int64Type>(group, index)?.into_iter().map(|v| v.unwrap_or(0).cast_unsigned()).collect())
 }
 
 pub(super) fn read_u32(group: &dyn RowGroupReader, index: usize) -> Result<Vec<u32>> {
-    Ok(read_plain::<Int32Type>(group, index)?
-        .into_iter()
-        .map(|v| v.unwrap_or(0).cast_unsigned())
-        .collect())
+    Ok(read_plain::<Int32Type>(group, index)?.into_iter().map(|v| v.unwrap_or(0).cast_unsigned()).collect())
 }
 
 pub(super) fn read_f64(group: &dyn RowGroupReader, index: usize) -> Result<Vec<f64>> {
-    Ok(read_plain::<DoubleType>(group, index)?
-        .into_iter()
-        .map(|v| v.unwrap_or(f64::NAN))
-        .collect())
+    Ok(read_plain::<DoubleType>(group, index)?.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
 }
 
 pub(super) fn read_text(group: &dyn RowGroupReader, index: usize) -> Result<Vec<Option<String>>> {
     let text = |bytes: ByteArray| Ok(bytes.as_utf8()?.to_owned());
-    read_plain::<ByteArrayType>(group, index)?
-        .into_iter()
-        .map(|v| v.map(text).transpose())
-        .collect()
+    read_plain::<ByteArrayType>(group, index)?.into_iter().map(|v| v.map(text).transpose()).collect()
 }

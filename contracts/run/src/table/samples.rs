@@ -94,10 +94,7 @@ fn schema_text() -> String {
         let (kind, annotation) = field.parquet_type();
         format!("  {kind} {name} {annotation};\n")
     };
-    format!(
-        "message sample {{\n{}}}",
-        COLUMNS.iter().map(column).collect::<String>()
-    )
+    format!("message sample {{\n{}}}", COLUMNS.iter().map(column).collect::<String>())
 }
 
 /// Writes samples into a Parquet file, in bounded memory.
@@ -118,11 +115,7 @@ impl SampleTableWriter {
         let growing = ["sequence", "intended_ns", "sent_ns", "first_byte_ns", "done_ns"];
         let writer = SerializedFileWriter::new(file, Arc::new(schema), properties(growing.into_iter()));
         let writer = writer.map_err(failed(path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            writer,
-            pending: Vec::with_capacity(ROWS_PER_GROUP),
-        })
+        Ok(Self { path: path.to_owned(), writer, pending: Vec::with_capacity(ROWS_PER_GROUP) })
     }
 
     /// Adds samples.

@@ -38,11 +38,7 @@ pub fn seal(folder: &RunFolder) -> Result<Sealed, RunError> {
     let ended = folder.read_manifest()?.end.is_some();
     let mut sealed = Sealed::default();
     for shard in folder.shards("samples-", ".journal")? {
-        sealed.shards.push(seal_samples(
-            &folder.sample_journal(shard),
-            &folder.sample_table(shard),
-            shard,
-        )?);
+        sealed.shards.push(seal_samples(&folder.sample_journal(shard), &folder.sample_table(shard), shard)?);
         discard(&folder.sample_journal(shard), ended)?;
     }
     for shard in folder.shards("series-", ".jsonl")? {
@@ -63,11 +59,7 @@ fn seal_samples(journal: &Path, table: &Path, shard: u16) -> Result<SealedShard,
     }
     writer.finish()?;
     rename(&beside, table)?;
-    Ok(SealedShard {
-        shard,
-        samples,
-        tail: reader.tail().unwrap_or(Tail::Whole),
-    })
+    Ok(SealedShard { shard, samples, tail: reader.tail().unwrap_or(Tail::Whole) })
 }
 
 fn seal_series(lines: &Path, table: &Path) -> Result<(), RunError> {
@@ -89,9 +81,5 @@ fn rename(from: &Path, to: &Path) -> Result<(), RunError> {
 }
 
 fn discard(journal: &Path, ended: bool) -> Result<(), RunError> {
-    if ended {
-        fs::remove_file(journal).map_err(|source| RunError::io(journal, source))
-    } else {
-        Ok(())
-    }
+    if ended { fs::remove_file(journal).map_err(|source| RunError::io(journal, source)) } else { Ok(()) }
 }

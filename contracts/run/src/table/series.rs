@@ -40,11 +40,7 @@ impl SeriesTableWriter {
         let file = File::create(path).map_err(|source| RunError::io(path, source))?;
         let schema = parse_message_type(SCHEMA).map_err(failed(path))?;
         let writer = SerializedFileWriter::new(file, Arc::new(schema), properties(["t_ns"].into_iter()));
-        Ok(Self {
-            path: path.to_owned(),
-            writer: writer.map_err(failed(path))?,
-            pending: Vec::new(),
-        })
+        Ok(Self { path: path.to_owned(), writer: writer.map_err(failed(path))?, pending: Vec::new() })
     }
 
     /// Adds one point.
@@ -53,11 +49,7 @@ impl SeriesTableWriter {
     /// When the file cannot be written.
     pub fn append(&mut self, point: SeriesPoint) -> std::result::Result<(), RunError> {
         self.pending.push(point);
-        if self.pending.len() >= ROWS_PER_GROUP {
-            self.write_group().map_err(failed(&self.path))
-        } else {
-            Ok(())
-        }
+        if self.pending.len() >= ROWS_PER_GROUP { self.write_group().map_err(failed(&self.path)) } else { Ok(()) }
     }
 
     /// Writes what is pending and the footer, and makes the file durable.
@@ -106,23 +98,10 @@ fn read_group(reader: &SerializedFileReader<File>, index: usize) -> Result<Vec<S
     let group = group.as_ref();
     let mut texts = [read_text(group, 2)?, read_text(group, 3)?, read_text(group, 4)?].map(Vec::into_iter);
     let mut points = Vec::new();
-    for ((t_ns, shard), value) in read_u64(group, 0)?
-        .into_iter()
-        .zip(read_u32(group, 1)?)
-        .zip(read_f64(group, 5)?)
-    {
-        let [source, name, labels] = texts
-            .each_mut()
-            .map(|column| column.next().flatten().unwrap_or_default());
+    for ((t_ns, shard), value) in read_u64(group, 0)?.into_iter().zip(read_u32(group, 1)?).zip(read_f64(group, 5)?) {
+        let [source, name, labels] = texts.each_mut().map(|column| column.next().flatten().unwrap_or_default());
         let source = Source::from_word(&source).unwrap_or(Source::Target);
-        points.push(SeriesPoint {
-            t_ns,
-            shard: shard as u16,
-            source,
-            name,
-            labels,
-            value,
-        });
+        points.push(SeriesPoint { t_ns, shard: shard as u16, source, name, labels, value });
     }
     Ok(points)
 }
@@ -140,11 +119,7 @@ mod tests {
             shard: 2,
             source: [Source::Target, Source::Statistics, Source::Generator, Source::Gpu][(i % 4) as usize],
             name: format!("metric_{}", i % 7),
-            labels: if i.is_multiple_of(2) {
-                String::new()
-            } else {
-                "model=\"m\"".to_owned()
-            },
+            labels: if i.is_multiple_of(2) { String::new() } else { "model=\"m\"".to_owned() },
             value: i as f64 / 3.0,
         };
         let points: Vec<SeriesPoint> = (0..500).map(point).collect();
