@@ -1,0 +1,95 @@
+//! Where the time of one request went, as headers (HTTP) or metadata (gRPC) of its answer. Nobody needs a
+//! collector to see it.
+
+/// Header: nanoseconds in the server's queue.
+pub const QUEUE_NS: &str = "x-proofload-queue-ns";
+/// Header: nanoseconds to make the inputs ready.
+pub const COPY_IN_NS: &str = "x-proofload-copy-in-ns";
+/// Header: nanoseconds of computing.
+pub const COMPUTE_NS: &str = "x-proofload-compute-ns";
+/// Header: nanoseconds to make the outputs ready.
+pub const COPY_OUT_NS: &str = "x-proofload-copy-out-ns";
+/// Header: the sum of the four phases.
+pub const TOTAL_NS: &str = "x-proofload-total-ns";
+/// Header: size of the batch that the request was computed in.
+pub const BATCH_SIZE: &str = "x-proofload-batch-size";
+/// Header: `hit` or `miss`; absent means `miss`.
+pub const CACHE: &str = "x-proofload-cache";
+
+/// The phases of one request. They follow each other without gap or overlap, from the request being decoded to
+/// the response being ready to encode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Phases {
+    /// Waiting in the queue, in nanoseconds.
+    pub queue_ns: u64,
+    /// Making the inputs ready, in nanoseconds.
+    pub copy_in_ns: u64,
+    /// Computing, in nanoseconds.
+    pub compute_ns: u64,
+    /// Making the outputs ready, in nanoseconds.
+    pub copy_out_ns: u64,
+    /// Size of the batch; 0 when unknown.
+    pub batch_size: u32,
+    /// Whether the answer came from a cache.
+    pub cache_hit: bool,
+}
+
+impl Phases {
+    /// The sum of the phases, in nanoseconds.
+    pub fn total_ns(&self) -> u64 {
+        self.queue_ns.saturating_add(self.copy_in_ns).saturating_add(self.compute_ns).saturating_add(self.copy_out_ns)
+    }
+
+    /// Names and values of the headers.
+    pub fn to_headers(&self) -> [(&'static str, String); 7] {
+        [
+            (QUEUE_NS, self.queue_ns.to_string()),
+            (COPY_IN_NS, self.copy_in_ns.to_string()),
+            (COMPUTE_NS, self.compute_ns.to_string()),
+            (COPY_OUT_NS, self.copy_out_ns.to_string()),
+            (TOTAL_NS, self.total_ns().to_string()),
+            (BATCH_SIZE, self.batch_size.to_string()),
+            (CACHE, if self.cache_hit { "hit" } else { "miss" }.to_owned()),
+        ]
+    }
+
+    /// Reads the phases from an answer's headers; `None` unless all four are there.
+    pub fn from_lookup<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let nanoseconds = |name| header(name)?.parse().ok();
+        Some(Self {
+            queue_ns: nanoseconds(QUEUE_NS)?,
+            copy_in_ns: nanoseconds(COPY_IN_NS)?,
+            compute_ns: nanoseconds(COMPUTE_NS)?,
+            copy_out_ns: nanoseconds(COPY_OUT_NS)?,
+            batch_size: header(BATCH_SIZE).and_then(|size| size.parse().ok()).unwrap_or(0),
+            cache_hit: header(CACHE) == Some("hit"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(queue_ns: u64, copy_in_ns: u64, compute_ns: u64, copy_out_ns: u64, batch_size: u32, cache_hit: bool) {
+            let phases = Phases { queue_ns, copy_in_ns, compute_ns, copy_out_ns, batch_size, cache_hit };
+            let headers = phases.to_headers();
+            let read = Phases::from_lookup(|name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()));
+            prop_assert_eq!(read, Some(phases));
+        }
+    }
+
+    #[test]
+    fn a_missing_phase_means_no_phases() {
+        let headers = Phases::default().to_headers();
+        for missing in [QUEUE_NS, COPY_IN_NS, COMPUTE_NS, COPY_OUT_NS] {
+            let read = Phases::from_lookup(|name| {
+                headers.iter().find(|(key, _)| *key == name && *key != missing).map(|(_, value)| value.as_str())
+            });
+            assert_eq!(read, None, "without {missing}");
+        }
+    }
+}
