@@ -80,7 +80,8 @@ fn write_run(path: &Path, end: Option<End>) -> RunFolder {
 
 fn sequences(folder: &RunFolder) -> Vec<u64> {
     let mut read = Vec::new();
-    read_samples(&folder.sample_table(0), |part| read.extend(part.iter().map(|s| s.sequence));).unwrap();
+    let mut keep = |part: &[Sample]| read.extend(part.iter().map(|s| s.sequence));
+    read_samples(&folder.sample_table(0), &mut keep).unwrap();
     read
 }
 
