@@ -1,1 +1,15 @@
-//! Under construction.
+//! The inference daemon as a library: KServe v2 over HTTP and gRPC in front of models from a Triton-style
+//! repository, with dynamic batching, and every response saying where its time went.
+//!
+//! Shell and core are apart: `drain`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and the
+//! repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `sched::driver` and `backend`.
+
+pub mod backend;
+pub mod drain;
+pub mod engine;
+pub mod gpu;
+pub mod model;
+pub mod repository;
+pub mod sched;
+pub mod statistics;
+pub mod telemetry;

@@ -1,0 +1,188 @@
+//! ONNX graphs on the CPU, by rten. Requests are joined along the batch dimension, computed once and taken apart
+//! again. Conversions between the wire's types and rten's are in `convert`.
+
+mod convert;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proofload_wire::tensor::{Tensor, element_count};
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+
+use self::convert::{Kind, gather, scatter};
+use super::{Backend, BackendError, Request, Stages};
+use crate::repository::spec::{ModelSpec, TensorSpec};
+
+/// Why a model cannot run on the CPU.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuError {
+    /// The file is no ONNX model that rten can run.
+    #[error("cannot load the ONNX model: {0}")]
+    Load(String),
+    /// The configuration names a tensor that the model lacks.
+    #[error("the model has no {direction} '{name}'; it has {known}")]
+    NoTensor {
+        /// "input" or "output".
+        direction: &'static str,
+        /// The name in the configuration.
+        name: String,
+        /// What the model has.
+        known: String,
+    },
+    /// A type that rten cannot compute with.
+    #[error(
+        "'{name}' is {datatype}, which the CPU backend does not compute with; it takes FP32, FP64 (as FP32), INT32, \
+         INT64 (as INT32), INT8, UINT8 and BOOL"
+    )]
+    Datatype {
+        /// The tensor.
+        name: String,
+        /// Its declared type.
+        datatype: &'static str,
+    },
+}
+
+/// A tensor of the configuration, found in the graph.
+#[derive(Clone)]
+struct Port {
+    node: NodeId,
+    kind: Kind,
+    spec: TensorSpec,
+}
+
+/// A loaded graph, shared by the instances of a model.
+pub struct CpuModel {
+    model: Model,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    output_nodes: Vec<NodeId>,
+    batched: bool,
+    pool: Arc<ThreadPool>,
+}
+
+impl CpuModel {
+    /// Loads a graph that computes on the threads of `pool`.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, or does not have the inputs and outputs that the configuration declares.
+    pub fn load(onnx: Vec<u8>, spec: &ModelSpec, pool: Arc<ThreadPool>) -> Result<Arc<Self>, CpuError> {
+        let mut options = ModelOptions::with_all_ops();
+        let model = options.prepack_weights(true).load(onnx).map_err(|error| CpuError::Load(error.to_string()))?;
+        let inputs = ports(&model, "input", model.input_ids(), &spec.inputs)?;
+        let outputs = ports(&model, "output", model.output_ids(), &spec.outputs)?;
+        let output_nodes = outputs.iter().map(|port| port.node).collect();
+        Ok(Arc::new(Self { model, inputs, outputs, output_nodes, batched: spec.batched(), pool }))
+    }
+
+    fn run(&self, inputs: Vec<(NodeId, Value)>) -> Result<Vec<Value>, BackendError> {
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.pool)));
+        let inputs = inputs.into_iter().map(|(node, value)| (node, ValueOrView::from(value))).collect();
+        let outputs = self.model.run(inputs, &self.output_nodes, Some(options));
+        outputs.map_err(|error| BackendError::Model(error.to_string()))
+    }
+}
+
+fn ports(
+    model: &Model,
+    direction: &'static str,
+    nodes: &[NodeId],
+    specs: &[TensorSpec],
+) -> Result<Vec<Port>, CpuError> {
+    let name_of = |node: &NodeId| model.node_info(*node).and_then(|info| info.name().map(str::to_owned));
+    let port = |spec: &TensorSpec| {
+        let node = nodes.iter().copied().find(|node| name_of(node).as_deref() == Some(&spec.name));
+        let node = node.ok_or_else(|| CpuError::NoTensor {
+            direction,
+            name: spec.name.clone(),
+            known: nodes.iter().filter_map(name_of).collect::<Vec<_>>().join(", "),
+        })?;
+        let unsupported = || CpuError::Datatype { name: spec.name.clone(), datatype: spec.datatype.as_str() };
+        Ok(Port { node, kind: Kind::of(spec.datatype).ok_or_else(unsupported)?, spec: spec.clone() })
+    };
+    specs.iter().map(port).collect()
+}
+
+/// An instance of a graph.
+pub struct Cpu {
+    model: Arc<CpuModel>,
+}
+
+impl Cpu {
+    /// One more instance.
+    pub fn new(model: Arc<CpuModel>) -> Self {
+        Self { model }
+    }
+}
+
+impl Backend for Cpu {
+    fn execute(&mut self, requests: &[Request], stages: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError> {
+        let batched = self.model.batched;
+        let elements: Vec<u32> = requests.iter().map(|request| request.elements).collect();
+        let joined = self.model.inputs.iter().enumerate();
+        let inputs = joined.map(|(index, port)| Ok((port.node, join(port, index, requests, batched)?)));
+        let inputs = inputs.collect::<Result<Vec<_>, BackendError>>()?;
+        stages.compute_begins();
+        let values = self.model.run(inputs)?;
+        stages.compute_ends();
+        let mut answers: Vec<Vec<Tensor>> = requests.iter().map(|_| Vec::with_capacity(values.len())).collect();
+        for (port, value) in self.model.outputs.iter().zip(values) {
+            let parts = split(port, value, &elements, batched)?;
+            answers.iter_mut().zip(parts).for_each(|(answer, part)| answer.push(part));
+        }
+        Ok(answers)
+    }
+}
+
+/// Input number `index` of all requests as one value of the graph.
+fn join(port: &Port, index: usize, requests: &[Request], batched: bool) -> Result<Value, BackendError> {
+    let missing = |what: &str| BackendError::Input { tensor: port.spec.name.clone(), what: what.to_owned() };
+    let parts = requests.iter().map(|request| request.inputs.get(index).ok_or_else(|| missing("it is missing")));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let first = parts.first().ok_or_else(|| missing("the batch is empty"))?;
+    let dims =
+        port.spec.reshape.as_deref().unwrap_or_else(|| &first.shape[usize::from(batched).min(first.shape.len())..]);
+    let elements = requests.iter().map(|request| i64::from(request.elements)).sum();
+    let shape = batched.then_some(elements).into_iter().chain(dims.iter().copied());
+    let shape: Vec<usize> = shape.filter_map(|size| usize::try_from(size).ok()).collect();
+    gather(port.kind, &parts, &shape).map_err(|what| missing(&what))
+}
+
+/// An output of the graph as one tensor for each request.
+fn split(port: &Port, value: Value, elements: &[u32], batched: bool) -> Result<Vec<Tensor>, BackendError> {
+    let wrong = |what: String| BackendError::Output { tensor: port.spec.name.clone(), what };
+    let (shape, data) = scatter(port.kind, value).map_err(wrong)?;
+    let dims = check_output(&port.spec, &shape, elements, batched).map_err(wrong)?;
+    if !batched {
+        return Ok(vec![tensor(&port.spec, dims, data)?]);
+    }
+    let bytes_each = element_count(&dims).unwrap_or(0) * port.spec.datatype.size().unwrap_or(0);
+    let mut from = 0;
+    let part = |&count: &u32| {
+        let to = from + bytes_each * count as usize;
+        let shape = std::iter::once(i64::from(count)).chain(dims.iter().copied()).collect();
+        let part = tensor(&port.spec, shape, data.slice(from..to));
+        from = to;
+        part
+    };
+    elements.iter().map(part).collect()
+}
+
+/// The dimensions of an output beside the batch, as clients see them, if they are as declared.
+fn check_output(spec: &TensorSpec, shape: &[i64], elements: &[u32], batched: bool) -> Result<Vec<i64>, String> {
+    let total: i64 = elements.iter().copied().map(i64::from).sum();
+    let (batch, dims) = shape.split_at(usize::from(batched).min(shape.len()));
+    let declared = spec.reshape.as_ref().unwrap_or(&spec.dims);
+    let same =
+        dims.len() == declared.len() && dims.iter().zip(declared).all(|(size, want)| *want == -1 || size == want);
+    if (batched && batch != [total]) || !same {
+        return Err(format!(
+            "the model answered shape {shape:?}; the configuration declares {declared:?} for a batch of {total}"
+        ));
+    }
+    Ok(if spec.reshape.is_some() { spec.dims.clone() } else { dims.to_vec() })
+}
+
+fn tensor(spec: &TensorSpec, shape: Vec<i64>, data: Bytes) -> Result<Tensor, BackendError> {
+    Tensor::new(spec.name.clone(), spec.datatype, shape, data)
+        .map_err(|error| BackendError::Output { tensor: spec.name.clone(), what: error.to_string() })
+}

@@ -1,0 +1,270 @@
+//! What the fronts call: inference and everything a client may ask about models. It finds the model, checks the
+//! request, lets it wait and run, and accounts for it; how bytes arrive and leave is not its affair.
+
+mod account;
+pub mod check;
+mod describe;
+mod error;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use prometheus_client::registry::Registry;
+use proofload_wire::grpc::inference::ModelConfig;
+use proofload_wire::infer::{InferRequest, InferResponse};
+use proofload_wire::phases::Phases;
+use proofload_wire::tensor::DataType;
+use proofload_wire::trace::TraceParent;
+use proofload_wire::types::{ModelMetadata, ModelStatistics, RepositoryIndexEntry, ServerMetadata};
+
+use self::account::{Account, InFlight};
+use self::check::Checked;
+pub use self::error::ServeError;
+use crate::backend::Request;
+use crate::model::Model;
+use crate::sched::driver::Pending;
+use crate::sched::queue::Entry;
+use crate::telemetry::meters::Outcome;
+use crate::telemetry::trace::Traces;
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Over HTTP.
+    Http,
+    /// Over gRPC.
+    Grpc,
+    /// From another part of the daemon.
+    Internal,
+}
+
+impl Protocol {
+    /// Its name in a trace.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Grpc => "grpc",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// What is known of a request beside its content.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestContext {
+    /// When it was decoded: its phases begin here.
+    pub received: Instant,
+    /// When it may be given up.
+    pub deadline: Option<Instant>,
+    /// The caller's span.
+    pub trace: Option<TraceParent>,
+    /// How it came.
+    pub protocol: Protocol,
+}
+
+/// A served request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inference {
+    /// The outputs.
+    pub response: InferResponse,
+    /// Where the time went.
+    pub phases: Phases,
+}
+
+/// Versions of models by name and number.
+pub type Models = BTreeMap<String, BTreeMap<i64, Arc<Model>>>;
+
+/// The parts that an engine is made of.
+pub struct Parts {
+    /// The models, running.
+    pub models: Models,
+    /// The metrics.
+    pub registry: Registry,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
+    /// Requests accepted and not yet answered.
+    pub in_flight: Arc<AtomicUsize>,
+}
+
+struct Inner {
+    parts: Parts,
+    ready: AtomicBool,
+}
+
+/// The one handle that the fronts share. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl Engine {
+    /// An engine that is ready.
+    pub fn new(parts: Parts) -> Self {
+        Self { inner: Arc::new(Inner { parts, ready: AtomicBool::new(true) }) }
+    }
+
+    /// Serves a request. Dropping the future gives up its place in the queue.
+    ///
+    /// # Errors
+    /// When it does not fit the model, there is no room, its deadline comes first, or the model fails.
+    pub async fn infer(&self, request: InferRequest, context: RequestContext) -> Result<Inference, ServeError> {
+        let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
+        let (name, version) = check::target(&request);
+        let model = self.model(name, version)?;
+        let account = Account::open(model, self.inner.parts.traces.as_ref(), context, request.id.clone());
+        let checked = match check::check(model.spec(), request.inputs, &request.outputs) {
+            Ok(checked) => checked,
+            Err(error) => return Err(account.fail(Outcome::Invalid, error)),
+        };
+        let (elements, wanted) = (checked.elements, checked.outputs.clone());
+        let deadline = deadline(model, &context);
+        let pending = match submit(model, checked, deadline) {
+            Ok(pending) => pending,
+            Err(refusal) => return Err(account.refuse(refusal)),
+        };
+        match pending.outcome(deadline).await {
+            Ok(served) => Ok(account.succeed(elements, &wanted, served, request.id)),
+            Err(error) => Err(account.not_served(&error)),
+        }
+    }
+
+    /// Whether the process works at all.
+    pub fn is_live(&self) -> bool {
+        true
+    }
+
+    /// Whether requests are welcome: not any more once it is draining.
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire)
+    }
+
+    /// From now on the engine says that it is not ready. Requests that still come are served.
+    pub fn begin_drain(&self) {
+        self.inner.ready.store(false, Ordering::Release);
+    }
+
+    /// Requests accepted and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.inner.parts.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Ends the models' threads and sends the last traces. Blocks until the executions that run are over.
+    pub fn stop(&self) {
+        self.begin_drain();
+        self.all().for_each(|model| model.stop());
+        self.inner.parts.traces.iter().for_each(Traces::stop);
+    }
+
+    /// Whether a model can serve.
+    pub fn model_ready(&self, model: &str, version: Option<&str>) -> bool {
+        self.is_ready() && self.model(model, version).is_ok()
+    }
+
+    /// What this server is.
+    pub fn server_metadata(&self) -> ServerMetadata {
+        describe::server()
+    }
+
+    /// What a model takes and gives.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn model_metadata(&self, model: &str, version: Option<&str>) -> Result<ModelMetadata, ServeError> {
+        let found = self.model(model, version)?;
+        let versions = self.inner.parts.models.get(model).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        Ok(describe::metadata(found.spec(), versions))
+    }
+
+    /// A model's configuration.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn model_config(&self, model: &str, version: Option<&str>) -> Result<ModelConfig, ServeError> {
+        Ok(self.model(model, version)?.spec().config.clone())
+    }
+
+    /// The counts of one model, of one of its versions, or of all models.
+    ///
+    /// # Errors
+    /// When there is no such model.
+    pub fn statistics(&self, model: Option<&str>, version: Option<&str>) -> Result<Vec<ModelStatistics>, ServeError> {
+        let version = version.filter(|version| !version.is_empty());
+        let Some(name) = model.filter(|name| !name.is_empty()) else {
+            return Ok(self.all().map(|model| model.statistics()).collect());
+        };
+        let newest = self.model(name, version)?;
+        if version.is_some() {
+            return Ok(vec![newest.statistics()]);
+        }
+        let versions = self.inner.parts.models.get(name).into_iter().flat_map(BTreeMap::values);
+        Ok(versions.map(|model| model.statistics()).collect())
+    }
+
+    /// What the repository holds. Every model that was loaded is ready; a daemon does not start with others.
+    pub fn repository_index(&self, ready_only: bool) -> Vec<RepositoryIndexEntry> {
+        let ready = self.is_ready();
+        self.all().filter(|_| ready || !ready_only).map(|model| describe::index_entry(model.spec(), ready)).collect()
+    }
+
+    /// All metrics in the `OpenMetrics` text format.
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.inner.parts.registry) {
+            Ok(()) => text,
+            // Writing to a string cannot fail; should a collector do so, half a scrape would be a lie.
+            Err(error) => format!("# {error}\n# EOF\n"),
+        }
+    }
+
+    /// Name, type and shape of the only input of a model: what a raw request needs. The shape has -1 in front for
+    /// the batch, where there is one.
+    ///
+    /// # Errors
+    /// When there is no such model or it has several inputs.
+    pub fn single_input(&self, model: &str, version: Option<&str>) -> Result<(String, DataType, Vec<i64>), ServeError> {
+        let found = self.model(model, version)?;
+        let spec = found.spec();
+        match spec.inputs.as_slice() {
+            [input] => Ok((input.name.clone(), input.datatype, input.full_shape(spec.batched()))),
+            inputs => Err(ServeError::InvalidArgument(format!(
+                "a raw request needs a model with exactly one input; '{model}' has {}",
+                inputs.len()
+            ))),
+        }
+    }
+
+    fn model(&self, name: &str, version: Option<&str>) -> Result<&Arc<Model>, ServeError> {
+        let models = &self.inner.parts.models;
+        let versions = models.get(name).ok_or_else(|| describe::unknown_model(name, models.keys()))?;
+        let found = match version.filter(|version| !version.is_empty()) {
+            None => versions.values().next_back(),
+            Some(version) => version.parse().ok().and_then(|version: i64| versions.get(&version)),
+        };
+        found.ok_or_else(|| describe::unknown_version(name, version.unwrap_or_default(), versions.keys()))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.inner.parts.models.values().flat_map(BTreeMap::values)
+    }
+}
+
+/// The earlier of what the request allows, if the model lets it, and what the model allows.
+fn deadline(model: &Model, context: &RequestContext) -> Option<Instant> {
+    let queue = &model.spec().queue;
+    let own = context.deadline.filter(|_| queue.timeout_override || queue.default_timeout.is_none());
+    let default = queue.default_timeout.map(|timeout: Duration| context.received + timeout);
+    own.into_iter().chain(default).min()
+}
+
+fn submit(
+    model: &Model,
+    checked: Checked,
+    deadline: Option<Instant>,
+) -> Result<Pending, crate::sched::driver::Refusal> {
+    let Checked { inputs, elements, shape, .. } = checked;
+    let enqueued = Instant::now();
+    let bytes = inputs.iter().map(|input| input.data.len()).sum();
+    model.submit(Entry { elements, bytes, shape, enqueued, deadline }, Request { inputs, elements, enqueued })
+}

@@ -1,0 +1,140 @@
+//! A model that runs: its specification, its scheduler with the instance threads, and its counts. Which requests it
+//! is given, and what clients are told, is the engine's affair.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use proofload_wire::phases::Phases;
+use proofload_wire::types::ModelStatistics;
+use rten::ThreadPool;
+
+use crate::backend::cpu::{Cpu, CpuError, CpuModel};
+use crate::backend::simulated::Simulated;
+use crate::backend::{Backend, Request};
+use crate::repository::spec::{BackendSpec, ModelSpec};
+use crate::sched::driver::{Execution, Pending, Refusal, Scheduler};
+use crate::sched::queue::Entry;
+use crate::statistics::Counts;
+use crate::telemetry::meters::{Meters, Outcome};
+
+/// Why a model cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its backend cannot run it.
+    #[error("model '{model}': {source}")]
+    Cpu {
+        /// The model.
+        model: String,
+        /// Why.
+        source: CpuError,
+    },
+    /// Its threads cannot be started.
+    #[error("model '{model}': cannot start its instance threads: {source}; lower `instance_group.count`")]
+    Threads {
+        /// The model.
+        model: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A model that runs.
+pub struct Model {
+    spec: ModelSpec,
+    counts: Arc<Mutex<Counts>>,
+    meters: Meters,
+    scheduler: Scheduler,
+}
+
+impl Model {
+    /// Loads a model and starts its instances, which compute on `pool`.
+    ///
+    /// # Errors
+    /// When the backend cannot run it.
+    pub fn start(mut spec: ModelSpec, meters: Meters, pool: &Arc<ThreadPool>) -> Result<Arc<Self>, StartError> {
+        let backends = backends(&mut spec, pool)?;
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let observer = observer(Arc::clone(&counts), meters.clone());
+        let (policy, limits) = (spec.batching.clone(), spec.queue.limits);
+        let scheduler = Scheduler::start(&spec.name, policy, limits, backends, observer);
+        let scheduler = scheduler.map_err(|source| StartError::Threads { model: spec.name.clone(), source })?;
+        Ok(Arc::new(Self { spec, counts, meters, scheduler }))
+    }
+
+    /// What it is.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// What it counts.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// Puts a request into its queue.
+    ///
+    /// # Errors
+    /// When the queue is full or the model is being stopped.
+    pub fn submit(&self, entry: Entry, request: Request) -> Result<Pending, Refusal> {
+        self.scheduler.submit(entry, request)
+    }
+
+    /// How many requests wait.
+    pub fn waiting(&self) -> usize {
+        self.scheduler.waiting()
+    }
+
+    /// Its counts as Triton gives them.
+    pub fn statistics(&self) -> ModelStatistics {
+        lock(&self.counts).to_wire(&self.spec.name, self.spec.version)
+    }
+
+    /// Counts a request that got its outputs.
+    pub fn count_success(&self, elements: u32, phases: &Phases, unix_ms: u64) {
+        lock(&self.counts).succeeded(elements, phases, unix_ms);
+        self.meters.phases(phases);
+        self.meters.outcome(Outcome::Success);
+    }
+
+    /// Counts a request that got none, `ns` after it was received. One that never fitted the model is not the
+    /// model's failure, and Triton does not count it either.
+    pub fn count_failure(&self, outcome: Outcome, ns: u64) {
+        if outcome != Outcome::Invalid {
+            lock(&self.counts).failed(ns);
+        }
+        self.meters.outcome(outcome);
+    }
+
+    /// Ends its threads after the executions that run; what waits fails.
+    pub fn stop(&self) {
+        self.scheduler.stop();
+    }
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn observer(counts: Arc<Mutex<Counts>>, meters: Meters) -> Box<dyn Fn(&Execution) + Send + Sync> {
+    Box::new(move |execution| {
+        if execution.succeeded {
+            lock(&counts).executed(execution.elements, &execution.timeline);
+            meters.executed(execution.elements);
+        }
+    })
+}
+
+/// One backend for each instance. The file of an ONNX model is not needed any more afterwards.
+fn backends(spec: &mut ModelSpec, pool: &Arc<ThreadPool>) -> Result<Vec<Box<dyn Backend>>, StartError> {
+    let instances = 0..spec.instances;
+    let onnx = match &mut spec.backend {
+        BackendSpec::Cpu { onnx } => std::mem::take(onnx),
+        BackendSpec::Simulated(simulated) => {
+            let simulated = *simulated;
+            let instance = |index| Simulated::new(simulated, spec.outputs.clone(), spec.batched(), index as u64);
+            return Ok(instances.map(|index| Box::new(instance(index)) as Box<dyn Backend>).collect());
+        }
+    };
+    let model = CpuModel::load(onnx, spec, Arc::clone(pool));
+    let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
+    Ok(instances.map(|_| Box::new(Cpu::new(Arc::clone(&model))) as Box<dyn Backend>).collect())
+}

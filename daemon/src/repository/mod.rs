@@ -1,0 +1,3 @@
+//! The model repository in Triton's layout.
+
+pub mod spec;

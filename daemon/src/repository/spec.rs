@@ -1,0 +1,86 @@
+//! A model as it will run: validated, complete, and without anything the daemon does not act on. Made from a
+//! configuration by `resolve`; read by the engine, the scheduler and the backends.
+
+use std::time::Duration;
+
+use proofload_wire::grpc::inference::ModelConfig;
+use proofload_wire::tensor::DataType;
+
+use crate::backend::simulated::SimulatedSpec;
+use crate::sched::batch::BatchPolicy;
+use crate::sched::queue::Limits;
+
+/// An input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name.
+    pub name: String,
+    /// Type of its elements.
+    pub datatype: DataType,
+    /// Its dimensions as clients see them, without the batch dimension; -1 stands for any size.
+    pub dims: Vec<i64>,
+    /// The dimensions that the model itself sees, where they differ; none of them is variable.
+    pub reshape: Option<Vec<i64>>,
+}
+
+impl TensorSpec {
+    /// The shape in metadata: with -1 in front for the batch dimension, where there is one.
+    pub fn full_shape(&self, batched: bool) -> Vec<i64> {
+        batched.then_some(-1).into_iter().chain(self.dims.iter().copied()).collect()
+    }
+}
+
+/// What computes a model.
+#[derive(Debug, Clone)]
+pub enum BackendSpec {
+    /// An ONNX graph on the CPU.
+    Cpu {
+        /// The file's content.
+        onnx: Vec<u8>,
+    },
+    /// Declared service times.
+    Simulated(SimulatedSpec),
+}
+
+/// How requests wait for a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSpec {
+    /// How much may wait.
+    pub limits: Limits,
+    /// How long a request waits that says nothing about it; `None` is for ever.
+    pub default_timeout: Option<Duration>,
+    /// Whether a request may ask for a shorter wait.
+    pub timeout_override: bool,
+}
+
+/// One version of a model, ready to be started.
+#[derive(Debug, Clone)]
+pub struct ModelSpec {
+    /// Its name.
+    pub name: String,
+    /// Its version: the name of its folder, above 0.
+    pub version: i64,
+    /// The largest batch; 0 for a model without a batch dimension.
+    pub max_batch_size: u32,
+    /// Its inputs.
+    pub inputs: Vec<TensorSpec>,
+    /// Its outputs.
+    pub outputs: Vec<TensorSpec>,
+    /// How requests are put together.
+    pub batching: BatchPolicy,
+    /// How they wait.
+    pub queue: QueueSpec,
+    /// How many instances run side by side, at least 1.
+    pub instances: usize,
+    /// What computes it.
+    pub backend: BackendSpec,
+    /// The configuration as clients may read it, completed from the model.
+    pub config: ModelConfig,
+}
+
+impl ModelSpec {
+    /// Whether the first dimension of every tensor is the batch.
+    pub fn batched(&self) -> bool {
+        self.max_batch_size > 0
+    }
+}

@@ -1,0 +1,178 @@
+//! Which of the waiting requests run together, and when: Triton's dynamic batching as a pure function of the queue
+//! and the time. It takes nothing out of the queue itself.
+
+use std::time::{Duration, Instant};
+
+use super::queue::Waiting;
+
+/// How requests are put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// The most batch elements that run together, at least 1.
+    pub max_elements: u32,
+    /// Sizes at which a batch runs although it could still grow, ascending.
+    pub preferred: Vec<u32>,
+    /// How long the oldest request may wait for company while an instance is idle.
+    pub max_delay: Duration,
+}
+
+impl BatchPolicy {
+    /// Every request runs alone and at once.
+    pub fn alone() -> Self {
+        Self { max_elements: 1, preferred: Vec::new(), max_delay: Duration::ZERO }
+    }
+}
+
+/// What an idle instance does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nobody waits.
+    Idle,
+    /// Take the first so many requests and run them.
+    Run(usize),
+    /// Wait for company until then, or until somebody comes.
+    WaitUntil(Instant),
+}
+
+/// The longest run of requests from the front that can share a batch.
+struct Prefix {
+    requests: usize,
+    elements: u32,
+    /// The longest prefix whose size is a preferred one.
+    preferred: Option<usize>,
+    /// Somebody behind it cannot join it, so waiting cannot make it grow.
+    closed: bool,
+}
+
+fn longest_prefix<'a, J: 'a>(
+    policy: &BatchPolicy,
+    mut waiting: impl Iterator<Item = &'a Waiting<J>>,
+) -> Option<Prefix> {
+    let first = &waiting.next()?.entry;
+    let is_preferred = |elements| policy.preferred.binary_search(&elements).is_ok();
+    let preferred = is_preferred(first.elements).then_some(1);
+    let mut prefix = Prefix { requests: 1, elements: first.elements, preferred, closed: false };
+    for Waiting { entry, .. } in waiting {
+        let elements = prefix.elements.saturating_add(entry.elements);
+        if entry.shape != first.shape || elements > policy.max_elements {
+            prefix.closed = true;
+            break;
+        }
+        prefix.requests += 1;
+        prefix.elements = elements;
+        if is_preferred(elements) {
+            prefix.preferred = Some(prefix.requests);
+        }
+    }
+    prefix.closed |= prefix.elements >= policy.max_elements;
+    Some(prefix)
+}
+
+/// What an instance that is idle at `now` does with the `waiting` requests, oldest first.
+pub fn decide<'a, J: 'a>(
+    policy: &BatchPolicy,
+    waiting: impl Iterator<Item = &'a Waiting<J>> + Clone,
+    now: Instant,
+) -> Decision {
+    let oldest = waiting.clone().next().map(|waiting| waiting.entry.enqueued);
+    let (Some(oldest), Some(prefix)) = (oldest, longest_prefix(policy, waiting)) else { return Decision::Idle };
+    if let Some(preferred) = prefix.preferred {
+        return Decision::Run(preferred);
+    }
+    let until = oldest + policy.max_delay;
+    if prefix.closed || until <= now { Decision::Run(prefix.requests) } else { Decision::WaitUntil(until) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::queue::{Entry, Limits, Queue};
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(5);
+
+    fn queue(start: Instant, requests: &[(u32, i64, u64)]) -> Queue<usize> {
+        let mut queue = Queue::new(Limits { requests: 1000, bytes: usize::MAX });
+        for (index, &(elements, shape, at_ms)) in requests.iter().enumerate() {
+            let enqueued = start + Duration::from_millis(at_ms);
+            let entry = Entry { elements, bytes: 0, shape: vec![shape], enqueued, deadline: None };
+            queue.push(entry, index).expect("there is room");
+        }
+        queue
+    }
+
+    fn policy(max_elements: u32, preferred: &[u32], max_delay: Duration) -> BatchPolicy {
+        BatchPolicy { max_elements, preferred: preferred.to_vec(), max_delay }
+    }
+
+    fn check(policy: &BatchPolicy, requests: &[(u32, i64, u64)], now_ms: u64, expected: impl Fn(Instant) -> Decision) {
+        let start = Instant::now();
+        let waiting = queue(start, requests);
+        let now = start + Duration::from_millis(now_ms);
+        let decision = decide(policy, waiting.iter(), now);
+        assert_eq!(decision, expected(start), "{policy:?} {requests:?} at {now_ms} ms");
+    }
+
+    #[test]
+    fn rules_of_dynamic_batching() {
+        let run = |count| move |_| Decision::Run(count);
+        let wait = |ms| move |start| Decision::WaitUntil(start + Duration::from_millis(ms));
+        let (eager, patient) = (policy(4, &[], Duration::ZERO), policy(4, &[], DELAY));
+        check(&eager, &[], 0, |_| Decision::Idle);
+        check(&eager, &[(1, 0, 0)], 0, run(1));
+        check(&eager, &[(1, 0, 0); 9], 0, run(4));
+        check(&eager, &[(3, 0, 0), (2, 0, 0)], 0, run(1));
+        check(&eager, &[(1, 0, 0), (1, 7, 0), (1, 0, 0)], 0, run(1));
+        check(&patient, &[(1, 0, 0), (1, 0, 3)], 3, wait(5));
+        check(&patient, &[(1, 0, 0), (1, 0, 3)], 5, run(2));
+        check(&patient, &[(2, 0, 0), (2, 0, 1)], 1, run(2));
+        check(&patient, &[(1, 0, 0), (1, 7, 1)], 1, run(1));
+        let preferred = policy(8, &[2, 4], DELAY);
+        check(&preferred, &[(1, 0, 0)], 0, wait(5));
+        check(&preferred, &[(1, 0, 0); 3], 0, run(2));
+        check(&preferred, &[(1, 0, 0); 9], 0, run(4));
+        check(&preferred, &[(3, 0, 0), (3, 0, 0)], 0, wait(5));
+        check(&BatchPolicy::alone(), &[(1, 0, 0), (1, 0, 0)], 0, run(1));
+    }
+
+    prop_compose! {
+        fn requests()(gaps in proptest::collection::vec((1u32..5, 0i64..2, 0u64..4), 1..40)) -> Vec<(u32, i64, u64)> {
+            gaps.into_iter().scan(0, |at, (elements, shape, gap)| { *at += gap; Some((elements, shape, *at)) }).collect()
+        }
+    }
+
+    prop_compose! {
+        fn policies()(max in 4u32..12, preferred in proptest::collection::btree_set(1u32..12, 0..3), delay_ms in 0u64..6)
+        -> BatchPolicy {
+            policy(max, &preferred.into_iter().filter(|size| *size <= max).collect::<Vec<_>>(), Duration::from_millis(delay_ms))
+        }
+    }
+
+    proptest! {
+        /// With an instance that is always idle: no batch exceeds its maximum or mixes shapes, requests leave in the
+        /// order they came, each exactly once, and nobody waits longer than the maximum delay.
+        #[test]
+        fn an_idle_instance_serves_all_in_order_and_in_time(policy in policies(), requests in requests()) {
+            let start = Instant::now();
+            let mut waiting = queue(start, &[]);
+            let (mut served, mut arrivals) = (Vec::new(), requests.iter().enumerate().peekable());
+            for now_ms in 0..200u64 {
+                let now = start + Duration::from_millis(now_ms);
+                while let Some((index, &(elements, shape, _))) = arrivals.next_if(|(_, request)| request.2 == now_ms) {
+                    let entry = Entry { elements, bytes: 0, shape: vec![shape], enqueued: now, deadline: None };
+                    waiting.push(entry, index).expect("there is room");
+                }
+                while let Decision::Run(count) = decide(&policy, waiting.iter(), now) {
+                    let batch = waiting.take(count);
+                    prop_assert_eq!(batch.len(), count);
+                    prop_assert!(batch.iter().map(|w| w.entry.elements).sum::<u32>() <= policy.max_elements);
+                    prop_assert!(batch.iter().all(|w| w.entry.shape == batch[0].entry.shape));
+                    prop_assert!(batch.iter().all(|w| now - w.entry.enqueued <= policy.max_delay));
+                    served.extend(batch.into_iter().map(|w| w.job));
+                }
+            }
+            prop_assert_eq!(served, (0..requests.len()).collect::<Vec<_>>());
+        }
+    }
+}

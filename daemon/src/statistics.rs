@@ -1,0 +1,135 @@
+//! Counts of one model as Triton keeps them. Requests count under success or fail, batch elements under
+//! `inference_count`, executions under `execution_count`. Counting only: no clock, no metric registry.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use proofload_wire::phases::Phases;
+use proofload_wire::types::{BatchStatistics, InferStatistics, ModelStatistics, StatisticDuration};
+
+use crate::backend::Timeline;
+
+/// The counts since the model was started.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    last_inference_ms: u64,
+    inference_count: u64,
+    execution_count: u64,
+    requests: InferStatistics,
+    batches: BTreeMap<u32, BatchStatistics>,
+}
+
+impl Counts {
+    /// Counts an execution that the backend answered.
+    pub fn executed(&mut self, elements: u32, timeline: &Timeline) {
+        let phases = phases_of(timeline);
+        self.execution_count += 1;
+        let batch = self.batches.entry(elements).or_default();
+        batch.batch_size = u64::from(elements);
+        add(&mut batch.compute_input, phases.copy_in_ns);
+        add(&mut batch.compute_infer, phases.compute_ns);
+        add(&mut batch.compute_output, phases.copy_out_ns);
+    }
+
+    /// Counts a request that got its outputs, at `unix_ms`.
+    pub fn succeeded(&mut self, elements: u32, phases: &Phases, unix_ms: u64) {
+        self.last_inference_ms = self.last_inference_ms.max(unix_ms);
+        self.inference_count += u64::from(elements);
+        let requests = &mut self.requests;
+        add(&mut requests.success, phases.total_ns());
+        add(&mut requests.queue, phases.queue_ns);
+        add(&mut requests.compute_input, phases.copy_in_ns);
+        add(&mut requests.compute_infer, phases.compute_ns);
+        add(&mut requests.compute_output, phases.copy_out_ns);
+    }
+
+    /// Counts a request that was let in or refused, and got no outputs after `ns`.
+    pub fn failed(&mut self, ns: u64) {
+        add(&mut self.requests.fail, ns);
+    }
+
+    /// The counts in the form of the protocol.
+    pub fn to_wire(&self, name: &str, version: i64) -> ModelStatistics {
+        ModelStatistics {
+            name: name.to_owned(),
+            version: version.to_string(),
+            last_inference: self.last_inference_ms,
+            inference_count: self.inference_count,
+            execution_count: self.execution_count,
+            inference_stats: self.requests.clone(),
+            batch_stats: self.batches.values().cloned().collect(),
+            memory_usage: Vec::new(),
+        }
+    }
+}
+
+fn phases_of(timeline: &Timeline) -> Phases {
+    phases(timeline.started, timeline, timeline.finished, 0)
+}
+
+/// The phases of a request that was received and answered at these times: every boundary ends one phase and begins
+/// the next, so they sum to the whole.
+pub fn phases(received: Instant, timeline: &Timeline, answered: Instant, batch_size: u32) -> Phases {
+    let between =
+        |from: Instant, to: Instant| u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX);
+    Phases {
+        queue_ns: between(received, timeline.started),
+        copy_in_ns: between(timeline.started, timeline.computing),
+        compute_ns: between(timeline.computing, timeline.computed),
+        copy_out_ns: between(timeline.computed, answered),
+        batch_size,
+        cache_hit: false,
+    }
+}
+
+fn add(duration: &mut StatisticDuration, ns: u64) {
+    duration.count += 1;
+    duration.ns = duration.ns.saturating_add(ns);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn timeline(from: Instant, us: [u64; 4]) -> Timeline {
+        let at = |us| from + Duration::from_micros(us);
+        Timeline { started: at(us[0]), computing: at(us[1]), computed: at(us[2]), finished: at(us[3]) }
+    }
+
+    #[test]
+    fn a_batch_of_requests_is_one_execution() {
+        let start = Instant::now();
+        let timeline = timeline(start, [10, 12, 20, 21]);
+        let mut counts = Counts::default();
+        counts.executed(5, &timeline);
+        for elements in [2, 3] {
+            counts.succeeded(elements, &phases(start, &timeline, timeline.finished, 5), 1000);
+        }
+        counts.failed(7);
+        let wire = counts.to_wire("m", 3);
+        assert_eq!((wire.inference_count, wire.execution_count, wire.last_inference), (5, 1, 1000));
+        assert_eq!(wire.version, "3");
+        let stats = wire.inference_stats;
+        assert_eq!(stats.success, StatisticDuration { count: 2, ns: 42_000 });
+        assert_eq!(stats.queue, StatisticDuration { count: 2, ns: 20_000 });
+        assert_eq!(stats.fail, StatisticDuration { count: 1, ns: 7 });
+        assert_eq!(wire.batch_stats.len(), 1);
+        assert_eq!(wire.batch_stats[0].compute_infer, StatisticDuration { count: 1, ns: 8_000 });
+    }
+
+    proptest! {
+        /// The phases of a request sum to the time between its reception and its answer, to the nanosecond.
+        #[test]
+        fn phases_sum_to_the_whole(mut ns in proptest::array::uniform5(0u64..10_000_000_000)) {
+            ns.sort_unstable();
+            let start = Instant::now();
+            let at = |index: usize| start + Duration::from_nanos(ns[index]);
+            let timeline = Timeline { started: at(1), computing: at(2), computed: at(3), finished: at(3) };
+            prop_assert_eq!(phases(at(0), &timeline, at(4), 1).total_ns(), ns[4] - ns[0]);
+        }
+    }
+}

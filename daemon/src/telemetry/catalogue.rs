@@ -1,0 +1,86 @@
+//! Every metric name of the daemon, with its unit and its meaning, in one place. The names starting with `nv_` are
+//! Triton's, so that dashboards made for it keep working.
+
+/// A metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, without the suffixes that the exposition format adds.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+}
+
+const fn metric(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, help }
+}
+
+/// Histogram by model, version and phase.
+pub const PHASE_SECONDS: Metric =
+    metric("proofload_phase_seconds", "Time of a request in one phase: queue, copy_in, compute or copy_out");
+/// Histogram by model and version.
+pub const REQUEST_SECONDS: Metric =
+    metric("proofload_request_seconds", "Time from a request being decoded to its response being ready to encode");
+/// Histogram by model and version.
+pub const BATCH_ELEMENTS: Metric = metric("proofload_batch_elements", "Batch elements computed together");
+/// Counter by model, version and outcome.
+pub const REQUESTS: Metric = metric("proofload_requests", "Requests by what became of them");
+/// Gauge by model and version.
+pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests waiting for an instance");
+/// Gauge by model and version.
+pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
+/// Gauge.
+pub const IN_FLIGHT: Metric = metric("proofload_in_flight_requests", "Requests accepted and not yet answered");
+/// Counter.
+pub const DROPPED_TRACES: Metric =
+    metric("proofload_dropped_traces", "Traces not exported because the collector could not keep up");
+
+/// Counter, seconds.
+pub const PROCESS_CPU: Metric = metric("process_cpu_seconds", "User and system CPU time");
+/// Gauge, bytes.
+pub const PROCESS_RSS: Metric = metric("process_resident_memory_bytes", "Resident memory");
+/// Gauge.
+pub const PROCESS_THREADS: Metric = metric("process_threads", "Operating system threads");
+/// Gauge.
+pub const PROCESS_FDS: Metric = metric("process_open_fds", "Open file descriptors");
+
+/// Triton: requests.
+pub const NV_SUCCESS: Metric = metric("nv_inference_request_success", "Number of successful inference requests");
+/// Triton: requests by reason.
+pub const NV_FAILURE: Metric = metric("nv_inference_request_failure", "Number of failed inference requests");
+/// Triton: batch elements.
+pub const NV_COUNT: Metric = metric("nv_inference_count", "Number of inferences performed (batch elements)");
+/// Triton: executions.
+pub const NV_EXEC_COUNT: Metric = metric("nv_inference_exec_count", "Number of model executions performed");
+/// Triton: requests that wait.
+pub const NV_PENDING: Metric =
+    metric("nv_inference_pending_request_count", "Number of requests awaiting execution by a backend");
+/// Triton: microseconds.
+pub const NV_REQUEST_US: Metric =
+    metric("nv_inference_request_duration_us", "Cumulative end-to-end request time (microseconds)");
+/// Triton: microseconds.
+pub const NV_QUEUE_US: Metric = metric("nv_inference_queue_duration_us", "Cumulative queuing time (microseconds)");
+/// Triton: microseconds.
+pub const NV_INPUT_US: Metric =
+    metric("nv_inference_compute_input_duration_us", "Cumulative compute input time (microseconds)");
+/// Triton: microseconds.
+pub const NV_INFER_US: Metric =
+    metric("nv_inference_compute_infer_duration_us", "Cumulative compute inference time (microseconds)");
+/// Triton: microseconds.
+pub const NV_OUTPUT_US: Metric =
+    metric("nv_inference_compute_output_duration_us", "Cumulative compute output time (microseconds)");
+
+/// Triton, by `gpu_uuid`: 0 to 1.
+pub const GPU_UTILIZATION: Metric = metric("nv_gpu_utilization", "GPU utilization (0.0 to 1.0)");
+/// Triton, by `gpu_uuid`: bytes.
+pub const GPU_MEMORY_TOTAL: Metric = metric("nv_gpu_memory_total_bytes", "GPU total memory (bytes)");
+/// Triton, by `gpu_uuid`: bytes.
+pub const GPU_MEMORY_USED: Metric = metric("nv_gpu_memory_used_bytes", "GPU used memory (bytes)");
+/// Triton, by `gpu_uuid`: watts.
+pub const GPU_POWER: Metric = metric("nv_gpu_power_usage", "GPU power usage (watts)");
+/// Triton, by `gpu_uuid`: watts.
+pub const GPU_POWER_LIMIT: Metric = metric("nv_gpu_power_limit", "GPU power management limit (watts)");
+/// Triton, by `gpu_uuid`: joules.
+pub const GPU_ENERGY: Metric =
+    metric("nv_energy_consumption", "GPU energy consumption since the driver was loaded (joules)");
+/// By `gpu_uuid`: degrees Celsius.
+pub const GPU_TEMPERATURE: Metric = metric("proofload_gpu_temperature_celsius", "GPU core temperature");

@@ -1,0 +1,8 @@
+//! What the daemon tells about itself: Prometheus metrics and OTLP traces. Measuring is done where things happen;
+//! here it is named, collected and exposed. Nothing here decides anything.
+
+pub mod catalogue;
+pub mod meters;
+pub mod process;
+pub mod scrape;
+pub mod trace;

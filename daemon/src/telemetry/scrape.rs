@@ -1,0 +1,146 @@
+//! What is read only when `/metrics` is asked for: the models' counts under Triton's names, queue lengths, the
+//! process and the GPUs. Nothing of this costs a request anything.
+
+use std::fmt::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use super::catalogue::{self, Metric};
+use super::meters::{ModelLabels, Outcome};
+use super::process;
+use crate::gpu::{Gpus, Reading};
+use crate::model::Model;
+
+/// Everything that is read at a scrape.
+pub struct Scrape {
+    /// The models that are served.
+    pub models: Vec<Arc<Model>>,
+    /// Requests accepted and not yet answered.
+    pub in_flight: Arc<AtomicUsize>,
+    /// Traces that were not exported.
+    pub dropped_traces: Arc<AtomicU64>,
+    /// The GPUs, if there are any.
+    pub gpus: Arc<Gpus>,
+}
+
+impl std::fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scrape").field("models", &self.models.len()).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        self.encode_models(&mut encoder)?;
+        self.encode_triton(&mut encoder)?;
+        gauge(&mut encoder, catalogue::IN_FLIGHT, self.in_flight.load(Ordering::Relaxed) as f64)?;
+        counter(&mut encoder, catalogue::DROPPED_TRACES, self.dropped_traces.load(Ordering::Relaxed) as f64)?;
+        encode_process(&mut encoder)?;
+        encode_gpus(&mut encoder, &self.gpus.read())
+    }
+}
+
+impl Scrape {
+    fn encode_models(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let rows = |value: fn(&Model) -> f64| self.models.iter().map(move |model| (labels(model), value(model)));
+        family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;
+        family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))
+    }
+
+    /// Triton's counters carry no `_total`, which OpenMetrics demands of a counter; so they go out as `unknown`.
+    fn encode_triton(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let stats: Vec<_> = self.models.iter().map(|model| (labels(model), model.statistics())).collect();
+        let micros = |ns: u64| (ns / 1000) as f64;
+        let mut export = |metric, value: &dyn Fn(&proofload_wire::types::ModelStatistics) -> f64| {
+            let rows = stats.iter().map(|(labels, stats)| (labels.clone(), value(stats)));
+            family(encoder, metric, MetricType::Unknown, rows)
+        };
+        export(catalogue::NV_SUCCESS, &|stats| stats.inference_stats.success.count as f64)?;
+        export(catalogue::NV_COUNT, &|stats| stats.inference_count as f64)?;
+        export(catalogue::NV_EXEC_COUNT, &|stats| stats.execution_count as f64)?;
+        export(catalogue::NV_REQUEST_US, &|stats| micros(stats.inference_stats.success.ns))?;
+        export(catalogue::NV_QUEUE_US, &|stats| micros(stats.inference_stats.queue.ns))?;
+        export(catalogue::NV_INPUT_US, &|stats| micros(stats.inference_stats.compute_input.ns))?;
+        export(catalogue::NV_INFER_US, &|stats| micros(stats.inference_stats.compute_infer.ns))?;
+        export(catalogue::NV_OUTPUT_US, &|stats| micros(stats.inference_stats.compute_output.ns))?;
+        let waiting = self.models.iter().map(|model| (labels(model), model.waiting() as f64));
+        family(encoder, catalogue::NV_PENDING, MetricType::Gauge, waiting)?;
+        self.encode_failures(encoder)
+    }
+
+    fn encode_failures(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let reasons: [(&str, &[Outcome]); 4] = [
+            ("REJECTED", &[Outcome::Rejected, Outcome::TimedOut]),
+            ("CANCELED", &[Outcome::Cancelled]),
+            ("BACKEND", &[Outcome::BackendFailed]),
+            ("OTHER", &[Outcome::Stopping]),
+        ];
+        let rows = self.models.iter().flat_map(|model| {
+            reasons.iter().map(move |(reason, outcomes)| {
+                let count: u64 = outcomes.iter().map(|outcome| model.meters().count(*outcome)).sum();
+                let ModelLabels { model, version } = labels(model);
+                ([("model", model), ("version", version), ("reason", (*reason).to_owned())], count as f64)
+            })
+        });
+        family(encoder, catalogue::NV_FAILURE, MetricType::Unknown, rows)
+    }
+}
+
+fn labels(model: &Model) -> ModelLabels {
+    let spec = model.spec();
+    ModelLabels { model: spec.name.clone(), version: spec.version.to_string() }
+}
+
+fn family<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    Metric { name, help }: Metric,
+    kind: MetricType,
+    rows: impl Iterator<Item = (L, f64)>,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in rows {
+        metric.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, Metric { name, help }: Metric, value: f64) -> Result<(), Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, Metric { name, help }: Metric, value: f64) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)
+}
+
+fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let Some(usage) = process::usage() else { return Ok(()) };
+    counter(encoder, catalogue::PROCESS_CPU, usage.cpu_s)?;
+    gauge(encoder, catalogue::PROCESS_RSS, usage.rss_bytes as f64)?;
+    gauge(encoder, catalogue::PROCESS_THREADS, usage.threads as f64)?;
+    gauge(encoder, catalogue::PROCESS_FDS, usage.open_fds as f64)
+}
+
+fn encode_gpus(encoder: &mut DescriptorEncoder<'_>, gpus: &[Reading]) -> Result<(), Error> {
+    let columns: [(Metric, fn(&Reading) -> Option<f64>); 7] = [
+        (catalogue::GPU_UTILIZATION, |gpu| gpu.utilization),
+        (catalogue::GPU_MEMORY_TOTAL, |gpu| gpu.memory_total_bytes),
+        (catalogue::GPU_MEMORY_USED, |gpu| gpu.memory_used_bytes),
+        (catalogue::GPU_POWER, |gpu| gpu.power_watts),
+        (catalogue::GPU_POWER_LIMIT, |gpu| gpu.power_limit_watts),
+        (catalogue::GPU_ENERGY, |gpu| gpu.energy_joules),
+        (catalogue::GPU_TEMPERATURE, |gpu| gpu.temperature_celsius),
+    ];
+    for (metric, value) in columns {
+        let rows: Vec<_> =
+            gpus.iter().filter_map(|gpu| Some(([("gpu_uuid", gpu.uuid.clone())], value(gpu)?))).collect();
+        if !rows.is_empty() {
+            family(encoder, metric, MetricType::Unknown, rows.into_iter())?;
+        }
+    }
+    Ok(())
+}
