@@ -1,0 +1,107 @@
+"""What the proofs share: running the built binary, reading what it found, and saying whether a claim holds."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BINARY = TARGET / "release" / "proofload"
+
+
+class Claims:
+    """Collects claims; the proof fails at the end when one did not hold."""
+
+    def __init__(self):
+        self.failed = []
+
+    def claim(self, holds, text):
+        print(f"{'holds ' if holds else 'FAILS '} {text}", flush=True)
+        if not holds:
+            self.failed.append(text)
+
+    def finish(self):
+        print(f"{len(self.failed)} claim(s) failed")
+        sys.exit(1 if self.failed else 0)
+
+
+class Workplace:
+    """A temporary folder for scenarios and runs."""
+
+    def __init__(self):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="proofload-proof-"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def scenario(self, name, text):
+        path = self.path / f"{name}.toml"
+        path.write_text(text)
+        return path
+
+    def run(self, scenario, name, *arguments):
+        """Runs a scenario to its end; gives exit code and run folder."""
+        folder = self.path / name
+        command = [BINARY, "run", scenario, "--out", folder, "--quiet", *arguments]
+        return subprocess.run(command, check=False).returncode, folder
+
+    def start(self, scenario, name, *arguments):
+        """Starts a scenario and gives the process and the run folder."""
+        folder = self.path / name
+        command = [BINARY, "run", scenario, "--out", folder, "--quiet", *arguments]
+        return subprocess.Popen(command), folder
+
+
+def findings(folder):
+    return json.loads((folder / "findings.json").read_text())
+
+
+def manifest(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def children(pid):
+    """Process ids of the direct children of a process."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    found = [int(word) for word in text.split()]
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += [int(word) for word in (task / "children").read_text().split()]
+        except FileNotFoundError:
+            pass
+    return sorted(set(found))
+
+
+def alive(pid):
+    """Whether a process is there and is no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def percentile(values, share):
+    """Nearest rank, as the analyzer does."""
+    ordered = sorted(values)
+    rank = max(1, -(-len(ordered) * share // 1))
+    return ordered[int(rank) - 1]

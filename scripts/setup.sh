@@ -1,0 +1,33 @@
+# Set-up shared by scripts/test and scripts/prove: sourced, not run. What is there already is used.
+
+cache=${PROOFLOAD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/proofload}
+mkdir -p "$cache"
+
+say() { printf '\n== %s\n' "$*"; }
+
+# A tool that is missing is installed; one that will not install fails the run, it is never skipped.
+need_apt() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+  done
+  ((${#missing[@]} == 0)) && return
+  say "installing ${missing[*]}"
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# The clients of scripts/conformance/requirements.txt, in an environment named after that file's content; sets $python.
+python_environment() {
+  local wanted=scripts/conformance/requirements.txt venv
+  venv=$cache/venv-$(sha256sum "$wanted" | cut -c1-16)
+  if [[ ! -e $venv/complete ]]; then
+    python3 -c 'import ensurepip' 2>/dev/null || need_apt python3-venv
+    say "installing the clients of $wanted"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    touch "$venv/complete"
+  fi
+  python=$venv/bin/python
+}
