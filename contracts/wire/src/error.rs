@@ -7,6 +7,9 @@ pub enum WireError {
     /// A body that is no JSON, or not the JSON of this protocol.
     #[error("cannot read the JSON: {0}")]
     Json(String),
+    /// Data that JSON cannot carry.
+    #[error("cannot write the JSON: {0}")]
+    Unencodable(String),
     /// The header length and the body contradict each other.
     #[error("cannot read the body: {0}")]
     Framing(String),

@@ -20,6 +20,8 @@ pub mod json_body;
 pub mod limits;
 pub mod phases;
 pub mod tensor;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod types;
 

@@ -101,7 +101,7 @@ pub fn decode_raw_request(name: &str, datatype: DataType, shape: &[i64], body: &
         None => (body.len() + 4, single_string(name, body)?),
     };
     let step = known.saturating_mul(size);
-    let fitting = if step == 0 { 0 } else { data.len() / step };
+    let fitting = data.len().checked_div(step).unwrap_or(0);
     let fitting = i64::try_from(fitting).unwrap_or(i64::MAX);
     let shape = shape.iter().map(|&dimension| if dimension == -1 { fitting } else { dimension }).collect();
     Tensor::new(name, datatype, shape, data)
@@ -148,7 +148,7 @@ pub fn encode_request(request: &InferRequest, binary: bool) -> Result<EncodedBod
         inputs: request.inputs.iter().map(|input| Sent::new(input, binary)).collect(),
         outputs: outputs.map(|output| SentOutput { name: &output.name, parameters: &output.parameters }).collect(),
     };
-    let json = serde_json::to_vec(&sent).map_err(|error| json_error(&error))?;
+    let json = serde_json::to_vec(&sent).map_err(|error| WireError::Unencodable(error.to_string()))?;
     let json_length = binary.then_some(json.len());
     let body = append(json, request.inputs.iter().filter(|_| binary));
     Ok(EncodedBody { body, json_length })

@@ -33,7 +33,7 @@ pub fn encode_response(response: &InferResponse, binary_outputs: &BinaryOutputs)
         parameters: &response.parameters,
         outputs: response.outputs.iter().map(|output| Sent::new(output, is_binary(&output))).collect(),
     };
-    let json = serde_json::to_vec(&sent).map_err(|error| json_error(&error))?;
+    let json = serde_json::to_vec(&sent).map_err(|error| WireError::Unencodable(error.to_string()))?;
     let json_length = response.outputs.iter().any(|output| is_binary(&output)).then_some(json.len());
     let body = append(json, response.outputs.iter().filter(is_binary));
     Ok(EncodedBody { body, json_length })

@@ -1,0 +1,144 @@
+//! What a request says about itself beside its content: trace and deadline. Pure, apart from the instants that
+//! are handed in.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use proofload_wire::infer::{ParameterValue, Parameters};
+use proofload_wire::trace::{TRACEPARENT, TraceParent};
+
+use crate::engine::{Protocol, RequestContext, ServeError};
+
+/// Parameter of a request: how long it may take, in microseconds; 0 means no limit.
+const TIMEOUT: &str = "timeout";
+/// gRPC's header for the caller's deadline.
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// The context of a request that was decoded at `received`.
+pub(super) fn of(
+    headers: &HeaderMap,
+    parameters: &Parameters,
+    protocol: Protocol,
+    received: Instant,
+) -> Result<RequestContext, ServeError> {
+    let of_transport = match protocol {
+        Protocol::Grpc => header(headers, GRPC_TIMEOUT).and_then(grpc_timeout),
+        Protocol::Http | Protocol::Internal => None,
+    };
+    let shortest = of_transport.into_iter().chain(timeout(parameters)?).min();
+    Ok(RequestContext {
+        received,
+        // A limit beyond the end of time is none.
+        deadline: shortest.and_then(|timeout| received.checked_add(timeout)),
+        trace: header(headers, TRACEPARENT).and_then(TraceParent::parse),
+        protocol,
+    })
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn timeout(parameters: &Parameters) -> Result<Option<Duration>, ServeError> {
+    let microseconds = match parameters.get(TIMEOUT) {
+        None => return Ok(None),
+        Some(ParameterValue::Int(number)) => u64::try_from(*number).ok(),
+        Some(ParameterValue::Uint(number)) => Some(*number),
+        Some(ParameterValue::Bool(_) | ParameterValue::Double(_) | ParameterValue::String(_)) => None,
+    };
+    match microseconds {
+        Some(0) => Ok(None),
+        Some(microseconds) => Ok(Some(Duration::from_micros(microseconds))),
+        None => Err(ServeError::InvalidArgument(format!(
+            "the parameter `{TIMEOUT}` must be a whole number of microseconds, 0 for no limit"
+        ))),
+    }
+}
+
+/// `10S`, `250m`, `1500u` and so on: at most eight digits and a unit. `None` for anything else.
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn grpc_timeouts() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<Duration>) {
+            assert_eq!(grpc_timeout(text), expected, "{text}");
+        }
+        check("10S", Some(Duration::from_secs(10)));
+        check("2M", Some(Duration::from_secs(120)));
+        check("1H", Some(Duration::from_secs(3600)));
+        check("250m", Some(Duration::from_millis(250)));
+        check("1500u", Some(Duration::from_micros(1500)));
+        check("99999999n", Some(Duration::from_nanos(99_999_999)));
+        check("0m", Some(Duration::ZERO));
+        check("999999999n", None);
+        check("+1S", None);
+        check("S", None);
+        check("10", None);
+        check("10é", None);
+        check("", None);
+    }
+
+    #[test]
+    fn the_shorter_limit_holds() {
+        #[track_caller]
+        fn check(grpc: Option<&str>, parameter: Option<ParameterValue>, expected: Result<Option<u64>, ()>) {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = grpc {
+                headers.insert(GRPC_TIMEOUT, text.parse().unwrap());
+            }
+            let parameters = parameter.into_iter().map(|value| (TIMEOUT.to_owned(), value)).collect();
+            let received = Instant::now();
+            let deadline = of(&headers, &parameters, Protocol::Grpc, received).map(|context| context.deadline);
+            let expected = expected.map(|limit| limit.map(|micros| received + Duration::from_micros(micros)));
+            assert_eq!(deadline.map_err(|_| ()), expected);
+        }
+        check(None, None, Ok(None));
+        check(Some("5m"), None, Ok(Some(5000)));
+        check(Some("5m"), Some(ParameterValue::Int(3000)), Ok(Some(3000)));
+        check(Some("5m"), Some(ParameterValue::Uint(9000)), Ok(Some(5000)));
+        check(Some("5m"), Some(ParameterValue::Int(0)), Ok(Some(5000)));
+        check(None, Some(ParameterValue::Uint(u64::MAX)), Ok(Some(u64::MAX)));
+        check(None, Some(ParameterValue::Int(-1)), Err(()));
+        check(None, Some(ParameterValue::String("5".to_owned())), Err(()));
+    }
+
+    #[test]
+    fn the_trace_is_continued() {
+        let parent = TraceParent { trace_id: 7, parent_id: 9, sampled: true };
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, parent.to_string().parse().unwrap());
+        let context = of(&headers, &Parameters::new(), Protocol::Http, Instant::now()).unwrap();
+        assert_eq!(context.trace, Some(parent));
+        headers.insert(TRACEPARENT, "nonsense".parse().unwrap());
+        let context = of(&headers, &Parameters::new(), Protocol::Http, Instant::now()).unwrap();
+        assert_eq!(context.trace, None, "an invalid header is as good as none");
+    }
+
+    proptest! {
+        #[test]
+        fn no_timeout_panics(text: String) {
+            let _ = grpc_timeout(&text);
+        }
+    }
+}

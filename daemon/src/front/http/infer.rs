@@ -1,0 +1,106 @@
+//! `POST …/infer`: JSON, JSON with binary tensors, and raw requests.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use proofload_wire::infer::InferRequest;
+use proofload_wire::json_body::{
+    BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request, encode_response,
+};
+use proofload_wire::phases::Phases;
+
+use super::ModelPath;
+use crate::engine::{Engine, Protocol};
+use crate::front::refusal::Refusal;
+use crate::front::{FrontState, context};
+
+/// Serves one inference.
+pub(super) async fn infer(
+    State(state): State<FrontState>,
+    Path(path): Path<ModelPath>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    refuse_compression(&headers)?;
+    let decoded = decode(&state.engine, path, json_length(&headers)?, &body?)?;
+    let context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
+    let inference = state.engine.infer(decoded.request, context).await?;
+    let encoded = encode_response(&inference.response, &decoded.binary_outputs)?;
+    Ok(respond(encoded, &inference.phases))
+}
+
+fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.get(CONTENT_ENCODING) {
+        None => Ok(()),
+        Some(encoding) if encoding == "identity" => Ok(()),
+        Some(encoding) => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content-encoding {encoding:?} is not supported; send the body as it is"),
+        )),
+    }
+}
+
+fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+    let Some(value) = headers.get(JSON_LENGTH) else { return Ok(None) };
+    let length = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    length.map(Some).ok_or_else(|| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("{JSON_LENGTH} must be a number of bytes, not {value:?}"))
+    })
+}
+
+fn decode(
+    engine: &Engine,
+    path: ModelPath,
+    json_length: Option<usize>,
+    body: &Bytes,
+) -> Result<DecodedRequest, Refusal> {
+    if json_length == Some(0) {
+        decode_raw(engine, path, body)
+    } else {
+        Ok(decode_request(&path.model, path.version.as_deref(), body, json_length)?)
+    }
+}
+
+/// The body is the model's only input. Where its shape leaves more than the batch open, the batch is one.
+fn decode_raw(engine: &Engine, path: ModelPath, body: &Bytes) -> Result<DecodedRequest, Refusal> {
+    let (name, datatype, mut shape) = engine.single_input(&path.model, path.version.as_deref())?;
+    let open = shape.iter().filter(|&&dimension| dimension == -1).count();
+    if let (true, Some(batch @ -1)) = (open > 1, shape.first_mut()) {
+        *batch = 1;
+    }
+    let input = decode_raw_request(&name, datatype, &shape, body)?;
+    let request = InferRequest {
+        model_name: path.model,
+        model_version: path.version,
+        inputs: vec![input],
+        ..InferRequest::default()
+    };
+    Ok(DecodedRequest { request, binary_outputs: BinaryOutputs::all() })
+}
+
+fn respond(encoded: EncodedBody, phases: &Phases) -> Response {
+    let content_type = encoded.content_type();
+    let mut response = Response::new(Body::from(encoded.body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(length) = encoded.json_length {
+        headers.insert(JSON_LENGTH, HeaderValue::from(length));
+    }
+    insert_phases(headers, phases);
+    response
+}
+
+/// Says where the time went.
+pub(crate) fn insert_phases(headers: &mut HeaderMap, phases: &Phases) {
+    for (name, value) in phases.to_headers() {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}

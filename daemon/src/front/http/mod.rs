@@ -1,0 +1,95 @@
+//! KServe v2 over HTTP: which path leads where.
+
+mod infer;
+mod models;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{any, get, post};
+use http::{Method, StatusCode, Uri};
+use serde::Deserialize;
+
+use super::not_offered::NotOffered;
+use super::refusal::Refusal;
+use super::{FrontState, ops};
+use crate::engine::ServeError;
+
+/// Everything that is served over HTTP.
+pub(super) fn router(state: FrontState) -> Router {
+    Router::new()
+        .route("/metrics", get(ops::metrics))
+        .route("/v2", get(models::server))
+        .route("/v2/", get(models::server))
+        .route("/v2/health/live", get(ops::live))
+        .route("/v2/health/ready", get(ops::ready))
+        .route("/v2/models/stats", get(models::all_statistics))
+        .route("/v2/repository/index", post(models::index))
+        .merge(of_a_model("/v2/models/{model}"))
+        .merge(of_a_model("/v2/models/{model}/versions/{version}"))
+        .merge(not_offered())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_verb)
+        .layer(DefaultBodyLimit::max(state.limits.max_body_bytes))
+        .with_state(state)
+}
+
+fn of_a_model(prefix: &str) -> Router<FrontState> {
+    Router::new()
+        .route(prefix, get(models::metadata))
+        .route(&format!("{prefix}/ready"), get(models::ready))
+        .route(&format!("{prefix}/config"), get(models::config))
+        .route(&format!("{prefix}/stats"), get(models::statistics))
+        .route(&format!("{prefix}/infer"), post(infer::infer))
+        .route(&format!("{prefix}/generate"), post(generate))
+        .route(&format!("{prefix}/generate_stream"), post(generate))
+}
+
+/// Parts of the protocol that this server knows and does not offer; none is among its `extensions`.
+fn not_offered() -> Router<FrontState> {
+    Router::new()
+        .route("/v2/repository/models/{model}/load", post(model_control))
+        .route("/v2/repository/models/{model}/unload", post(model_control))
+        .route("/v2/trace/setting", get(settings).post(settings))
+        .route("/v2/models/{model}/trace/setting", get(settings).post(settings))
+        .route("/v2/logging", get(settings).post(settings))
+        .route("/v2/systemsharedmemory/{*rest}", any(shared_memory))
+        .route("/v2/cudasharedmemory/{*rest}", any(shared_memory))
+}
+
+/// Which model, and which version of it, a path names.
+#[derive(Deserialize)]
+struct ModelPath {
+    model: String,
+    #[serde(default)]
+    version: Option<String>,
+}
+
+async fn model_control() -> Refusal {
+    refuse(NotOffered::ModelControl)
+}
+
+async fn settings() -> Refusal {
+    refuse(NotOffered::Settings)
+}
+
+async fn shared_memory() -> Refusal {
+    refuse(NotOffered::SharedMemory)
+}
+
+async fn generate() -> Refusal {
+    refuse(NotOffered::Generate)
+}
+
+fn refuse(part: NotOffered) -> Refusal {
+    ServeError::from(part).into()
+}
+
+async fn no_such_path(uri: Uri) -> Refusal {
+    let message = format!("there is nothing at {}; the models are listed by POST /v2/repository/index", uri.path());
+    Refusal::new(StatusCode::NOT_FOUND, message)
+}
+
+async fn wrong_verb(method: Method, uri: Uri) -> Refusal {
+    let message = format!("{method} is not the verb of {}; the Allow header names it", uri.path());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)
+}

@@ -1,0 +1,69 @@
+//! The daemon's doors: KServe v2 over HTTP and gRPC, operations, and the studio. They decode, ask the engine, and
+//! encode; they hold no policy.
+
+mod connections;
+mod context;
+mod grpc;
+mod http;
+mod not_offered;
+mod ops;
+pub mod refusal;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::engine::Engine;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct FrontState {
+    /// Answers everything about models.
+    pub engine: Engine,
+    /// What clients may ask for at most.
+    pub limits: FrontLimits,
+}
+
+/// Bounds on what clients may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrontLimits {
+    /// Largest body of a request, in bytes.
+    pub max_body_bytes: usize,
+    /// Most connections at a time, over both listeners. Further ones wait to be accepted.
+    pub max_connections: usize,
+}
+
+/// Sockets that are bound and listening.
+pub struct Listeners {
+    /// HTTP: KServe, metrics, studio.
+    pub http: TcpListener,
+    /// gRPC.
+    pub grpc: TcpListener,
+}
+
+/// Serves until `shutdown` resolves, then stops accepting, lets what is in flight finish, and returns. How long
+/// that may take is for the caller to bound.
+pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+    let (drain, draining) = watch::channel(false);
+    let places = Arc::new(Semaphore::new(state.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let grpc = grpc::router(&state, &draining);
+    let stop = async move {
+        shutdown.await;
+        drain.send_replace(true);
+        // Kept until everybody has seen it: a dropped sender would look like an error.
+        drain.closed().await;
+    };
+    tokio::join!(
+        stop,
+        connections::serve(listeners.http, http::router(state), Arc::clone(&places), draining.clone()),
+        connections::serve(listeners.grpc, grpc, places, draining),
+    );
+}
+
+/// Resolves when the daemon begins to drain.
+async fn drained(mut draining: watch::Receiver<bool>) {
+    // The sender is gone only when the daemon is gone, which is as good a reason to end.
+    let _ = draining.wait_for(|draining| *draining).await;
+}

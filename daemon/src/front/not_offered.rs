@@ -1,0 +1,33 @@
+//! What the protocol knows and this server does not offer, in the words that both doors use. None of it is among
+//! the server's `extensions`.
+
+use crate::engine::ServeError;
+
+/// A part of the protocol that is not offered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NotOffered {
+    /// Loading and unloading models.
+    ModelControl,
+    /// Reading and changing trace and log settings.
+    Settings,
+    /// Tensors in memory that client and server share.
+    SharedMemory,
+    /// Text generation.
+    Generate,
+}
+
+impl From<NotOffered> for ServeError {
+    fn from(part: NotOffered) -> Self {
+        let message = match part {
+            NotOffered::ModelControl => {
+                "models cannot be loaded or unloaded while the server runs; change the repository and restart it"
+            }
+            NotOffered::Settings => {
+                "trace and log settings cannot be read or changed while the server runs; they are options of its start"
+            }
+            NotOffered::SharedMemory => "shared memory is not offered; send tensors in the request",
+            NotOffered::Generate => "the generate extension is not offered; use infer",
+        };
+        Self::Unsupported(message.to_owned())
+    }
+}

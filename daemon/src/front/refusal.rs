@@ -1,0 +1,153 @@
+//! The one place where errors become HTTP statuses and gRPC codes.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use proofload_wire::WireError;
+use proofload_wire::types::ErrorBody;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
+
+use crate::engine::ServeError;
+
+/// gRPC metadata: after how many milliseconds a retry is welcome, as gRPC's own retry design calls it.
+const RETRY_PUSHBACK_MS: &str = "grpc-retry-pushback-ms";
+
+/// An answer over HTTP that is an error: a status and `{"error": …}`.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// What was wrong and what would be right.
+    pub message: String,
+    /// When another try is welcome, if that is known.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// A refusal that no retry will change.
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None }
+    }
+}
+
+impl From<ServeError> for Refusal {
+    fn from(error: ServeError) -> Self {
+        let (status, retry_after) = match &error {
+            ServeError::NotFound(_) => (StatusCode::NOT_FOUND, None),
+            ServeError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, None),
+            ServeError::Unavailable { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
+            ServeError::TooManyRequests { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
+            ServeError::DeadlineExceeded(_) => (StatusCode::GATEWAY_TIMEOUT, None),
+            ServeError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, None),
+            ServeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
+        };
+        Self { status, message: error.to_string(), retry_after }
+    }
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        serve_error(error).into()
+    }
+}
+
+impl From<BytesRejection> for Refusal {
+    fn from(rejection: BytesRejection) -> Self {
+        Self::new(rejection.status(), format!("cannot read the body: {}", rejection.body_text()))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&ErrorBody { error: self.message }).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(retry_after) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+        }
+        response
+    }
+}
+
+/// What the client sent does not fit the protocol.
+pub(super) fn serve_error(error: WireError) -> ServeError {
+    match error {
+        WireError::Unsupported(message) => ServeError::Unsupported(message),
+        other => ServeError::InvalidArgument(other.to_string()),
+    }
+}
+
+/// The gRPC form of an error.
+pub(super) fn status(error: &ServeError) -> Status {
+    let (code, retry_after) = match error {
+        ServeError::NotFound(_) => (Code::NotFound, None),
+        ServeError::InvalidArgument(_) => (Code::InvalidArgument, None),
+        ServeError::Unavailable { retry_after, .. } => (Code::Unavailable, Some(*retry_after)),
+        ServeError::TooManyRequests { retry_after, .. } => (Code::ResourceExhausted, Some(*retry_after)),
+        ServeError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
+        ServeError::Unsupported(_) => (Code::Unimplemented, None),
+        ServeError::Internal(_) => (Code::Internal, None),
+    };
+    let metadata = retry_after.map(retry_headers).unwrap_or_default();
+    Status::with_metadata(code, error.to_string(), MetadataMap::from_headers(metadata))
+}
+
+fn retry_headers(retry_after: Duration) -> HeaderMap {
+    let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    let mut headers = HeaderMap::new();
+    headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+    headers.insert(RETRY_PUSHBACK_MS, HeaderValue::from(milliseconds));
+    headers
+}
+
+/// Rounded up, and never 0: "at once" would be an invitation to hammer.
+fn whole_seconds(duration: Duration) -> u64 {
+    let partial = u64::from(duration.subsec_nanos() > 0);
+    duration.as_secs().saturating_add(partial).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_kind() -> Vec<(ServeError, u16, Code, Option<u64>)> {
+        let message = || "m".to_owned();
+        let retry = Duration::from_millis(2500);
+        vec![
+            (ServeError::NotFound(message()), 404, Code::NotFound, None),
+            (ServeError::InvalidArgument(message()), 400, Code::InvalidArgument, None),
+            (ServeError::Unavailable { message: message(), retry_after: retry }, 503, Code::Unavailable, Some(3)),
+            (
+                ServeError::TooManyRequests { message: message(), retry_after: Duration::ZERO },
+                429,
+                Code::ResourceExhausted,
+                Some(1),
+            ),
+            (ServeError::DeadlineExceeded(message()), 504, Code::DeadlineExceeded, None),
+            (ServeError::Unsupported(message()), 501, Code::Unimplemented, None),
+            (ServeError::Internal(message()), 500, Code::Internal, None),
+        ]
+    }
+
+    #[test]
+    fn both_protocols_say_the_same() {
+        for (error, http, grpc, retry_after) in every_kind() {
+            let status = status(&error);
+            assert_eq!((status.code(), status.message()), (grpc, "m"), "{error:?}");
+            let seconds = retry_after.map(|seconds| seconds.to_string());
+            let of_grpc = status.metadata().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(of_grpc, seconds, "{error:?}");
+            let response = Refusal::from(error).into_response();
+            assert_eq!(response.status(), http);
+            let of_http = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(of_http, seconds);
+        }
+    }
+}
