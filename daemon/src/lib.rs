@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod drain;
 pub mod engine;
+pub mod front;
 pub mod gpu;
 pub mod model;
 pub mod repository;
