@@ -15,9 +15,7 @@ use super::FrontState;
 /// Everything that is served over gRPC. Streams end when `draining` turns true.
 pub(super) fn router(state: &FrontState, draining: &watch::Receiver<bool>) -> Router {
     let inference = service::Inference { engine: state.engine.clone(), draining: draining.clone() };
-    let inference = GrpcInferenceServiceServer::new(inference)
-        .max_decoding_message_size(state.limits.max_body_bytes)
-        .max_encoding_message_size(usize::MAX);
+    let inference = GrpcInferenceServiceServer::new(inference).max_decoding_message_size(state.limits.max_body_bytes);
     let health = HealthServer::new(health::Health { engine: state.engine.clone(), draining: draining.clone() });
     Routes::new(inference).add_service(health).prepare().into_axum_router()
 }

@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""Checks a running daemon with the real Triton client: every call that a user of it would make.
+
+Prints one line per check and exits non-zero if any failed. Results are compared with the ONNX project's own
+reference implementation, which runs the same model file.
+"""
+
+import argparse
+import asyncio
+import sys
+import traceback
+
+import numpy as np
+import onnx.reference
+import tritonclient.grpc as tritongrpc
+import tritonclient.grpc.aio as tritongrpc_aio
+import tritonclient.http as tritonhttp
+import tritonclient.http.aio as tritonhttp_aio
+from tritonclient.utils import InferenceServerException
+
+TOLERANCE = 1e-5
+
+
+class Model:
+    """The model under test, and what it should answer."""
+
+    def __init__(self, name, file):
+        self.name = name
+        self.reference = onnx.reference.ReferenceEvaluator(file)
+        self.input = self.reference.input_names[0]
+        self.output = self.reference.output_names[0]
+        self.random = np.random.default_rng(7)
+
+    def sample(self, batch=1):
+        return self.random.standard_normal((batch, 16)).astype(np.float32)
+
+    def expect(self, got, sample):
+        wanted = self.reference.run(None, {self.input: sample})[0]
+        assert got is not None, "the output is missing"
+        assert got.dtype == np.float32 and got.shape == wanted.shape, f"{got.dtype} {got.shape}, wanted {wanted.shape}"
+        worst = float(np.max(np.abs(got - wanted)))
+        assert worst < TOLERANCE, f"differs from the reference by {worst}"
+
+
+class Checks:
+    """Runs checks by name and remembers what failed."""
+
+    def __init__(self):
+        self.failed = []
+        self.count = 0
+
+    def run(self, name, function):
+        self.count += 1
+        try:
+            note = function()
+        except Exception as error:  # A check may fail in any way that the client can.
+            self.failed.append(name)
+            print(f"FAIL  {name}: {type(error).__name__}: {error}")
+            traceback.print_exc(limit=-2, file=sys.stdout)
+        else:
+            print(f"ok    {name}" + (f"  ({note})" if note else ""))
+
+    def refuses(self, name, call, status, *words):
+        """A call that must fail with this status, and a message that holds these words."""
+
+        def check():
+            try:
+                call()
+            except InferenceServerException as error:
+                assert status in str(error.status()), f"status {error.status()}, wanted {status}: {error.message()}"
+                for word in words:
+                    assert word in error.message(), f"'{word}' is not in: {error.message()}"
+                return error.message()
+            raise AssertionError("it was accepted")
+
+        self.run(name, check)
+
+
+def tensor(module, model, sample, datatype="FP32", **how):
+    made = module.InferInput(model.input, list(sample.shape), datatype)
+    made.set_data_from_numpy(sample, **how)
+    return made
+
+
+def counts(client, model):
+    """Successful requests, inferences and executions of the model, and failures, over HTTP."""
+    (entry,) = client.get_inference_statistics(model.name)["model_stats"]
+    stats = entry["inference_stats"]
+    return np.array([stats["success"]["count"], entry["inference_count"], stats["fail"]["count"]])
+
+
+def server_checks(checks, protocol, client, model):
+    """What the HTTP and gRPC clients have in common; gRPC answers are asked for as JSON."""
+    how = {} if protocol == "http" else {"as_json": True}
+
+    def metadata():
+        found = client.get_server_metadata(**how)
+        assert found["name"] and found["version"], found
+        return f"{found['name']} {found['version']}: {', '.join(found['extensions'])}"
+
+    def model_metadata():
+        found = client.get_model_metadata(model.name, **how)
+        (taken,), (given,) = found["inputs"], found["outputs"]
+        assert found["name"] == model.name and "1" in found["versions"], found
+        assert (taken["name"], taken["datatype"]) == (model.input, "FP32"), found
+        assert [int(size) for size in taken["shape"]] == [-1, 16], found
+        assert given["name"] == model.output and [int(size) for size in given["shape"]] == [-1, 4], found
+
+    def config():
+        found = client.get_model_config(model.name, **how)
+        found = found.get("config", found)
+        assert found["name"] == model.name and found["max_batch_size"] > 1, found
+        assert found["input"][0]["data_type"] == "TYPE_FP32", found
+        assert "dynamic_batching" in found, found
+
+    def index():
+        found = client.get_model_repository_index(**how)
+        found = found.get("models", found) if isinstance(found, dict) else found
+        (entry,) = [entry for entry in found if entry["name"] == model.name]
+        assert (entry["version"], entry["state"]) == ("1", "READY"), entry
+        return ", ".join(sorted(entry["name"] for entry in found))
+
+    def statistics():
+        everything = client.get_inference_statistics(**how)["model_stats"]
+        assert model.name in [entry["name"] for entry in everything], everything
+
+    def yes(found):
+        assert found is True, found
+
+    checks.run(f"{protocol}: server is live", lambda: yes(client.is_server_live()))
+    checks.run(f"{protocol}: server is ready", lambda: yes(client.is_server_ready()))
+    checks.run(f"{protocol}: model is ready", lambda: yes(client.is_model_ready(model.name)))
+    checks.run(f"{protocol}: version 1 is ready", lambda: yes(client.is_model_ready(model.name, "1")))
+    checks.run(f"{protocol}: an unknown model is not", lambda: yes(not client.is_model_ready("no_such_model")))
+    checks.run(f"{protocol}: server metadata", metadata)
+    checks.run(f"{protocol}: model metadata", model_metadata)
+    checks.run(f"{protocol}: model configuration", config)
+    checks.run(f"{protocol}: repository index", index)
+    checks.run(f"{protocol}: statistics of all models", statistics)
+
+
+def refusals(checks, protocol, module, client, model):
+    """Requests that are wrong in one way each."""
+    status = {"wrong": "400", "unknown": "404", "not offered": "501"}
+    if protocol == "grpc":
+        status = {"wrong": "INVALID_ARGUMENT", "unknown": "NOT_FOUND", "not offered": "UNIMPLEMENTED"}
+
+    def send(*inputs, name=model.name, **more):
+        return lambda: client.infer(name, list(inputs), **more)
+
+    good = tensor(module, model, model.sample())
+    long = tensor(module, model, np.zeros((1, 17), np.float32))
+    wide = tensor(module, model, model.sample(1000))
+    double = tensor(module, model, np.zeros((1, 16), np.float64), "FP64")
+    stray = module.InferInput("no_such_input", [1, 16], "FP32")
+    stray.set_data_from_numpy(model.sample())
+    asked = [module.InferRequestedOutput("no_such_output")]
+    refuses = lambda what, call, kind, *words: checks.refuses(f"{protocol}: {what}", call, status[kind], *words)
+    refuses("an unknown model is refused", send(good, name="no_such_model"), "unknown", "no_such_model")
+    refuses("an unknown version is refused", send(good, model_version="77"), "unknown", "77")
+    refuses("a wrong shape is refused", send(long), "wrong", "shape", model.input)
+    refuses("a batch that is too large is refused", send(wide), "wrong", "batch")
+    refuses("a wrong datatype is refused", send(double), "wrong", "FP64", "FP32")
+    refuses("an unknown input is refused", send(stray), "wrong", "no_such_input")
+    refuses("a missing input is refused", send(), "wrong", "input")
+    refuses("an unknown output is refused", send(good, outputs=asked), "wrong", "no_such_output")
+    refuses("loading a model is not offered", lambda: client.load_model(model.name), "not offered", "load")
+    refuses("log settings are not offered", client.get_log_settings, "not offered", "settings")
+
+
+def expect_counts(client, model, before, **sent):
+    grown = counts(client, model) - before
+    wanted = [sent["requests"], sent["inferences"], sent["failures"]]
+    assert list(grown) == wanted, f"requests, inferences, failures grew by {list(grown)}, sent were {wanted}"
+    return f"{wanted[0]} requests, {wanted[1]} inferences, {wanted[2]} failures"
+
+
+def http_infer(checks, client, model):
+    def infer(binary_in, binary_out):
+        def check():
+            sample = model.sample(3)
+            sent = tensor(tritonhttp, model, sample, binary_data=binary_in)
+            outputs = [tritonhttp.InferRequestedOutput(model.output, binary_data=binary_out)]
+            result = client.infer(model.name, [sent], outputs=outputs, request_id="17")
+            model.expect(result.as_numpy(model.output), sample)
+            answer = result.get_response()
+            assert (answer["id"], answer["model_name"], answer["model_version"]) == ("17", model.name, "1"), answer
+            assert ("data" in answer["outputs"][0]) != binary_out, answer
+
+        return check
+
+    def all_outputs():
+        sample = model.sample()
+        model.expect(client.infer(model.name, [tensor(tritonhttp, model, sample)]).as_numpy(model.output), sample)
+
+    def with_timeout():
+        sample = model.sample()
+        result = client.infer(model.name, [tensor(tritonhttp, model, sample)], timeout=5_000_000)
+        model.expect(result.as_numpy(model.output), sample)
+
+    def many_at_once():
+        samples = [model.sample() for _ in range(40)]
+        waiting = [client.async_infer(model.name, [tensor(tritonhttp, model, sample)]) for sample in samples]
+        for sample, handle in zip(samples, waiting):
+            model.expect(handle.get_result().as_numpy(model.output), sample)
+
+    async def asynchronous(url):
+        client = tritonhttp_aio.InferenceServerClient(url)
+        try:
+            samples = [model.sample() for _ in range(10)]
+            calls = [client.infer(model.name, [tensor(tritonhttp, model, sample)]) for sample in samples]
+            for sample, result in zip(samples, await asyncio.gather(*calls)):
+                model.expect(result.as_numpy(model.output), sample)
+        finally:
+            await client.close()
+
+    before = counts(client, model)
+    checks.run("http: infer, JSON", infer(False, False))
+    checks.run("http: infer, binary", infer(True, True))
+    checks.run("http: infer, JSON in, binary out", infer(False, True))
+    checks.run("http: infer, binary in, JSON out", infer(True, False))
+    checks.run("http: infer, no output named", all_outputs)
+    checks.run("http: infer, with a timeout", with_timeout)
+    checks.run("http: infer, many at once", many_at_once)
+    checks.run("http: infer, asyncio", lambda: asyncio.run(asynchronous(client._parsed_url.netloc)))
+    checks.run(
+        "http: statistics grew by exactly what was sent",
+        lambda: expect_counts(client, model, before, requests=56, inferences=64, failures=0),
+    )
+
+
+def grpc_infer(checks, client, http, model, url):
+    def infer():
+        sample = model.sample(3)
+        result = client.infer(model.name, [tensor(tritongrpc, model, sample)], request_id="17")
+        model.expect(result.as_numpy(model.output), sample)
+        answer = result.get_response()
+        assert (answer.id, answer.model_name, answer.model_version) == ("17", model.name, "1"), answer
+
+    def with_timeouts():
+        sample = model.sample()
+        sent = [tensor(tritongrpc, model, sample)]
+        result = client.infer(model.name, sent, client_timeout=5.0, timeout=5_000_000)
+        model.expect(result.as_numpy(model.output), sample)
+
+    def stream():
+        samples = [model.sample() for _ in range(20)]
+        answers = []
+        client.start_stream(callback=lambda result, error: answers.append((result, error)))
+        for at, sample in enumerate(samples):
+            client.async_stream_infer(model.name, [tensor(tritongrpc, model, sample)], request_id=str(at))
+        wrong = tensor(tritongrpc, model, np.zeros((1, 17), np.float32))
+        client.async_stream_infer(model.name, [wrong], request_id="wrong")
+        client.stop_stream()
+        assert len(answers) == 21, f"{len(answers)} answers to 21 requests"
+        for at, (sample, (result, error)) in enumerate(zip(samples, answers)):
+            assert error is None, error
+            assert result.get_response().id == str(at), "the answers keep the order of the requests"
+            model.expect(result.as_numpy(model.output), sample)
+        assert "shape" in str(answers[20][1]), answers[20]
+
+    async def asynchronous():
+        client = tritongrpc_aio.InferenceServerClient(url)
+        try:
+            samples = [model.sample() for _ in range(10)]
+            calls = [client.infer(model.name, [tensor(tritongrpc, model, sample)]) for sample in samples]
+            for sample, result in zip(samples, await asyncio.gather(*calls)):
+                model.expect(result.as_numpy(model.output), sample)
+        finally:
+            await client.close()
+
+    before = counts(http, model)
+    checks.run("grpc: infer", infer)
+    checks.run("grpc: infer, with timeouts", with_timeouts)
+    checks.run("grpc: infer, a stream", stream)
+    checks.run("grpc: infer, asyncio", lambda: asyncio.run(asynchronous()))
+    checks.run(
+        "grpc: statistics grew by exactly what was sent",
+        lambda: expect_counts(http, model, before, requests=32, inferences=34, failures=0),
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--http", required=True, metavar="HOST:PORT")
+    parser.add_argument("--grpc", required=True, metavar="HOST:PORT")
+    parser.add_argument("--model", default="tiny_mlp", help="takes 16 floats, gives 4, batches (default: %(default)s)")
+    parser.add_argument("--model-file", required=True, help="the ONNX file that the daemon serves as MODEL")
+    arguments = parser.parse_args()
+    model = Model(arguments.model, arguments.model_file)
+    checks = Checks()
+    http = tritonhttp.InferenceServerClient(arguments.http, concurrency=8)
+    grpc = tritongrpc.InferenceServerClient(arguments.grpc)
+    server_checks(checks, "http", http, model)
+    server_checks(checks, "grpc", grpc, model)
+    http_infer(checks, http, model)
+    grpc_infer(checks, grpc, http, model, arguments.grpc)
+    refusals(checks, "http", tritonhttp, http, model)
+    refusals(checks, "grpc", tritongrpc, grpc, model)
+    grpc.close()
+    http.close()
+    print(f"{checks.count - len(checks.failed)} of {checks.count} checks passed")
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
