@@ -1,1 +1,56 @@
-//! Under construction.
+//! From a run folder to figures, a verdict and a report.
+//!
+//! `load` is the only reader. The analyses (`rates`, `slo`, `breaking`, `audit` …) are pure: they know statistics
+//! and the run, not each other; `assemble` puts them together and `gate` turns them into a verdict. The report is
+//! made from the findings alone. Nothing here opens a socket or reads a clock: the same folder gives the same bytes.
+
+mod assemble;
+mod audit;
+mod breaking;
+mod conservation;
+mod errors;
+mod gate;
+mod load;
+mod phases;
+mod rates;
+mod scope;
+mod series;
+mod slo;
+mod stats;
+mod thresholds;
+mod timeline;
+mod warnings;
+mod window;
+
+use std::path::{Path, PathBuf};
+
+use proofload_run::RunError;
+use proofload_run::findings::Findings;
+use proofload_run::folder::RunFolder;
+use proofload_run::table;
+
+/// Why a run folder could not be analysed or its reports not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The folder itself.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// One of its tables.
+    #[error("{path}: not a table of this version: {source}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The reader's own words.
+        source: Box<polars::prelude::PolarsError>,
+    },
+}
+
+/// Analyses a run folder. Of a run that was killed the journals are read as far as they go.
+///
+/// # Errors
+/// When the folder is no run, or one of its files cannot be read.
+pub fn analyze(folder: &Path) -> Result<Findings, AnalyzeError> {
+    let folder = RunFolder::open(folder)?;
+    table::seal(&folder)?;
+    Ok(assemble::findings(&load::load(&folder)?))
+}

@@ -1,0 +1,115 @@
+//! Conservation: what the server says it answered against what we say we got. The server's count of successes must
+//! lie between our successes and our successes plus what we gave up on without knowing how it ended.
+
+use std::collections::BTreeSet;
+
+use proofload_run::findings::{Balance, Conservation};
+use proofload_run::manifest::Entry;
+use proofload_run::sample::Outcome;
+use proofload_run::series::{SeriesPoint, Source};
+
+use crate::load::Row;
+use crate::scope::Scope;
+use crate::series::label_value;
+
+/// The server's count of successful requests, per model and version.
+pub(crate) const SUCCESS_COUNT: &str = "inference_success_count";
+
+/// In a run that was killed, requests cross the last scrape; a scrape takes about this long.
+const SCRAPE_EDGE_NS: u64 = 100_000_000;
+
+/// Compares the counts of every model that the mix names.
+pub(crate) fn conservation(scope: &Scope<'_>) -> Vec<Conservation> {
+    let models: BTreeSet<&str> = scope.manifest().entries.iter().map(|entry| entry.model.as_str()).collect();
+    models.into_iter().filter(|model| !model.is_empty()).map(|model| compare(scope, model)).collect()
+}
+
+fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
+    let counts = server_counts(&scope.run.series, model);
+    let (Some(first), Some(last)) = (counts.first(), counts.last()) else {
+        return finding(model, 0, 0, 0, Balance::NotCounted);
+    };
+    let edge = if scope.manifest().end.is_some() { 0 } else { SCRAPE_EDGE_NS };
+    let ours = |row: &&Row| scope.manifest().entries.get(usize::from(row.entry)).is_some_and(|e| e.model == model);
+    let (mut certain, mut possible) = (0, 0);
+    for row in scope.run.rows.iter().filter(ours).filter(|row| row.sent_ns > 0) {
+        let inside = row.sent_ns >= first.0 && row.done_ns.saturating_add(edge) <= last.0;
+        let entry = &scope.manifest().entries[usize::from(row.entry)];
+        certain += u64::from(inside && row.outcome == Outcome::Ok);
+        possible += u64::from(may_count(row, entry) && !(inside && row.outcome == Outcome::Ok)) + u64::from(row.retry);
+    }
+    let server = (last.1 - first.1).max(0.0).round() as u64;
+    let balance = if counts.windows(2).any(|pair| pair[1].1 < pair[0].1) {
+        Balance::Reset
+    } else if server < certain {
+        Balance::Deficit
+    } else if server > certain + possible {
+        Balance::Surplus
+    } else {
+        Balance::Balanced
+    };
+    finding(model, certain, possible, server, balance)
+}
+
+/// Whether the server may have counted this request as a success without our holding a whole, correct answer: it
+/// was given up, or the answer was lost or wrong. Behind a plain HTTP entry the model may have succeeded and
+/// something after it failed.
+fn may_count(row: &Row, entry: &Entry) -> bool {
+    match row.outcome {
+        Outcome::Ok | Outcome::InFlight | Outcome::Timeout | Outcome::TransportError | Outcome::BadBody => true,
+        Outcome::ServerError => entry.protocol == "http",
+        Outcome::Shed | Outcome::ConnectError | Outcome::Rejected | Outcome::Dropped => false,
+    }
+}
+
+/// The model's successes over time, all versions together, as one shard saw them.
+fn server_counts(series: &[SeriesPoint], model: &str) -> Vec<(u64, f64)> {
+    let counts = || {
+        series.iter().filter(|point| {
+            point.source == Source::Statistics
+                && point.name == SUCCESS_COUNT
+                && label_value(&point.labels, "model") == Some(model)
+        })
+    };
+    let shard = counts().map(|point| point.shard).min();
+    let mut sums: Vec<(u64, f64)> = Vec::new();
+    for point in counts().filter(|point| Some(point.shard) == shard) {
+        match sums.iter_mut().rev().find(|sum| sum.0 == point.t_ns) {
+            Some(sum) => sum.1 += point.value,
+            None => sums.push((point.t_ns, point.value)),
+        }
+    }
+    sums.sort_by_key(|sum| sum.0);
+    sums
+}
+
+fn finding(model: &str, ours: u64, abandoned: u64, server: u64, balance: Balance) -> Conservation {
+    let range = if abandoned == 0 { format!("{ours}") } else { format!("{ours} to {}", ours + abandoned) };
+    let sentence = match balance {
+        Balance::Balanced => format!("{model}: the server counted {server} successes, we {range}: they agree"),
+        Balance::Surplus => format!(
+            "{model}: the server counted {server} successes, more than the {range} that we can have caused: \
+             somebody else sends to it too, and shares its capacity"
+        ),
+        Balance::Deficit => format!(
+            "{model}: the server counted {server} successes, fewer than the {range} that we hold answers of: one of \
+             the counts is wrong, or the statistics come from one replica of several"
+        ),
+        Balance::Reset => {
+            format!(
+                "{model}: the server's count went backwards during the run: it was restarted, or its statistics reset"
+            )
+        }
+        Balance::NotCounted => {
+            format!("{model}: the server's own counts are not in the run folder, so nothing was compared")
+        }
+    };
+    Conservation {
+        model: model.to_owned(),
+        our_successes: ours,
+        our_abandoned: abandoned,
+        server_successes: server,
+        balance,
+        sentence,
+    }
+}

@@ -1,0 +1,94 @@
+//! Charts as SVG, drawn with plotters. A chart is described as data, and drawn twice: wide, and narrow for a phone.
+//! Colours are names of the theme's variables, so that the same drawing serves light and dark.
+//!
+//! Plotters writes numeric colours only: each theme colour is drawn as a number that no theme contains, and replaced
+//! by its variable afterwards.
+
+mod axis;
+mod draw;
+
+pub(super) use axis::{Axis, Scale};
+pub(super) use draw::svg;
+
+/// A colour of the theme.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ink {
+    Blue,
+    Teal,
+    Violet,
+    Amber,
+    Red,
+    Slate,
+    Grid,
+    Text,
+}
+
+impl Ink {
+    const ALL: [Self; 8] =
+        [Self::Blue, Self::Teal, Self::Violet, Self::Amber, Self::Red, Self::Slate, Self::Grid, Self::Text];
+
+    /// The theme's variable.
+    pub(super) fn variable(self) -> &'static str {
+        match self {
+            Self::Blue => "--blue",
+            Self::Teal => "--teal",
+            Self::Violet => "--violet",
+            Self::Amber => "--amber",
+            Self::Red => "--red",
+            Self::Slate => "--slate",
+            Self::Grid => "--grid",
+            Self::Text => "--muted",
+        }
+    }
+}
+
+/// How the points of a series are shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Mark {
+    Line,
+    Dashed,
+    /// A line with what is under it filled.
+    Area,
+    /// A bar from zero, of this width on the x axis to the right of its point.
+    Bar(f64),
+    Dot,
+}
+
+/// One series. A `None` is a gap.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Series {
+    pub(super) label: String,
+    pub(super) ink: Ink,
+    pub(super) mark: Mark,
+    pub(super) points: Vec<(f64, Option<f64>)>,
+    /// Vertical intervals: x, low, high.
+    pub(super) intervals: Vec<(f64, f64, f64)>,
+}
+
+impl Series {
+    pub(super) fn new(label: &str, ink: Ink, mark: Mark, points: Vec<(f64, Option<f64>)>) -> Self {
+        Self { label: label.to_owned(), ink, mark, points, intervals: Vec::new() }
+    }
+}
+
+/// A rectangle: x from, to, y from, to.
+pub(super) type Block = (f64, f64, f64, f64);
+
+/// A chart as data.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Chart {
+    pub(super) title: String,
+    /// What a person who cannot see it is told.
+    pub(super) summary: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    pub(super) series: Vec<Series>,
+    /// Filled rectangles, each with its legend's place.
+    pub(super) blocks: Vec<(String, Ink, Vec<Block>)>,
+    /// Lines across the whole width: a limit.
+    pub(super) limits: Vec<(String, f64)>,
+    /// Lines from top to bottom, labelled.
+    pub(super) posts: Vec<(String, f64)>,
+    /// Shaded parts of the x axis that are not measured.
+    pub(super) shaded: Vec<(f64, f64)>,
+}

@@ -1,0 +1,164 @@
+//! The few scraped series worth showing: load on the target's queue, processors, memory and GPUs, beside the same
+//! of the generator. Everything else stays in the run folder.
+
+use std::collections::BTreeMap;
+
+use proofload_run::findings::SeriesFindings;
+use proofload_run::series::{SeriesPoint, Source};
+use proofload_run::units::NS_PER_S;
+
+/// Points kept of a series: what a chart can show.
+const MAX_POINTS: usize = 400;
+/// Lines of one chart; of a server with many models the busiest.
+const MAX_LINES: usize = 5;
+
+/// How a metric becomes a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// As it is.
+    Gauge,
+    /// A counter, as its growth per second.
+    Growth,
+}
+
+/// A line of a chart: the first of these names that has points is taken, so that a server that exports a figure
+/// under two names shows it once.
+struct Pick {
+    chart: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    source: Source,
+    names: &'static [&'static str],
+    reading: Reading,
+    scale: f64,
+}
+
+const MIB: f64 = 1.0 / 1_048_576.0;
+
+const PICKS: [Pick; 10] = [
+    pick("Queue of the target", "waiting", "requests", Source::Target, QUEUE, Reading::Gauge, 1.0),
+    pick("Queue of the target", "in flight", "requests", Source::Target, IN_FLIGHT, Reading::Gauge, 1.0),
+    pick("Processor use", "target", "cores", Source::Target, CPU, Reading::Growth, 1.0),
+    pick("Processor use", "generator", "cores", Source::Generator, CPU, Reading::Growth, 1.0),
+    pick("Memory", "target", "MiB", Source::Target, MEMORY, Reading::Gauge, MIB),
+    pick("Memory", "generator", "MiB", Source::Generator, MEMORY, Reading::Gauge, MIB),
+    pick("GPU utilisation", "GPU", "%", Source::Gpu, GPU_UTILISATION, Reading::Gauge, 100.0),
+    pick("GPU utilisation", "GPU", "%", Source::Target, GPU_UTILISATION, Reading::Gauge, 100.0),
+    pick("GPU memory", "GPU", "MiB", Source::Target, &["nv_gpu_memory_used_bytes"], Reading::Gauge, MIB),
+    pick("GPU power", "GPU", "W", Source::Target, &["nv_gpu_power_usage"], Reading::Gauge, 1.0),
+];
+
+const QUEUE: &[&str] = &["proofload_queue_requests", "nv_inference_pending_request_count"];
+const IN_FLIGHT: &[&str] = &["proofload_in_flight_requests"];
+const CPU: &[&str] = &["process_cpu_seconds_total", "process_cpu_seconds"];
+const MEMORY: &[&str] = &["process_resident_memory_bytes"];
+const GPU_UTILISATION: &[&str] = &["nv_gpu_utilization"];
+
+const fn pick(
+    chart: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    source: Source,
+    names: &'static [&'static str],
+    reading: Reading,
+    scale: f64,
+) -> Pick {
+    Pick { chart, what, unit, source, names, reading, scale }
+}
+
+/// The selected series of a run.
+pub(crate) fn series(points: &[SeriesPoint]) -> Vec<SeriesFindings> {
+    PICKS.iter().flat_map(|pick| lines(pick, points)).collect()
+}
+
+fn lines(pick: &Pick, points: &[SeriesPoint]) -> Vec<SeriesFindings> {
+    let named = |name: &str| points.iter().any(|point| point.source == pick.source && point.name == name);
+    let Some(name) = pick.names.iter().copied().find(|name| named(name)) else { return Vec::new() };
+    let mut by_labels: BTreeMap<(u16, &str), Vec<(u64, f64)>> = BTreeMap::new();
+    for point in points.iter().filter(|point| point.source == pick.source && point.name == name) {
+        by_labels.entry((point.shard, &point.labels)).or_default().push((point.t_ns, point.value));
+    }
+    let mut lines: Vec<SeriesFindings> =
+        by_labels.into_iter().filter_map(|((_, labels), points)| line(pick, name, labels, points)).collect();
+    lines.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    lines.truncate(MAX_LINES);
+    lines
+}
+
+fn line(pick: &Pick, name: &str, labels: &str, mut points: Vec<(u64, f64)>) -> Option<SeriesFindings> {
+    points.sort_unstable_by_key(|point| point.0);
+    let points: Vec<(u64, f64)> = match pick.reading {
+        Reading::Gauge => points.into_iter().map(|(t_ns, value)| (t_ns, value * pick.scale)).collect(),
+        Reading::Growth => points.windows(2).filter_map(|pair| growth(pair[0], pair[1])).collect(),
+    };
+    let points: Vec<(u64, f64)> = points.into_iter().filter(|point| point.1.is_finite()).collect();
+    let max = points.iter().map(|point| point.1).reduce(f64::max)?;
+    let which = ["model", "gpu_uuid", "gpu"].iter().find_map(|key| label_value(labels, key));
+    Some(SeriesFindings {
+        chart: pick.chart.to_owned(),
+        label: which.map_or_else(|| pick.what.to_owned(), |which| format!("{} {which}", pick.what)),
+        unit: pick.unit.to_owned(),
+        source: pick.source.as_str().to_owned(),
+        name: name.to_owned(),
+        n: points.len() as u64,
+        mean: points.iter().map(|point| point.1).sum::<f64>() / points.len() as f64,
+        max,
+        points: thin(&points),
+    })
+}
+
+/// Growth per second; nothing where the counter was reset.
+fn growth(from: (u64, f64), to: (u64, f64)) -> Option<(u64, f64)> {
+    let seconds = to.0.saturating_sub(from.0) as f64 / NS_PER_S as f64;
+    (seconds > 0.0 && to.1 >= from.1).then(|| (to.0, (to.1 - from.1) / seconds))
+}
+
+/// Keeps the largest of every group of neighbours: a peak is what such a chart is looked at for.
+fn thin(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
+    let group = points.len().div_ceil(MAX_POINTS).max(1);
+    points.chunks(group).filter_map(|part| part.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))).collect()
+}
+
+/// The value of one label in `key="value",…`.
+pub(crate) fn label_value<'a>(labels: &'a str, key: &str) -> Option<&'a str> {
+    let mut rest = labels;
+    while let Some((name, after)) = rest.split_once("=\"") {
+        let (value, next) = after.split_once('"')?;
+        if name.trim_start_matches([',', ' ']) == key {
+            return Some(value);
+        }
+        rest = next;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_found_by_their_key() {
+        let check = |labels: &str, key: &str, expected: Option<&str>| assert_eq!(label_value(labels, key), expected);
+        check(r#"model="a",version="1""#, "model", Some("a"));
+        check(r#"model="a",version="1""#, "version", Some("1"));
+        check(r#"my_model="a",model="b, c""#, "model", Some("b, c"));
+        check(r#"version="1""#, "model", None);
+        check("", "model", None);
+    }
+
+    #[test]
+    fn counters_become_rates_and_survive_a_reset() {
+        let point = |t_s: u64, value: f64| SeriesPoint {
+            t_ns: t_s * NS_PER_S,
+            shard: 0,
+            source: Source::Target,
+            name: "process_cpu_seconds_total".to_owned(),
+            labels: String::new(),
+            value,
+        };
+        let found = series(&[point(0, 5.0), point(1, 6.5), point(2, 0.0), point(4, 1.0)]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].points, [(NS_PER_S, 1.5), (4 * NS_PER_S, 0.5)]);
+        assert_eq!((found[0].n, found[0].max, found[0].mean), (2, 1.5, 1.0));
+    }
+}

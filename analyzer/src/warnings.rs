@@ -1,0 +1,104 @@
+//! What does not turn the verdict but should be known, each with what to do about it.
+
+use proofload_run::events::EventKind;
+use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
+use proofload_run::manifest::EndReason;
+use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
+
+use crate::load::Run;
+
+/// The same warning is said so often at most.
+const MAX_REPEATS: usize = 3;
+
+/// The generator's own warnings, then those of the analysis.
+pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = Vec::new();
+    let recorded = run.events.iter().filter_map(|event| recorded(&event.kind));
+    let found = interrupted(findings)
+        .into_iter()
+        .chain(counts(findings))
+        .chain(connection_wait(findings))
+        .chain(breaking_point(findings));
+    for warning in recorded.chain(found) {
+        let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
+        if repeats < MAX_REPEATS && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
+
+fn warning(code: &str, message: String) -> Warning {
+    Warning { code: code.to_owned(), message }
+}
+
+fn recorded(kind: &EventKind) -> Option<Warning> {
+    match kind {
+        EventKind::Warning { code, message } => Some(warning(code, message.clone())),
+        EventKind::ScrapeFailed { source, message } => {
+            Some(warning("scrape_failed", format!("scraping the target's {source} failed: {message}")))
+        }
+        _ => None,
+    }
+}
+
+fn interrupted(findings: &Findings) -> Option<Warning> {
+    (findings.run.end == Some(EndReason::Interrupted)).then(|| {
+        let seconds = |ns: u64| significant(ns as f64 / NS_PER_S as f64);
+        let (driven, planned) = (seconds(findings.run.driven_ns), seconds(findings.run.planned_ns));
+        warning(
+            "interrupted",
+            format!("the run was stopped after {driven} s of {planned} s; it is judged on what is there"),
+        )
+    })
+}
+
+fn counts(findings: &Findings) -> impl Iterator<Item = Warning> {
+    findings.conservation.iter().filter_map(|found| match found.balance {
+        Balance::Balanced => None,
+        Balance::NotCounted => Some(warning("not_counted", found.sentence.clone())),
+        Balance::Surplus | Balance::Deficit | Balance::Reset => Some(warning("counts_differ", found.sentence.clone())),
+    })
+}
+
+fn connection_wait(findings: &Findings) -> Option<Warning> {
+    let wait = findings.audit.connection_wait_p99_ns as f64;
+    let p99 = findings.latency.as_ref()?.percentile(99.0)?.latency_ns as f64;
+    (wait > 0.1 * p99 && wait > 1e6).then(|| {
+        let (wait, p99) = (format_duration_ns(wait), format_duration_ns(p99));
+        warning(
+            "connection_wait",
+            format!(
+                "waiting for a free connection is {wait} at p99, of a latency of {p99}: part of it is the scenario's \
+                 limit of connections; raise load.max_connections to see the target alone"
+            ),
+        )
+    })
+}
+
+fn breaking_point(findings: &Findings) -> Vec<Warning> {
+    let Some(found) = &findings.breaking_point else { return Vec::new() };
+    let mut warnings = Vec::new();
+    let broke = matches!(found.kind, BreakingKind::Between | BreakingKind::UpperBound);
+    if found.kind == BreakingKind::LowerBound || found.kind == BreakingKind::UpperBound {
+        warnings.push(warning("breaking_point_bound", found.sentence.clone()));
+    }
+    if broke && found.met_again > 0 {
+        let again = found.met_again;
+        warnings.push(warning(
+            "breaking_point_unsteady",
+            format!(
+                "{again} later step(s) met the service level again: the break may be one bad moment; run longer steps"
+            ),
+        ));
+    }
+    if broke && !found.clear {
+        warnings.push(warning(
+            "breaking_point_close",
+            "at the breaking point the interval of the bad share reaches into what is allowed: a repetition may break \
+             one step earlier or later; longer steps would tell"
+                .to_owned(),
+        ));
+    }
+    warnings
+}
