@@ -1,6 +1,7 @@
 //! The yardstick: a backend that computes nothing and takes exactly as long as its configuration declares, so that
 //! the capacity of a model is known by arithmetic. Its outputs are its inputs where they fit, else zeros.
 
+pub mod declaration;
 pub mod pace;
 pub mod service_time;
 

@@ -1,0 +1,28 @@
+//! The models that the binary carries, so that a daemon serves something wherever it was installed. They live in
+//! `daemon/models` in the repository's own layout.
+
+/// A model in the binary, in version 1.
+#[derive(Debug)]
+pub struct EmbeddedModel {
+    /// Its name.
+    pub name: &'static str,
+    /// Its `config.pbtxt`.
+    pub config: &'static str,
+    /// Its file; empty for a simulated model.
+    pub onnx: &'static [u8],
+}
+
+/// All of them.
+pub static MODELS: [EmbeddedModel; 3] = [
+    EmbeddedModel {
+        name: "relief_depth",
+        config: include_str!("../../models/relief_depth/config.pbtxt"),
+        onnx: include_bytes!("../../models/relief_depth/1/model.onnx"),
+    },
+    EmbeddedModel { name: "sim_4x10ms", config: include_str!("../../models/sim_4x10ms/config.pbtxt"), onnx: &[] },
+    EmbeddedModel {
+        name: "tiny_mlp",
+        config: include_str!("../../models/tiny_mlp/config.pbtxt"),
+        onnx: include_bytes!("../../models/tiny_mlp/1/model.onnx"),
+    },
+];
