@@ -4,13 +4,21 @@
 //! Shell and core are apart: `drain`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and the
 //! repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `sched::driver` and `backend`.
 
+pub mod app;
 pub mod backend;
+mod cli;
+pub mod config;
 pub mod drain;
 pub mod engine;
 pub mod front;
 pub mod gpu;
 pub mod model;
+mod process;
 pub mod repository;
 pub mod sched;
 pub mod statistics;
 pub mod telemetry;
+
+pub use app::DaemonError;
+pub use cli::DaemonArgs;
+pub use process::run;

@@ -1,0 +1,193 @@
+//! Puts the daemon together, in one place: configuration, models, telemetry, engine, fronts. What it gives back can
+//! be asked for its addresses and drained; it decides nothing about requests.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::Instant;
+
+use prometheus_client::registry::Registry;
+use rten::ThreadPool;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::drain::{Drain, Event, Outcome, State};
+use crate::engine::{Engine, Models, Parts};
+use crate::front::{self, FrontState, Listeners};
+use crate::gpu::Gpus;
+use crate::model::{Model, StartError};
+use crate::repository;
+use crate::telemetry::meters::Families;
+use crate::telemetry::scrape::Scrape;
+use crate::telemetry::trace::{TraceError, Traces};
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The configuration cannot run.
+    #[error("the configuration cannot run:\n  {}", .0.join("\n  "))]
+    Config(Vec<String>),
+    /// The models cannot be served.
+    #[error("the models cannot be served:\n  {}", .0.join("\n  "))]
+    Models(Vec<String>),
+    /// A model cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}: {source}; choose another port, or 0 for any free one")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
+    /// The system refuses something that every process may have.
+    #[error("{what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it was refused.
+        source: std::io::Error,
+    },
+    /// The fronts ended although nobody asked them to.
+    #[error("the servers ended by themselves; this is a bug")]
+    FrontsEnded,
+}
+
+/// A daemon that serves.
+pub struct App {
+    engine: Engine,
+    drain: Drain,
+    http: SocketAddr,
+    grpc: SocketAddr,
+    stop_fronts: oneshot::Sender<()>,
+    fronts: JoinHandle<()>,
+}
+
+impl App {
+    /// Loads the models, binds the ports and begins to serve. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When a model, a port or the trace exporter is not as it should be. Nothing is served then.
+    pub async fn start(config: &Config) -> Result<Self, DaemonError> {
+        let engine = engine(config)?;
+        let listeners = Listeners {
+            http: bind(config.bind, config.http_port).await?,
+            grpc: bind(config.bind, config.grpc_port).await?,
+        };
+        let address = |listener: &TcpListener| {
+            listener.local_addr().map_err(|source| DaemonError::System { what: "cannot read a port's number", source })
+        };
+        let (http, grpc) = (address(&listeners.http)?, address(&listeners.grpc)?);
+        let (stop_fronts, stopped) = oneshot::channel();
+        let state = FrontState { engine: engine.clone(), limits: config.front };
+        let fronts = tokio::spawn(front::listen(state, listeners, async {
+            // A sender that is gone means the same as its message: nobody needs the fronts any more.
+            let _ = stopped.await;
+        }));
+        Ok(Self { engine, drain: Drain::new(config.grace), http, grpc, stop_fronts, fronts })
+    }
+
+    /// Where HTTP is served.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// What serves.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Serves until `stop` resolves, then drains.
+    ///
+    /// # Errors
+    /// When the fronts end by themselves.
+    pub async fn run_until(mut self, stop: impl Future<Output = ()>) -> Result<Outcome, DaemonError> {
+        tokio::select! {
+            () = stop => Ok(self.drain().await),
+            _ = &mut self.fronts => Err(DaemonError::FrontsEnded),
+        }
+    }
+
+    /// Stops accepting, lets what is in flight finish within the grace period, and ends the models.
+    pub async fn drain(mut self) -> Outcome {
+        self.engine.begin_drain();
+        let mut state = self.drain.on(Event::StopRequested, Instant::now());
+        // The fronts may have ended already; then there is nobody to tell.
+        let _ = self.stop_fronts.send(());
+        loop {
+            let deadline = match state {
+                State::Serving => Instant::now(),
+                State::Draining { deadline } => deadline,
+                State::Stopped(outcome) => return end(self.engine, outcome).await,
+            };
+            let event = tokio::select! {
+                _ = &mut self.fronts => Event::Idle,
+                () = tokio::time::sleep_until(deadline.into()) => Event::Tick { in_flight: self.engine.in_flight() },
+            };
+            state = self.drain.on(event, Instant::now());
+        }
+    }
+}
+
+/// Ends the models' threads, unless one of them is known to be still computing: waiting for it would make the grace
+/// period longer than it is.
+async fn end(engine: Engine, outcome: Outcome) -> Outcome {
+    if outcome == Outcome::Finished {
+        // The only error is a panic while stopping, which its own thread has reported.
+        let _ = tokio::task::spawn_blocking(move || engine.stop()).await;
+    }
+    outcome
+}
+
+async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
+    let address = SocketAddr::new(address, port);
+    TcpListener::bind(address).await.map_err(|source| DaemonError::Bind { address, source })
+}
+
+fn engine(config: &Config) -> Result<Engine, DaemonError> {
+    let loaded = repository::load(&config.sources, config.queue);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !loaded.errors.is_empty() {
+        return Err(DaemonError::Models(loaded.errors));
+    }
+    let mut registry = Registry::default();
+    let families = Families::register(&mut registry);
+    let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
+    let mut models = Models::new();
+    for spec in loaded.models {
+        let meters = families.meters(&spec.name, spec.version);
+        let (name, version) = (spec.name.clone(), spec.version);
+        let versions: &mut BTreeMap<i64, Arc<Model>> = models.entry(name).or_default();
+        versions.insert(version, Model::start(spec, meters, &pool)?);
+    }
+    let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+    registry.register_collector(Box::new(Scrape {
+        models: models.values().flat_map(BTreeMap::values).cloned().collect(),
+        in_flight: Arc::clone(&in_flight),
+        dropped_traces: Arc::clone(&dropped),
+        gpus: Arc::new(Gpus::probe()),
+    }));
+    let start = |traces: &crate::config::TraceConfig| Traces::start(&traces.endpoint, traces.share, dropped);
+    let traces = config.traces.as_ref().map(start).transpose()?;
+    Ok(Engine::new(Parts { models, registry, traces, in_flight }))
+}
+
+/// How many cores this process may use.
+pub(crate) fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}

@@ -1,0 +1,200 @@
+//! The daemon's configuration in two steps: `written` is what a file and the command line say, `Config` is what
+//! will run. Nothing is opened here; every contradiction is found before anything starts.
+
+pub mod written;
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use self::written::Written;
+use crate::front::FrontLimits;
+use crate::repository::source::Source;
+use crate::sched::queue::Limits;
+
+/// More threads than this are a slip of the pen.
+const MAX_COMPUTE_THREADS: usize = 1024;
+/// A body must at least hold a small JSON request.
+const SMALLEST_BODY_BYTES: usize = 1024;
+/// A drain that takes longer than a day is none.
+const LONGEST_GRACE_S: f64 = 86_400.0;
+
+/// A configuration that can run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The address that both listeners bind.
+    pub bind: IpAddr,
+    /// Port for HTTP; 0 for any free one.
+    pub http_port: u16,
+    /// Port for gRPC; 0 for any free one.
+    pub grpc_port: u16,
+    /// Bounds on what clients may ask for.
+    pub front: FrontLimits,
+    /// How long requests in flight may take to finish when the daemon is stopped.
+    pub grace: Duration,
+    /// Whether the end of standard input stops the daemon.
+    pub exit_with_stdin: bool,
+    /// Where models are read from.
+    pub sources: Vec<Source>,
+    /// Bounds on the queues of models that do not bound them themselves.
+    pub queue: Limits,
+    /// Threads that compute models on the CPU.
+    pub compute_threads: usize,
+    /// How much the daemon steps back behind other processes, 0 to 19.
+    pub nice: i32,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceConfig>,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceConfig {
+    /// The collector's gRPC endpoint.
+    pub endpoint: String,
+    /// The share of requests without a caller's decision that are traced, 0 to 1.
+    pub share: f64,
+}
+
+/// Makes what was written runnable on a machine with so many cores.
+///
+/// # Errors
+/// One message for each thing that cannot run, naming its key and what would be right.
+pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
+    let Written { server, models, process, telemetry } = written;
+    let mut check = Check::default();
+    let bind = server.bind.parse().unwrap_or_else(|_| {
+        check.errors.push(format!("server.bind = \"{}\" must be an IP address, such as 127.0.0.1 or ::", server.bind));
+        IpAddr::from([127, 0, 0, 1])
+    });
+    check.that(
+        server.http_port == 0 || server.http_port != server.grpc_port,
+        "server.http_port and server.grpc_port must differ, or be 0 for any free port",
+    );
+    check.that(
+        server.max_body_bytes >= SMALLEST_BODY_BYTES,
+        format!("server.max_body_bytes must be at least {SMALLEST_BODY_BYTES}"),
+    );
+    check.that(server.max_connections >= 1, "server.max_connections must be at least 1");
+    check.that(
+        (0.0..=LONGEST_GRACE_S).contains(&server.grace_seconds),
+        "server.grace_seconds must be between 0 and 86400",
+    );
+    check.that(models.queue_requests >= 1, "models.queue_requests must be at least 1");
+    check.that(models.queue_bytes >= 1, "models.queue_bytes must be at least 1");
+    let compute_threads = models.compute_threads.unwrap_or_else(|| all_cores_but_one(cores));
+    check.that(
+        (1..=MAX_COMPUTE_THREADS).contains(&compute_threads),
+        "models.compute_threads must be between 1 and 1024",
+    );
+    check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
+    check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
+    let endpoint = telemetry.otlp_endpoint;
+    check.that(
+        endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),
+        "telemetry.otlp_endpoint must be an http:// URL, such as http://127.0.0.1:4317",
+    );
+    check.finish(|| Config {
+        bind,
+        http_port: server.http_port,
+        grpc_port: server.grpc_port,
+        front: FrontLimits { max_body_bytes: server.max_body_bytes, max_connections: server.max_connections },
+        grace: Duration::from_secs_f64(server.grace_seconds),
+        exit_with_stdin: server.exit_with_stdin,
+        sources: sources(models.repositories),
+        queue: Limits { requests: models.queue_requests, bytes: models.queue_bytes },
+        compute_threads,
+        nice: process.nice,
+        traces: endpoint.map(|endpoint| TraceConfig { endpoint, share: telemetry.trace_share }),
+    })
+}
+
+#[derive(Default)]
+struct Check {
+    errors: Vec<String>,
+}
+
+impl Check {
+    fn that(&mut self, right: bool, otherwise: impl Into<String>) {
+        if !right {
+            self.errors.push(otherwise.into());
+        }
+    }
+
+    fn finish(self, config: impl FnOnce() -> Config) -> Result<Config, Vec<String>> {
+        if self.errors.is_empty() { Ok(config()) } else { Err(self.errors) }
+    }
+}
+
+/// Leaves a core to whoever drives the load, or to the daemon's own connections.
+fn all_cores_but_one(cores: NonZeroUsize) -> usize {
+    cores.get().saturating_sub(1).max(1)
+}
+
+/// Naming a repository replaces the built-in models.
+fn sources(repositories: Vec<PathBuf>) -> Vec<Source> {
+    if repositories.is_empty() {
+        return vec![Source::Embedded];
+    }
+    repositories.into_iter().map(Source::Folder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CORES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
+
+    fn check(text: &str, expected: Result<fn(&Config) -> bool, &[&str]>) {
+        let result = written::parse(text).map_err(|error| vec![error]).and_then(|written| validate(written, CORES));
+        match (result, expected) {
+            (Ok(config), Ok(holds)) => assert!(holds(&config), "{text}: {config:?}"),
+            (Err(errors), Err(parts)) => {
+                assert_eq!(errors.len(), parts.len(), "{text}: {errors:?}");
+                assert!(errors.iter().zip(parts).all(|(error, part)| error.contains(part)), "{text}: {errors:?}");
+            }
+            (result, _) => panic!("{text}: {result:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_safe() {
+        check("", Ok(|config| config.bind.is_loopback() && config.sources == [Source::Embedded]));
+        check("", Ok(|config| config.compute_threads == 3 && config.nice == 0 && config.traces.is_none()));
+        check("", Ok(|config| (config.http_port, config.grpc_port) == (8000, 8001)));
+    }
+
+    #[test]
+    fn what_is_written_runs() {
+        check(
+            "[models]\nrepositories = [\"/a\", \"/b\"]\nqueue_requests = 3",
+            Ok(|config| config.sources.len() == 2 && config.queue.requests == 3),
+        );
+        check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));
+        check("[server]\nhttp_port = 0\ngrpc_port = 0", Ok(|config| config.http_port == 0));
+    }
+
+    #[test]
+    fn mistakes_say_where_and_what_is_right() {
+        check("[server]\nhttp_prt = 1", Err(&["http_prt"]));
+        check("[server]\nhttp_port = \"x\"", Err(&["line 2"]));
+        check("[server]\nhttp_port = 70000", Err(&["70000"]));
+        check("server = 1", Err(&["line 1"]));
+        check(
+            "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ngrace_seconds = -1\n\
+             [models]\nqueue_requests = 0\ncompute_threads = 0\n[process]\nnice = 20\n\
+             [telemetry]\ntrace_share = 1.5\notlp_endpoint = \"127.0.0.1:4317\"",
+            Err(&[
+                "server.bind = \"localhost\" must be an IP address",
+                "must differ",
+                "server.max_body_bytes",
+                "server.grace_seconds",
+                "models.queue_requests",
+                "models.compute_threads",
+                "process.nice",
+                "telemetry.trace_share",
+                "telemetry.otlp_endpoint",
+            ]),
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! The configuration file as it is written. Types and defaults only; whether the values can run is `validate`'s
+//! affair.
+
+use std::path::PathBuf;
+
+use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
+use serde::Deserialize;
+
+/// A configuration file. Every section and every key may be left out.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Written {
+    /// What clients see.
+    pub server: Server,
+    /// What is served.
+    pub models: Models,
+    /// How the process runs.
+    pub process: Process,
+    /// What it tells about itself.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address to bind; loopback by default.
+    pub bind: String,
+    /// Port for HTTP; 0 for any free one.
+    pub http_port: u16,
+    /// Port for gRPC; 0 for any free one.
+    pub grpc_port: u16,
+    /// Largest body of a request.
+    pub max_body_bytes: usize,
+    /// Most connections at a time.
+    pub max_connections: usize,
+    /// How long requests in flight may take to finish when the daemon is stopped.
+    pub grace_seconds: f64,
+    /// Whether the end of standard input stops the daemon.
+    pub exit_with_stdin: bool,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            bind: "127.0.0.1".to_owned(),
+            http_port: 8000,
+            grpc_port: 8001,
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            max_connections: 4096,
+            grace_seconds: 10.0,
+            exit_with_stdin: false,
+        }
+    }
+}
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Models {
+    /// Model repositories in Triton's layout; none for the built-in models.
+    pub repositories: Vec<PathBuf>,
+    /// Most requests that wait for one model, unless its configuration says otherwise.
+    pub queue_requests: usize,
+    /// Most bytes of input tensors that wait for one model.
+    pub queue_bytes: usize,
+    /// Threads that compute models on the CPU; by default all cores but one.
+    pub compute_threads: Option<usize>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self { repositories: Vec::new(), queue_requests: 512, queue_bytes: 256 * 1024 * 1024, compute_threads: None }
+    }
+}
+
+/// `[process]`
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// How much the daemon steps back behind other processes.
+    pub nice: i32,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// A collector's gRPC endpoint; none for no traces.
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests without a caller's decision that are traced.
+    pub trace_share: f64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, trace_share: 1.0 }
+    }
+}
+
+/// Reads a configuration file's text.
+///
+/// # Errors
+/// When it is no TOML, or holds an unknown key or a value of the wrong type; the message says where.
+pub fn parse(text: &str) -> Result<Written, String> {
+    toml::from_str(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,139 @@
+//! The life of the daemon as a process, on one page: read the configuration, step back, serve, wait for a reason to
+//! stop, drain, and say how that ended.
+
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::app::{App, DaemonError, cores};
+use crate::cli::DaemonArgs;
+use crate::config::Config;
+use crate::drain::Outcome;
+
+/// More connection threads than this gain nothing: models compute on threads of their own.
+const MAX_WORKERS: usize = 4;
+
+/// Runs the daemon until it is told to stop. It must be called before the process has started any thread, or these
+/// would not step back.
+///
+/// # Errors
+/// When it cannot start. That its grace period was exceeded is no error but an exit code.
+pub fn run(args: DaemonArgs) -> Result<ExitCode, DaemonError> {
+    let config = args.configuration(cores())?;
+    step_back(config.nice)?;
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores().get().min(MAX_WORKERS))
+        .thread_name("daemon")
+        .enable_all()
+        .build()
+        .map_err(|source| DaemonError::System { what: "cannot start the runtime", source })?;
+    let outcome = runtime.block_on(serve(&config, args.ready_json));
+    // Whatever still runs had its grace period.
+    runtime.shutdown_background();
+    outcome.map(exit_code)
+}
+
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Finished => {
+            tracing::info!("stopped; every request in flight was answered");
+            ExitCode::SUCCESS
+        }
+        Outcome::Exceeded { left } => {
+            tracing::error!("stopped at the end of the grace period with {left} requests unanswered; raise --grace");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: &Config, ready_json: bool) -> Result<Outcome, DaemonError> {
+    let stop = stop_reason(config.exit_with_stdin)?;
+    let app = App::start(config).await?;
+    tracing::info!("serving HTTP on {} and gRPC on {}", app.http(), app.grpc());
+    if ready_json {
+        print_ready(&app).map_err(|source| DaemonError::System { what: "cannot print the ready line", source })?;
+    }
+    app.run_until(async {
+        tracing::info!("{}: finishing what is in flight", stop.await);
+    })
+    .await
+}
+
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    http: String,
+    grpc: String,
+    pid: u32,
+}
+
+fn print_ready(app: &App) -> std::io::Result<()> {
+    let ready =
+        Ready { event: "ready", http: app.http().to_string(), grpc: app.grpc().to_string(), pid: std::process::id() };
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &ready)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Resolves to what asked the daemon to stop. The handlers are in place when this returns.
+fn stop_reason(exit_with_stdin: bool) -> Result<impl Future<Output = &'static str>, DaemonError> {
+    let failed = |source| DaemonError::System { what: "cannot listen for signals", source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stdin = exit_with_stdin.then(watch_stdin).transpose()?;
+    let stdin_closed = async {
+        match stdin {
+            // The thread's end closes the channel without a message.
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    };
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = stdin_closed => "standard input was closed",
+        }
+    })
+}
+
+/// Reads standard input to its end on a thread of its own, for a read cannot be given up.
+fn watch_stdin() -> Result<oneshot::Receiver<()>, DaemonError> {
+    let (sender, closed) = oneshot::channel::<()>();
+    let watch = move || {
+        let mut ignored = [0; 512];
+        while std::io::stdin().lock().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        drop(sender);
+    };
+    let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(watch);
+    thread.map_err(|source| DaemonError::System { what: "cannot start a thread", source })?;
+    Ok(closed)
+}
+
+fn step_back(nice: i32) -> Result<(), DaemonError> {
+    if nice == 0 {
+        return Ok(());
+    }
+    let stepped = rustix::process::nice(nice);
+    stepped.map(drop).map_err(|error| DaemonError::System { what: "cannot lower the priority", source: error.into() })
+}
+
+/// Messages go to standard error; `RUST_LOG` chooses which. The libraries' own are rarely of interest.
+fn log_to_stderr() {
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| Targets::from_str(&text).ok());
+    let targets = chosen.unwrap_or_else(|| {
+        Targets::new().with_default(tracing::Level::WARN).with_target("proofload_daemon", tracing::Level::INFO)
+    });
+    let messages = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // It fails where a subscriber is set already; then messages go there.
+    let _ = tracing_subscriber::registry().with(messages).with(targets).try_init();
+}
