@@ -28,7 +28,7 @@ pub struct DaemonArgs {
     /// Address to listen on [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     pub bind: Option<String>,
-    /// Collector for OTLP traces over gRPC, such as http://127.0.0.1:4317 [default: no traces].
+    /// Collector for OTLP traces over gRPC, such as `http://127.0.0.1:4317` [default: no traces].
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
     /// How long requests in flight may take to finish when the daemon is stopped [default: 10].

@@ -25,7 +25,7 @@ const MAX_WORKERS: usize = 4;
 ///
 /// # Errors
 /// When it cannot start. That its grace period was exceeded is no error but an exit code.
-pub fn run(args: DaemonArgs) -> Result<ExitCode, DaemonError> {
+pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
     let config = args.configuration(cores())?;
     step_back(config.nice)?;
     log_to_stderr();

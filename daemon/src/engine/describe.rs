@@ -16,7 +16,7 @@ pub(super) fn server() -> ServerMetadata {
     }
 }
 
-pub(super) fn metadata(spec: &ModelSpec, versions: Vec<i64>) -> ModelMetadata {
+pub(super) fn metadata(spec: &ModelSpec, versions: &[i64]) -> ModelMetadata {
     let tensors = |specs: &[TensorSpec]| {
         let metadata = |tensor: &TensorSpec| TensorMetadata {
             name: tensor.name.clone(),

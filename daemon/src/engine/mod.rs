@@ -173,8 +173,8 @@ impl Engine {
     /// When there is no such model.
     pub fn model_metadata(&self, model: &str, version: Option<&str>) -> Result<ModelMetadata, ServeError> {
         let found = self.model(model, version)?;
-        let versions = self.inner.parts.models.get(model).into_iter().flat_map(BTreeMap::keys).copied().collect();
-        Ok(describe::metadata(found.spec(), versions))
+        let versions = self.inner.parts.models.get(model).into_iter().flat_map(BTreeMap::keys).copied();
+        Ok(describe::metadata(found.spec(), &versions.collect::<Vec<_>>()))
     }
 
     /// A model's configuration.

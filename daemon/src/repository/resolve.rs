@@ -79,7 +79,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
     let (inputs, outputs) = tensors::resolve(&mut config, signature.as_ref(), max_batch_size > 0, &mut errors);
     let batching = dynamic_batching(&config)
         .map_or_else(BatchPolicy::alone, |batching| batch_policy(batching, max_batch_size, &mut errors));
-    let queue_policy = dynamic_batching(&config).and_then(|batching| batching.default_queue_policy.clone());
+    let queue_policy = dynamic_batching(&config).and_then(|batching| batching.default_queue_policy);
     let queue = queue_spec(&queue_policy.unwrap_or_default(), defaults, &mut errors);
     let instances = instances(&config.instance_group, &mut errors);
     complete(&mut config, &name, instances);

@@ -221,9 +221,8 @@ impl Drop for Pending {
 
 fn run_instance(shared: &Shared, mut backend: Box<dyn Backend>) {
     while let Some(batch) = next_batch(shared) {
-        let requests = batch.len();
-        let started = Instant::now();
-        execute(shared, backend.as_mut(), batch, started);
+        let (requests, started) = (batch.len(), Instant::now());
+        serve(shared, backend.as_mut(), batch);
         shared.lock().service.observe(started.elapsed(), requests);
     }
 }
@@ -261,28 +260,43 @@ fn next_batch(shared: &Shared) -> Option<Vec<Waiting<Job>>> {
     }
 }
 
-fn execute(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>, started: Instant) {
-    let batch_elements = batch.iter().map(|waiting| waiting.entry.elements).sum();
+/// Runs a batch and answers its requests. When a batch fails, each of its requests is tried alone, so that one that
+/// the model cannot compute fails alone.
+fn serve(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>) {
     let (requests, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|Waiting { job, .. }| (job.request, job.reply)).unzip();
-    let mut stages = Stages::start(started);
-    let result = catch_unwind(AssertUnwindSafe(|| backend.execute(&requests, &mut stages)))
+    match execute(shared, backend, &requests) {
+        Ok(served) => replies.into_iter().zip(served).for_each(|(reply, served)| answer(reply, Ok(served))),
+        Err(_) if requests.len() > 1 => {
+            for (request, reply) in requests.iter().zip(replies) {
+                let alone = execute(shared, backend, std::slice::from_ref(request));
+                answer(reply, alone.and_then(|served| served.into_iter().next().ok_or_else(no_answer)));
+            }
+        }
+        Err(error) => replies.into_iter().for_each(|reply| answer(reply, Err(error.clone()))),
+    }
+}
+
+/// A client that went away has dropped its receiver; nobody wants its outputs.
+fn answer(reply: oneshot::Sender<Result<Served, NotServed>>, result: Result<Served, BackendError>) {
+    let _ = reply.send(result.map_err(NotServed::from));
+}
+
+fn execute(shared: &Shared, backend: &mut dyn Backend, requests: &[Request]) -> Result<Vec<Served>, BackendError> {
+    let batch_elements = requests.iter().map(|request| request.elements).sum();
+    let mut stages = Stages::start(Instant::now());
+    let result = catch_unwind(AssertUnwindSafe(|| backend.execute(requests, &mut stages)))
         .unwrap_or_else(|panic| Err(BackendError::Model(format!("it panicked: {}", panic_text(panic.as_ref())))));
     let result = result.and_then(|outputs| same_count(outputs, requests.len()));
     let timeline = stages.finish(Instant::now());
     let succeeded = result.is_ok();
     (shared.observer)(&Execution { requests: requests.len(), elements: batch_elements, timeline, succeeded });
-    match result {
-        Ok(outputs) => {
-            for (reply, outputs) in replies.into_iter().zip(outputs) {
-                // A client that went away has dropped its receiver; nobody wants its outputs.
-                let _ = reply.send(Ok(Served { outputs, timeline, batch_elements }));
-            }
-        }
-        Err(error) => replies.into_iter().for_each(|reply| {
-            let _ = reply.send(Err(error.clone().into()));
-        }),
-    }
+    let served = |outputs| Served { outputs, timeline, batch_elements };
+    result.map(|outputs| outputs.into_iter().map(served).collect())
+}
+
+fn no_answer() -> BackendError {
+    BackendError::Model("it answered nothing".to_owned())
 }
 
 fn same_count(outputs: Vec<Vec<Tensor>>, requests: usize) -> Result<Vec<Vec<Tensor>>, BackendError> {
@@ -300,5 +314,83 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 fn fail(waiting: Vec<Waiting<Job>>, why: &NotServed) {
     for Waiting { job, .. } in waiting {
         let _ = job.reply.send(Err(why.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Gives back its inputs, fails on a tensor called "bad" and panics on one called "worse".
+    struct Picky;
+
+    impl Backend for Picky {
+        fn execute(&mut self, requests: &[Request], _: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError> {
+            let named = |name: &str| requests.iter().any(|request| request.inputs[0].name == name);
+            assert!(!named("worse"), "this is worse");
+            if named("bad") {
+                return Err(BackendError::Model("this is bad".to_owned()));
+            }
+            // Long enough for those who come meanwhile to form a batch.
+            std::thread::sleep(Duration::from_millis(20));
+            Ok(requests.iter().map(|request| request.inputs.clone()).collect())
+        }
+    }
+
+    fn submit(scheduler: &Scheduler, name: &str) -> Pending {
+        let enqueued = Instant::now();
+        let entry = Entry { elements: 1, bytes: 4, shape: Vec::new(), enqueued, deadline: None };
+        let inputs = vec![Tensor::from_f32(name, vec![1], &[1.0]).expect("well-formed")];
+        scheduler.submit(entry, Request { inputs, elements: 1, enqueued }).expect("there is room")
+    }
+
+    fn scheduler(executions: &Arc<AtomicUsize>) -> Scheduler {
+        let policy = BatchPolicy { max_elements: 8, ..BatchPolicy::alone() };
+        let executions = Arc::clone(executions);
+        let count = move |execution: &Execution| {
+            executions.fetch_add(usize::from(execution.succeeded), Ordering::Relaxed);
+        };
+        let limits = Limits { requests: 100, bytes: 1000 };
+        Scheduler::start("picky", policy, limits, vec![Box::new(Picky)], Box::new(count)).expect("started")
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_be_computed_fails_alone() {
+        let executions = Arc::default();
+        let scheduler = scheduler(&executions);
+        let first = submit(&scheduler, "good");
+        std::thread::sleep(Duration::from_millis(5));
+        let batch = ["good", "bad", "good", "worse"].map(|name| submit(&scheduler, name));
+        assert!(first.outcome(None).await.is_ok());
+        let mut shown = Vec::new();
+        for pending in batch {
+            shown.push(match pending.outcome(None).await {
+                Ok(served) => served.outputs[0].name.clone(),
+                Err(error) => error.to_string(),
+            });
+        }
+        let expected =
+            ["good", "the model failed: this is bad", "good", "the model failed: it panicked: this is worse"];
+        assert_eq!(shown, expected);
+        assert_eq!(executions.load(Ordering::Relaxed), 3);
+        assert!(submit(&scheduler, "good").outcome(None).await.is_ok(), "the instance lives on");
+    }
+
+    #[tokio::test]
+    async fn stopping_fails_what_waits_and_finishes_what_runs() {
+        let executions = Arc::default();
+        let scheduler = scheduler(&executions);
+        let running = submit(&scheduler, "good");
+        std::thread::sleep(Duration::from_millis(5));
+        let waiting = submit(&scheduler, "good");
+        scheduler.stop();
+        assert!(running.outcome(None).await.is_ok());
+        assert!(matches!(waiting.outcome(None).await, Err(NotServed::Stopped)));
+        let enqueued = Instant::now();
+        let entry = Entry { elements: 1, bytes: 0, shape: Vec::new(), enqueued, deadline: None };
+        let refused = scheduler.submit(entry, Request { inputs: Vec::new(), elements: 1, enqueued });
+        assert_eq!(refused.err(), Some(Refusal::Stopped));
     }
 }

@@ -126,7 +126,8 @@ fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
 }
 
 fn encode_gpus(encoder: &mut DescriptorEncoder<'_>, gpus: &[Reading]) -> Result<(), Error> {
-    let columns: [(Metric, fn(&Reading) -> Option<f64>); 7] = [
+    type Column = (Metric, fn(&Reading) -> Option<f64>);
+    let columns: [Column; 7] = [
         (catalogue::GPU_UTILIZATION, |gpu| gpu.utilization),
         (catalogue::GPU_MEMORY_TOTAL, |gpu| gpu.memory_total_bytes),
         (catalogue::GPU_MEMORY_USED, |gpu| gpu.memory_used_bytes),
