@@ -86,7 +86,7 @@ fn server_counts(series: &[SeriesPoint], model: &str) -> Vec<(u64, f64)> {
 fn finding(model: &str, ours: u64, abandoned: u64, server: u64, balance: Balance) -> Conservation {
     let range = if abandoned == 0 { format!("{ours}") } else { format!("{ours} to {}", ours + abandoned) };
     let sentence = match balance {
-        Balance::Balanced => format!("{model}: the server counted {server} successes, we {range}: they agree"),
+        Balance::Balanced => format!("{model}: the server counted {server} successes and we {range}: they agree"),
         Balance::Surplus => format!(
             "{model}: the server counted {server} successes, more than the {range} that we can have caused: \
              somebody else sends to it too, and shares its capacity"

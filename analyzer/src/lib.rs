@@ -13,6 +13,7 @@ mod gate;
 mod load;
 mod phases;
 mod rates;
+mod report;
 mod scope;
 mod series;
 mod slo;
@@ -29,6 +30,8 @@ use proofload_run::findings::Findings;
 use proofload_run::folder::RunFolder;
 use proofload_run::table;
 
+pub use report::{Reports, write_reports};
+
 /// Why a run folder could not be analysed or its reports not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum AnalyzeError {
@@ -43,6 +46,18 @@ pub enum AnalyzeError {
         /// The reader's own words.
         source: Box<polars::prelude::PolarsError>,
     },
+    /// A figure that JSON cannot state.
+    #[error("findings.json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The HTML page.
+    #[error("report.html: {0}")]
+    Html(#[from] askama::Error),
+    /// A chart of it.
+    #[error("report.html: a chart could not be drawn: {0}")]
+    Chart(Box<dyn std::error::Error + Send + Sync>),
+    /// Findings that do not come from [`analyze`].
+    #[error("the findings state no reason for their verdict; analyse the run folder again")]
+    NoReason,
 }
 
 /// Analyses a run folder. Of a run that was killed the journals are read as far as they go.

@@ -98,13 +98,31 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
+/// Text made safe for an attribute or an element of XML; characters that XML cannot hold become question marks.
+pub(super) fn xml(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\n' | '\r' | '\t' => safe.push(' '),
+            c if c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}') => safe.push('?'),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn numbers_are_grouped() {
-        let check = |text: String, expected: &str| assert_eq!(text.replace('\u{202f}', "'").replace('\u{a0}', " "), expected);
+        let check =
+            |text: String, expected: &str| assert_eq!(text.replace('\u{202f}', "'").replace('\u{a0}', " "), expected);
         check(count(7), "7");
         check(count(1_234_567), "1'234'567");
         check(number(12_345.6), "12'346");
@@ -119,7 +137,7 @@ mod tests {
         let check = |unix_s: u64, expected: &str| assert_eq!(calendar(unix_s * NS_PER_S), expected);
         check(0, "1970-01-01 00:00:00 UTC");
         check(951_782_400, "2000-02-29 00:00:00 UTC");
-        check(1_795_212_060, "2026-11-20 21:21:00 UTC");
+        check(1_795_212_060, "2026-11-20 22:01:00 UTC");
         check(4_107_542_399, "2100-02-28 23:59:59 UTC");
     }
 }

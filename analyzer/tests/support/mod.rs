@@ -18,14 +18,14 @@ use proofload_run::manifest::{
 use proofload_run::sample::{Outcome, Sample, flags};
 use proofload_run::series::{SeriesPoint, Source};
 
-pub const MS: u64 = 1_000_000;
-pub const S: u64 = 1_000_000_000;
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const S: u64 = 1_000_000_000;
 
 /// A small generator of pseudo-random numbers (`SplitMix64`), so that folders are the same everywhere.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -34,38 +34,38 @@ impl Random {
     }
 
     /// In (0, 1].
-    pub fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         ((self.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 
     /// Exponential with this mean.
-    pub fn exponential(&mut self, mean: f64) -> f64 {
+    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
         -self.unit().ln() * mean
     }
 }
 
 /// The server that the arrivals meet.
 #[derive(Clone, Copy)]
-pub struct Server {
-    pub slots: usize,
-    pub service_ns: f64,
+pub(crate) struct Server {
+    pub(crate) slots: usize,
+    pub(crate) service_ns: f64,
     /// Exponential rather than constant service times.
-    pub exponential: bool,
+    pub(crate) exponential: bool,
     /// Waiting longer than this is a shed at once.
-    pub shed_after_ns: Option<u64>,
+    pub(crate) shed_after_ns: Option<u64>,
     /// Down from, to: refused connections.
-    pub down: Option<(u64, u64)>,
+    pub(crate) down: Option<(u64, u64)>,
 }
 
 /// A run folder before it is written.
-pub struct Recorded {
-    pub manifest: Manifest,
-    pub samples: Vec<Sample>,
-    pub series: Vec<SeriesPoint>,
-    pub events: Vec<Event>,
+pub(crate) struct Recorded {
+    pub(crate) manifest: Manifest,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) series: Vec<SeriesPoint>,
+    pub(crate) events: Vec<Event>,
 }
 
-pub fn step(name: &str, from_s: u64, to_s: u64, level: f64, settle_s: u64) -> Step {
+pub(crate) fn step(name: &str, from_s: u64, to_s: u64, level: f64, settle_s: u64) -> Step {
     Step {
         name: name.to_owned(),
         start_ns: from_s * S,
@@ -91,11 +91,15 @@ fn entry(name: &str, share: f64, protocol: &str, model: &str, path: &str) -> Ent
     }
 }
 
-pub fn manifest(kind: ScenarioKind, steps: Vec<Step>, slo: Option<Slo>, thresholds: &[&str]) -> Manifest {
+pub(crate) fn manifest(kind: ScenarioKind, steps: Vec<Step>, slo: Option<Slo>, thresholds: &[&str]) -> Manifest {
     Manifest {
         format_version: proofload_run::FORMAT_VERSION,
         run_id: "quick-20261120-220000".to_owned(),
-        tool: Tool { name: "proofload".to_owned(), version: "0.1.0".to_owned(), git_commit: Some("0123abc".to_owned()) },
+        tool: Tool {
+            name: "proofload".to_owned(),
+            version: "0.1.0".to_owned(),
+            git_commit: Some("0123abc".to_owned()),
+        },
         scenario: Scenario {
             name: "quick".to_owned(),
             description: "Photographs to the relief service, mixed with small tensors".to_owned(),
@@ -144,7 +148,7 @@ pub fn manifest(kind: ScenarioKind, steps: Vec<Step>, slo: Option<Slo>, threshol
 
 impl Recorded {
     /// Drives the manifest's steps into the server.
-    pub fn simulate(manifest: Manifest, server: Server, constant: bool, seed: u64) -> Self {
+    pub(crate) fn simulate(manifest: Manifest, server: Server, constant: bool, seed: u64) -> Self {
         let mut random = Random(seed);
         let mut free = vec![0_u64; server.slots];
         let mut samples: Vec<Sample> = Vec::new();
@@ -168,7 +172,7 @@ impl Recorded {
     }
 
     /// What a server's own statistics and metrics would have said, once a second.
-    pub fn scrape(&mut self) {
+    pub(crate) fn scrape(&mut self) {
         let last_ns = self.samples.iter().map(|s| s.done_ns).max().unwrap_or(0) + 10 * MS;
         let mut times: Vec<u64> = (0..=last_ns / S).map(|second| second * S).collect();
         times.push(last_ns);
@@ -189,29 +193,28 @@ impl Recorded {
     }
 
     /// Says how the run ended, with counts that agree.
-    pub fn end(&mut self, reason: EndReason, at_ns: u64) {
+    pub(crate) fn end(&mut self, reason: EndReason, at_ns: u64) {
         let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
         for sample in &self.samples {
             *outcomes.entry(sample.outcome().as_str().to_owned()).or_default() += 1;
         }
         let intended = self.samples.len() as u64;
-        self.manifest.end =
-            Some(End { at_ns, reason, detail: String::new(), intended, outcomes, lost_samples: 0 });
+        self.manifest.end = Some(End { at_ns, reason, detail: String::new(), intended, outcomes, lost_samples: 0 });
     }
 
-    pub fn completed(mut self) -> Self {
+    pub(crate) fn completed(mut self) -> Self {
         let plan_end = self.manifest.steps.last().map_or(0, |step| step.end_ns);
         let last = self.samples.iter().map(|s| s.done_ns).max().unwrap_or(0);
         self.end(EndReason::Completed, plan_end.max(last) + 20 * MS);
         self
     }
 
-    pub fn event(&mut self, t_ns: u64, kind: EventKind) {
+    pub(crate) fn event(&mut self, t_ns: u64, kind: EventKind) {
         self.events.push(Event { t_ns, shard: 0, kind });
     }
 
     /// Writes the folder as a generator leaves it: with journals.
-    pub fn write(&self, path: &Path) {
+    pub(crate) fn write(&self, path: &Path) {
         let folder = RunFolder::create(path, &self.manifest).unwrap();
         let mut journal = JournalWriter::create(&folder.sample_journal(0), 0, 4096).unwrap();
         for sample in &self.samples {

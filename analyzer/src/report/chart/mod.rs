@@ -7,7 +7,7 @@
 mod axis;
 mod draw;
 
-pub(super) use axis::{Axis, Scale};
+pub(super) use axis::Axis;
 pub(super) use draw::svg;
 
 /// A colour of the theme.
@@ -49,8 +49,6 @@ pub(super) enum Mark {
     Dashed,
     /// A line with what is under it filled.
     Area,
-    /// A bar from zero, of this width on the x axis to the right of its point.
-    Bar(f64),
     Dot,
 }
 
@@ -78,6 +76,8 @@ pub(super) type Block = (f64, f64, f64, f64);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chart {
     pub(super) title: String,
+    /// What it shows, in a sentence.
+    pub(super) note: String,
     /// What a person who cannot see it is told.
     pub(super) summary: String,
     pub(super) x: Axis,
@@ -91,4 +91,22 @@ pub(super) struct Chart {
     pub(super) posts: Vec<(String, f64)>,
     /// Shaded parts of the x axis that are not measured.
     pub(super) shaded: Vec<(f64, f64)>,
+}
+
+impl Chart {
+    /// A chart without anything in it yet.
+    pub(super) fn new(title: &str, note: &str, x: Axis, y: Axis) -> Self {
+        Self {
+            title: title.to_owned(),
+            note: note.to_owned(),
+            summary: title.to_owned(),
+            x,
+            y,
+            series: Vec::new(),
+            blocks: Vec::new(),
+            limits: Vec::new(),
+            posts: Vec::new(),
+            shaded: Vec::new(),
+        }
+    }
 }

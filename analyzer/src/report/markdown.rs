@@ -1,0 +1,77 @@
+//! `summary.md`: short enough for a comment on a change.
+
+use std::fmt::Write;
+
+use proofload_run::findings::Findings;
+use proofload_run::verdict::Verdict;
+
+use super::format::{count, seconds};
+use super::tiles::tiles;
+
+/// Reasons and warnings shown of each: the report has them all.
+const MOST: usize = 5;
+
+/// The summary.
+pub(super) fn summary(findings: &Findings) -> String {
+    let run = &findings.run;
+    let mut text = format!("## proofload: **{}** – {}\n\n", findings.verdict, cell(&run.scenario));
+    for reason in findings.reasons.iter().take(MOST) {
+        let remedy = if reason.remedy.is_empty() { String::new() } else { format!(" ({})", cell(&reason.remedy)) };
+        line(&mut text, &format!("- {}: {}{remedy}", reason.verdict, cell(&reason.sentence)));
+    }
+    more(&mut text, findings.reasons.len(), "reasons");
+    text.push_str("\n| figure | value | |\n|---|---:|---|\n");
+    for tile in tiles(findings) {
+        line(&mut text, &format!("| {} | {} {} | {} |", tile.label, tile.value, tile.unit, cell(&tile.note)));
+    }
+    thresholds(&mut text, findings);
+    if !findings.warnings.is_empty() {
+        text.push_str("\nWarnings:\n\n");
+        findings
+            .warnings
+            .iter()
+            .take(MOST)
+            .for_each(|warning| line(&mut text, &format!("- {}", cell(&warning.message))));
+        more(&mut text, findings.warnings.len(), "warnings");
+    }
+    let (samples, driven) = (count(findings.totals.samples), seconds(run.driven_ns));
+    line(&mut text, &format!("\n{samples} requests in {driven}; run `{}`.", run.run_id));
+    text
+}
+
+fn thresholds(text: &mut String, findings: &Findings) {
+    if findings.thresholds.is_empty() {
+        return;
+    }
+    text.push_str("\n| threshold | measured | n | |\n|---|---:|---:|---|\n");
+    for result in &findings.thresholds {
+        let verdict =
+            if result.verdict == Verdict::Pass { "pass".to_owned() } else { format!("**{}**", result.verdict) };
+        line(text, &format!("| {} | {} | {} | {verdict} |", cell(&result.text), result.value_text, count(result.n)));
+    }
+}
+
+fn more(text: &mut String, all: usize, what: &str) {
+    if all > MOST {
+        line(text, &format!("- … and {} more {what} in the report", all - MOST));
+    }
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+/// Text that neither ends a table's cell nor becomes markup.
+fn cell(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' => safe.push(' '),
+            '<' => safe.push_str("&lt;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '\\' => safe.extend(['\\', character]),
+            c => safe.push(c),
+        }
+    }
+    safe
+}

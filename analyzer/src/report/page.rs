@@ -1,0 +1,204 @@
+//! The HTML report: what the template shows, as text.
+
+use askama::Template;
+use proofload_run::findings::{Findings, Reason, Warning};
+use proofload_run::manifest::{EndReason, LoadModel};
+use proofload_run::verdict::Verdict;
+
+use super::chart::{Chart, Mark, svg};
+use super::charts::charts;
+use super::format::{calendar, count, number, seconds};
+use super::tables::{Table, tables};
+use super::tiles::{Tile, tiles};
+use crate::AnalyzeError;
+
+/// Width and height of a chart as shown, on a desk and on a phone.
+const WIDE: (u32, u32) = (620, 250);
+const NARROW: (u32, u32) = (350, 220);
+
+/// One entry of a legend.
+struct Legend {
+    variable: &'static str,
+    class: &'static str,
+    label: String,
+}
+
+/// One chart, drawn.
+struct Drawing {
+    title: String,
+    note: String,
+    legend: Vec<Legend>,
+    wide: String,
+    narrow: String,
+}
+
+/// A name and what it stands for.
+struct Fact {
+    name: &'static str,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    title: String,
+    verdict: Verdict,
+    class: &'static str,
+    headline: &'a Reason,
+    others: &'a [Reason],
+    subtitle: String,
+    tiles: Vec<Tile>,
+    drawings: Vec<Drawing>,
+    tables: Vec<Table>,
+    warnings: &'a [Warning],
+    facts: Vec<Fact>,
+    scenario_path: &'a str,
+    scenario: &'a str,
+    reproduce: String,
+}
+
+/// The whole page.
+pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
+    let (headline, others) = findings.reasons.split_first().ok_or(AnalyzeError::NoReason)?;
+    let drawings = charts(findings).iter().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
+    let page = Page {
+        title: format!("{}: {}", findings.verdict, findings.run.scenario),
+        verdict: findings.verdict,
+        class: class(findings.verdict),
+        headline,
+        others,
+        subtitle: subtitle(findings),
+        tiles: tiles(findings),
+        drawings,
+        tables: tables(findings),
+        warnings: &findings.warnings,
+        facts: facts(findings),
+        scenario_path: &findings.run.scenario_path,
+        scenario: &findings.run.scenario_as_written,
+        reproduce: reproduce(findings),
+    };
+    Ok(page.render()?)
+}
+
+/// The style sheet's class of a verdict.
+fn class(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Inconclusive => "inconclusive",
+        Verdict::Fail => "fail",
+        Verdict::Invalid => "invalid",
+    }
+}
+
+fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(Drawing {
+        title: chart.title.clone(),
+        note: chart.note.clone(),
+        legend: legend(chart),
+        wide: svg(chart, WIDE.0, WIDE.1)?,
+        narrow: svg(chart, NARROW.0, NARROW.1)?,
+    })
+}
+
+fn legend(chart: &Chart) -> Vec<Legend> {
+    let blocks = chart.blocks.iter().map(|(label, ink, _)| Legend {
+        variable: ink.variable(),
+        class: "swatch",
+        label: label.clone(),
+    });
+    let series = chart.series.iter().map(|series| Legend {
+        variable: series.ink.variable(),
+        class: if series.mark == Mark::Dashed { "swatch dashed" } else { "swatch" },
+        label: series.label.clone(),
+    });
+    let limits = chart.limits.iter().map(|(label, _)| Legend {
+        variable: "--red",
+        class: "swatch dashed",
+        label: label.clone(),
+    });
+    let shaded =
+        chart.shaded.first().map(|_| Legend { variable: "--shade", class: "swatch", label: "not measured".to_owned() });
+    series.chain(blocks).chain(limits).chain(shaded).filter(|entry| !entry.label.is_empty()).collect()
+}
+
+fn subtitle(findings: &Findings) -> String {
+    let run = &findings.run;
+    let when = run.clocks.first().map_or_else(String::new, |clock| format!(" · {}", calendar(clock.zero_unix_ns)));
+    let target = [&run.target.http_url, &run.target.grpc_url].into_iter().find(|url| !url.is_empty());
+    let target = target.map_or_else(String::new, |url| format!(" · {url}"));
+    format!("{}{target}{when} · {} of load", run.scenario, seconds(run.driven_ns))
+}
+
+fn facts(findings: &Findings) -> Vec<Fact> {
+    let run = &findings.run;
+    let host = &run.host;
+    let gpus = host.gpus.iter().map(|gpu| format!(", {}", gpu.name)).collect::<String>();
+    let model = match run.load_model {
+        LoadModel::Open => format!("open, {} arrivals", run.arrivals),
+        LoadModel::Closed => "closed: users that wait for their answers".to_owned(),
+    };
+    let end = match run.end {
+        None => "its process was killed".to_owned(),
+        Some(EndReason::Completed) => "the plan was carried out".to_owned(),
+        Some(EndReason::Interrupted) => "stopped early".to_owned(),
+        Some(EndReason::TargetLost) => "the target was lost".to_owned(),
+        Some(EndReason::GeneratorFailed) => "the generator failed".to_owned(),
+    };
+    let fact = |name, text: String| Fact { name, text };
+    let all = vec![
+        fact("Run", run.run_id.clone()),
+        fact("What for", run.description.clone()),
+        fact("Load", model),
+        fact("Ended", if run.end_detail.is_empty() { end } else { format!("{end}: {}", run.end_detail) }),
+        fact("Measured", format!("{} of {} driven", seconds(run.measured_ns), seconds(run.driven_ns))),
+        fact("Samples", count(findings.totals.samples)),
+        fact("Target", target(findings)),
+        fact(
+            "Generated on",
+            format!(
+                "{}: {}, {} logical processors, {} GiB, {}{gpus}",
+                host.name,
+                host.cpu,
+                host.cores,
+                number(host.memory_bytes as f64 / f64::from(1 << 30)),
+                host.os
+            ),
+        ),
+        fact("Seed and plan", format!("{} · {}", run.seed, run.plan_fingerprint)),
+        fact("Tool", tool(findings)),
+    ];
+    all.into_iter().filter(|fact| !fact.text.is_empty()).collect()
+}
+
+fn target(findings: &Findings) -> String {
+    let target = &findings.run.target;
+    let urls = [&target.http_url, &target.grpc_url].into_iter().filter(|url| !url.is_empty());
+    let own = target.embedded.then(|| "started by proofload on the same machine".to_owned());
+    urls.chain(&target.server).cloned().chain(own).collect::<Vec<_>>().join(" · ")
+}
+
+fn tool(findings: &Findings) -> String {
+    let tool = &findings.run.tool;
+    let commit = tool.git_commit.as_ref().map_or_else(String::new, |commit| format!(" ({commit})"));
+    format!("{} {}{commit}", tool.name, tool.version)
+}
+
+/// The command that drives the same load again.
+fn reproduce(findings: &Findings) -> String {
+    let quote = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+".contains(c);
+        if !text.is_empty() && text.chars().all(plain) {
+            text.to_owned()
+        } else {
+            format!("'{}'", text.replace('\'', "'\\''"))
+        }
+    };
+    let run = &findings.run;
+    let target = if run.target.embedded || run.target.http_url.is_empty() {
+        String::new()
+    } else {
+        format!(" --target {}", quote(&run.target.http_url))
+    };
+    let set: String = run.overrides.iter().map(|set| format!(" --set {}", quote(set))).collect();
+    format!("proofload run {}{target}{set}", quote(&run.scenario_path))
+}

@@ -1,0 +1,351 @@
+//! The report's tables, as rows of cells.
+
+use proofload_run::findings::{
+    Balance, EntryFindings, Findings, Kept, Latency, SloResult, StepFindings, ThresholdResult,
+};
+use proofload_run::verdict::Verdict;
+
+use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// Class of the style sheet: empty, `num`, or a badge such as `badge pass`.
+    pub(super) class: &'static str,
+}
+
+/// One table. Without rows it is not shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) title: &'static str,
+    pub(super) note: String,
+    pub(super) head: Vec<Cell>,
+    pub(super) rows: Vec<Vec<Cell>>,
+}
+
+fn text(text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), class: "" }
+}
+
+fn num(text: impl Into<String>) -> Cell {
+    Cell { text: text.into(), class: "num" }
+}
+
+/// Column heads: those that begin with `#` are over numbers.
+fn head(names: &[&str]) -> Vec<Cell> {
+    names.iter().map(|name| name.strip_prefix('#').map_or_else(|| text(*name), num)).collect()
+}
+
+fn verdict_badge(verdict: Verdict) -> Cell {
+    let class = match verdict {
+        Verdict::Pass => "badge pass",
+        Verdict::Inconclusive => "badge inconclusive",
+        Verdict::Fail => "badge fail",
+        Verdict::Invalid => "badge invalid",
+    };
+    Cell { text: verdict.to_string(), class }
+}
+
+fn kept_badge(kept: Kept) -> Cell {
+    let (word, class) = match kept {
+        Kept::Met => ("met", "badge pass"),
+        Kept::Inconclusive => ("too few", "badge inconclusive"),
+        Kept::Missed => ("missed", "badge fail"),
+    };
+    Cell { text: word.to_owned(), class }
+}
+
+/// All tables that have rows, in their order.
+pub(super) fn tables(findings: &Findings) -> Vec<Table> {
+    let all = [
+        thresholds(&findings.thresholds),
+        slos(&findings.slos),
+        steps(findings),
+        entries(&findings.entries),
+        errors(findings),
+        phases(findings),
+        batches(findings),
+        conservation(findings),
+        audit(findings),
+        totals(findings),
+    ];
+    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn thresholds(results: &[ThresholdResult]) -> Table {
+    let row = |result: &ThresholdResult| {
+        let bound = if result.default { format!("{} (default)", result.text) } else { result.text.clone() };
+        vec![
+            text(bound),
+            verdict_badge(result.verdict),
+            num(result.value_text.clone()),
+            num(count(result.n)),
+            text(result.note.clone()),
+        ]
+    };
+    Table {
+        title: "Thresholds",
+        note: "No data is never a pass; a percentile with fewer than ten samples beyond it decides nothing.".to_owned(),
+        head: head(&["Threshold", "Verdict", "#Measured", "#n", "Note"]),
+        rows: results.iter().map(row).collect(),
+    }
+}
+
+fn slos(results: &[SloResult]) -> Table {
+    let row = |result: &SloResult| {
+        let level = format!("p{} within {}", result.slo.percentile, duration(result.slo.latency_ns as f64));
+        vec![
+            text(result.entry.clone().unwrap_or_else(|| "run".to_owned())),
+            text(level),
+            kept_badge(result.kept),
+            num(share(&result.bad)),
+            num(share_interval(&result.bad)),
+            num(percent(result.allowed_share)),
+            num(count(result.bad.n)),
+            num(count(result.unknown)),
+        ]
+    };
+    Table {
+        title: "Service level",
+        note:
+            "Bad is slow, failed, refused or timed out. Unknown is what was still in flight and young, or never sent."
+                .to_owned(),
+        head: head(&["Of", "Level", "Kept", "#Bad", "#95 % interval", "#Allowed", "#n", "#Unknown"]),
+        rows: results.iter().map(row).collect(),
+    }
+}
+
+fn at(latency: Option<&Latency>, which: f64) -> Cell {
+    num(latency.and_then(|l| l.percentile(which)).map_or_else(|| "–".to_owned(), percentile))
+}
+
+fn steps(findings: &Findings) -> Table {
+    let row = |step: &StepFindings| {
+        let bad = step.slos.iter().map(|slo| &slo.bad).max_by(|a, b| a.share.total_cmp(&b.share));
+        let kept = match step.kept {
+            Some(kept) if step.rates.measured_ns > 0 => kept_badge(kept),
+            _ if step.warm_up => text("warm-up"),
+            _ => text("–"),
+        };
+        let n: u64 = step.outcomes.values().sum();
+        vec![
+            text(step.name.clone()),
+            num(number(step.level)),
+            num(seconds(step.rates.measured_ns)),
+            num(count(n)),
+            num(number(step.rates.throughput_per_s)),
+            num(number(step.rates.goodput_per_s)),
+            at(step.latency.as_ref(), 50.0),
+            at(step.latency.as_ref(), 95.0),
+            at(step.latency.as_ref(), 99.0),
+            num(share(&step.rates.errors)),
+            num(share(&step.rates.sheds)),
+            num(bad.map_or_else(|| "–".to_owned(), share)),
+            kept,
+        ]
+    };
+    Table {
+        title: "Steps",
+        note:
+            "Level is arrivals per second or users. Settling time and warm-up are left out. * fewer than ten samples \
+               beyond the percentile."
+                .to_owned(),
+        head: head(&[
+            "Step",
+            "#Level",
+            "#Measured",
+            "#n",
+            "#Answers /s",
+            "#Goodput /s",
+            "#p50",
+            "#p95",
+            "#p99",
+            "#Errors",
+            "#Sheds",
+            "#Bad",
+            "Level kept",
+        ]),
+        rows: findings.steps.iter().map(row).collect(),
+    }
+}
+
+fn entries(entries: &[EntryFindings]) -> Table {
+    let row = |entry: &EntryFindings| {
+        let n: u64 = entry.outcomes.values().sum();
+        vec![
+            text(entry.name.clone()),
+            text(format!("{} {}", entry.protocol, entry.what)),
+            text(entry.payload_policy.clone()),
+            num(count(n)),
+            num(number(entry.rates.throughput_per_s)),
+            num(number(entry.rates.goodput_per_s)),
+            at(entry.latency.as_ref(), 50.0),
+            at(entry.latency.as_ref(), 95.0),
+            at(entry.latency.as_ref(), 99.0),
+            num(entry.latency.as_ref().map_or_else(|| "–".to_owned(), |l| duration(l.max_ns as f64))),
+            num(share(&entry.rates.errors)),
+            num(share(&entry.rates.sheds)),
+            num(share(&entry.cache_hits)),
+        ]
+    };
+    Table {
+        title: "Entries of the mix",
+        note: String::new(),
+        head: head(&[
+            "Entry",
+            "Request",
+            "Payloads",
+            "#n",
+            "#Answers /s",
+            "#Goodput /s",
+            "#p50",
+            "#p95",
+            "#p99",
+            "#max",
+            "#Errors",
+            "#Sheds",
+            "#Cache hits",
+        ]),
+        rows: entries.iter().map(row).collect(),
+    }
+}
+
+fn errors(findings: &Findings) -> Table {
+    let row = |class: &proofload_run::findings::ErrorClass| {
+        vec![
+            text(class.entry.clone()),
+            text(class.outcome.replace('_', " ")),
+            num(if class.status == 0 { "–".to_owned() } else { class.status.to_string() }),
+            num(count(class.count)),
+            num(percent(class.share)),
+            num(seconds(class.first_ns)),
+            num(seconds(class.last_ns)),
+            text(class.examples.join(" · ")),
+        ]
+    };
+    Table {
+        title: "What went wrong",
+        note: "The whole run, warm-up included.".to_owned(),
+        head: head(&["Entry", "Outcome", "#Status", "#Count", "#Share", "#First", "#Last", "In the server's words"]),
+        rows: findings.errors.iter().map(row).collect(),
+    }
+}
+
+fn phases(findings: &Findings) -> Table {
+    let rows = findings.phases.iter().flat_map(|breakdown| {
+        breakdown.parts.iter().map(|part| {
+            vec![
+                text(breakdown.entry.clone()),
+                text(part.name.clone()),
+                num(duration(part.mean_ns)),
+                num(duration(part.p95_ns)),
+                num(percent(part.share)),
+                num(count(breakdown.n)),
+            ]
+        })
+    });
+    Table {
+        title: "Phases",
+        note: "Means add up to the mean latency; percentiles of parts do not add up.".to_owned(),
+        head: head(&["Entry", "Part", "#Mean", "#p95", "#Share of mean", "#n"]),
+        rows: rows.collect(),
+    }
+}
+
+fn batches(findings: &Findings) -> Table {
+    let row = |sizes: &proofload_run::findings::BatchSizes| {
+        let each: Vec<String> =
+            sizes.counts.iter().map(|(size, n)| format!("{size}: {}", percent(*n as f64 / sizes.n as f64))).collect();
+        vec![text(sizes.entry.clone()), num(count(sizes.n)), num(number(sizes.mean)), text(each.join(", "))]
+    };
+    Table {
+        title: "Batch sizes",
+        note: "Over requests, as the server says: a batch of four counts four times.".to_owned(),
+        head: head(&["Entry", "#n", "#Mean", "Share of requests by batch size"]),
+        rows: findings.batches.iter().map(row).collect(),
+    }
+}
+
+fn conservation(findings: &Findings) -> Table {
+    let row = |found: &proofload_run::findings::Conservation| {
+        let badge = match found.balance {
+            Balance::Balanced => Cell { text: "agree".to_owned(), class: "badge pass" },
+            Balance::Deficit => Cell { text: "deficit".to_owned(), class: "badge fail" },
+            Balance::Surplus => Cell { text: "surplus".to_owned(), class: "badge inconclusive" },
+            Balance::Reset => Cell { text: "reset".to_owned(), class: "badge inconclusive" },
+            Balance::NotCounted => Cell { text: "not counted".to_owned(), class: "badge inconclusive" },
+        };
+        vec![
+            text(found.model.clone()),
+            num(count(found.our_successes)),
+            num(count(found.our_abandoned)),
+            num(count(found.server_successes)),
+            badge,
+        ]
+    };
+    Table {
+        title: "Conservation",
+        note: "The server's own count of successes must lie between ours and ours plus what we gave up on.".to_owned(),
+        head: head(&["Model", "#Our successes", "#Given up", "#Server's count", "Counts"]),
+        rows: findings.conservation.iter().map(row).collect(),
+    }
+}
+
+fn audit(findings: &Findings) -> Table {
+    let audit = &findings.audit;
+    let mut rows = vec![
+        vec![text("Own lateness p50 / p99 / max"), num(lateness(findings)), num(count(audit.n))],
+        vec![
+            text("Waiting for a connection p99 (not the generator's)"),
+            num(duration(audit.connection_wait_p99_ns as f64)),
+            num(count(audit.n)),
+        ],
+        vec![text("Arrivals never sent"), num(share(&audit.dropped)), num(count(audit.dropped.n))],
+        vec![text("Samples that could not be written"), num(count(audit.lost_samples)), text("")],
+    ];
+    rows.extend(audit.cpu_cores.map(|cores| vec![text("Processors used"), num(number(cores)), text("")]));
+    rows.extend(audit.effects.iter().map(|effect| {
+        let both = format!("{} / {}", duration(effect.measured_ns as f64), duration(effect.without_ns as f64));
+        vec![
+            text(format!("Latency p{} as measured / without own lateness", effect.percentile)),
+            num(both),
+            num(count(audit.n)),
+        ]
+    }));
+    Table {
+        title: "The generator",
+        note:
+            "A run is INVALID when the generator's own lateness makes a percentile wrong by more than 10 % and 1 ms, \
+               when it sent less than 99 % of the plan, or when samples are unaccounted for."
+                .to_owned(),
+        head: head(&["Check", "#Figure", "#n"]),
+        rows,
+    }
+}
+
+fn lateness(findings: &Findings) -> String {
+    let audit = &findings.audit;
+    [audit.late_p50_ns, audit.late_p99_ns, audit.late_max_ns].map(|ns| duration(ns as f64)).join(" / ")
+}
+
+fn totals(findings: &Findings) -> Table {
+    let totals = &findings.totals;
+    let measured = |outcome: &str| totals.measured_outcomes.get(outcome).copied().unwrap_or(0);
+    let mut rows: Vec<Vec<Cell>> = totals
+        .outcomes
+        .iter()
+        .map(|(outcome, n)| vec![text(outcome.replace('_', " ")), num(count(*n)), num(count(measured(outcome)))])
+        .collect();
+    rows.push(vec![text("all"), num(count(totals.samples)), num(count(totals.measured))]);
+    Table {
+        title: "Every arrival accounted for",
+        note: format!(
+            "{} belong to warm-up and {} to settling; they are counted here and left out of every other figure.",
+            count(totals.warm_up),
+            count(totals.settling)
+        ),
+        head: head(&["Outcome", "#Whole run", "#Measured"]),
+        rows,
+    }
+}

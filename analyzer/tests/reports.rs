@@ -1,0 +1,134 @@
+//! The reports' outward form: golden files for what machines read, structure for what people read.
+//!
+//! After a deliberate change write the golden files anew with `UPDATE_GOLDEN=1 cargo test -p proofload-analyzer`.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use proofload_analyzer::{Reports, analyze, write_reports};
+use proofload_run::criteria::Slo;
+use proofload_run::events::EventKind;
+use proofload_run::findings::Findings;
+use proofload_run::manifest::ScenarioKind;
+use support::{MS, Recorded, S, Server, manifest, step};
+
+/// A run with something of everything: a warm-up, slow answers, sheds, an outage with a message that tries to be
+/// markup, a threshold of each verdict.
+fn eventful() -> Recorded {
+    let mut steps = vec![step("warm-up", 0, 2, 100.0, 0), step("hold", 2, 22, 360.0, 1)];
+    steps[0].warm_up = true;
+    let slo = Slo { latency_ns: 60 * MS, percentile: 95.0, error_rate: 0.01 };
+    let thresholds = ["p95 < 1s", "p50 < 1ms", "relief: p99.9 < 1s", "shed_rate <= 5%"];
+    let server = Server {
+        slots: 4,
+        service_ns: 10e6,
+        exponential: true,
+        shed_after_ns: Some(70 * MS),
+        down: Some((12 * S, 12 * S + 400 * MS)),
+    };
+    let plan = manifest(ScenarioKind::Sustained, steps, Some(slo), &thresholds);
+    let mut recorded = Recorded::simulate(plan, server, false, 2026).completed();
+    let message = "refused & <b>\"lost\"</b> | `it`\u{1}".to_owned();
+    recorded
+        .event(12 * S, EventKind::ErrorExample { entry: 1, outcome: "connect_error".to_owned(), status: 0, message });
+    let (code, message) = ("fd_limit".to_owned(), "only 256 files may be open; raise ulimit -n".to_owned());
+    recorded.event(0, EventKind::Warning { code, message });
+    recorded
+}
+
+fn reported(recorded: &Recorded, folder: &Path) -> (Findings, Reports) {
+    recorded.write(folder);
+    let findings = analyze(folder).unwrap();
+    let reports = write_reports(folder, &findings).unwrap();
+    (findings, reports)
+}
+
+fn check_golden(path: &Path, name: &str) {
+    let golden: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect();
+    let found = std::fs::read_to_string(path).unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &found).unwrap();
+    }
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    let line = found.lines().zip(expected.lines()).position(|(a, b)| a != b);
+    assert!(found == expected, "{name} differs from the golden file, first in line {line:?}");
+}
+
+/// A reader of markup that knows only what it must: that elements are closed in the order in which they were opened.
+/// Gives the names of all elements.
+fn elements(markup: &str) -> Vec<String> {
+    const VOID: [&str; 2] = ["meta", "br"];
+    let (mut open, mut all) = (Vec::new(), Vec::new());
+    let mut rest = markup;
+    while let Some(start) = rest.find('<') {
+        let end = start + rest[start..].find('>').expect("a tag ends");
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        let name: String = tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect();
+        if tag.starts_with(['!', '?']) {
+            continue;
+        }
+        assert!(!name.is_empty(), "a stray < before {tag:?}");
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "closed out of order: {tag}");
+        } else {
+            if !tag.ends_with('/') && !VOID.contains(&name.as_str()) {
+                open.push(name.clone());
+            }
+            all.push(name);
+        }
+    }
+    assert!(open.is_empty(), "never closed: {open:?}");
+    all
+}
+
+#[test]
+fn what_machines_read_is_golden() {
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, reports) = reported(&eventful(), folder.path());
+    check_golden(&reports.summary, "summary.md");
+    check_golden(&reports.junit, "junit.xml");
+    check_golden(&reports.findings, "findings.json");
+    let read: Findings = serde_json::from_str(&std::fs::read_to_string(&reports.findings).unwrap()).unwrap();
+    assert_eq!((read.verdict, &read.reasons, &read.totals), (findings.verdict, &findings.reasons, &findings.totals));
+    let junit = std::fs::read_to_string(&reports.junit).unwrap();
+    let cases = elements(&junit).iter().filter(|name| *name == "testcase").count();
+    assert_eq!(cases, 2 + findings.thresholds.len() + findings.conservation.len() + findings.slos.len());
+    assert!(junit.contains(&format!("tests=\"{cases}\"")));
+}
+
+#[test]
+fn the_page_is_whole_and_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, reports) = reported(&eventful(), folder.path());
+    let html = std::fs::read_to_string(&reports.html).unwrap();
+    let names = elements(&html);
+    assert!(!names.iter().any(|name| ["script", "link", "img", "iframe", "object"].contains(&name.as_str())));
+    for reference in ["src=", "href=", "@import", "url("] {
+        assert!(!html.contains(reference), "{reference} reaches outside");
+    }
+    assert!(html.contains(&format!("<h1>{}</h1>", findings.verdict)));
+    let drawings = names.iter().filter(|name| *name == "svg").count();
+    assert_eq!(drawings, 2 * names.iter().filter(|name| *name == "figure").count());
+    assert_eq!(html.matches("role=\"img\" aria-label=\"").count(), drawings, "every drawing has its words");
+    assert_eq!(names.iter().filter(|n| *n == "caption").count(), names.iter().filter(|n| *n == "table").count());
+    assert!(html.contains("&#60;script&#62;"), "the scenario's text is shown, not run");
+    for text in ["proofload run scenarios/quick.toml --set load.duration=30s", "raise ulimit -n", "2026-11-20"] {
+        assert!(html.contains(text), "{text} is missing");
+    }
+    assert!(html.len() < 1_500_000, "{} bytes", html.len());
+}
+
+#[test]
+fn a_page_is_made_of_anything_that_can_be_analysed() {
+    let mut empty = eventful();
+    empty.samples.clear();
+    empty.series.clear();
+    empty.manifest.end = None;
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, reports) = reported(&empty, folder.path());
+    let html = std::fs::read_to_string(&reports.html).unwrap();
+    elements(&html);
+    assert!(html.contains(&format!("<h1>{}</h1>", findings.verdict)));
+}

@@ -1,0 +1,247 @@
+//! Verdicts and their reasons over seeded run folders, one for each way in which a run can go wrong.
+
+mod support;
+
+use proofload_analyzer::analyze;
+use proofload_run::criteria::Slo;
+use proofload_run::events::EventKind;
+use proofload_run::findings::{Balance, Findings};
+use proofload_run::journal::JournalWriter;
+use proofload_run::manifest::{EndReason, ScenarioKind};
+use proofload_run::sample::Outcome;
+use proofload_run::series::Source;
+use proofload_run::verdict::Verdict;
+use support::{MS, Recorded, S, Server, manifest, step};
+
+const SLO: Slo = Slo { latency_ns: 100 * MS, percentile: 95.0, error_rate: 0.01 };
+const SERVER: Server = Server { slots: 4, service_ns: 10e6, exponential: true, shed_after_ns: None, down: None };
+
+fn run(kind: ScenarioKind, rate: f64, slo: Option<Slo>, thresholds: &[&str], server: Server) -> Recorded {
+    Recorded::simulate(manifest(kind, vec![step("hold", 0, 20, rate, 0)], slo, thresholds), server, false, 11)
+}
+
+fn analysed(recorded: &Recorded) -> Findings {
+    let folder = tempfile::tempdir().unwrap();
+    recorded.write(folder.path());
+    let found = analyze(folder.path()).unwrap();
+    assert_eq!(found.reasons.iter().map(|reason| reason.verdict).max(), Some(found.verdict));
+    found
+}
+
+fn check(recorded: &Recorded, verdict: Verdict, sentence: &str) -> Findings {
+    let found = analysed(recorded);
+    assert_eq!(found.verdict, verdict, "{:?}", found.reasons);
+    assert!(found.reasons[0].sentence.contains(sentence), "{:?} does not say {sentence:?}", found.reasons[0]);
+    found
+}
+
+#[test]
+fn a_good_run_passes_and_a_slow_one_fails() {
+    let thresholds = ["p95 < 100ms", "error_rate <= 1%", "tensor: p99 < 1s"];
+    let good = run(ScenarioKind::Sustained, 200.0, Some(SLO), &thresholds, SERVER).completed();
+    check(&good, Verdict::Pass, "all 3 thresholds were met");
+    let slow = run(ScenarioKind::Sustained, 390.0, Some(SLO), &["p50 < 10ms"], SERVER).completed();
+    check(&slow, Verdict::Fail, "p50 < 10 ms was missed");
+    let few = run(ScenarioKind::Sustained, 20.0, None, &["p99.9 < 1s"], SERVER).completed();
+    check(&few, Verdict::Inconclusive, "p99.9 needs at least 10000 successes");
+    let unknown = run(ScenarioKind::Sustained, 20.0, None, &["nobody: p50 < 1s"], SERVER).completed();
+    check(&unknown, Verdict::Fail, "has no data");
+}
+
+#[test]
+fn without_thresholds_errors_and_sheds_decide() {
+    let good = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER).completed();
+    check(&good, Verdict::Pass, "all 2 thresholds were met");
+    let outage = Server { down: Some((5 * S, 6 * S)), ..SERVER };
+    check(
+        &run(ScenarioKind::Sustained, 200.0, None, &[], outage).completed(),
+        Verdict::Fail,
+        "error_rate <= 1 % (default)",
+    );
+    let shedding = Server { shed_after_ns: Some(5 * MS), ..SERVER };
+    check(
+        &run(ScenarioKind::Sustained, 390.0, None, &[], shedding).completed(),
+        Verdict::Fail,
+        "shed_rate <= 1 % (default)",
+    );
+    check(&run(ScenarioKind::Spike, 390.0, None, &[], shedding).completed(), Verdict::Pass, "the threshold was met");
+    let dead = Server { down: Some((0, 30 * S)), ..SERVER };
+    check(&run(ScenarioKind::Stress, 200.0, None, &["error_rate <= 100%"], dead).completed(), Verdict::Fail, "none of");
+}
+
+#[test]
+fn crossing_the_service_level_is_the_result_where_the_limit_is_sought() {
+    let slo = Some(Slo { latency_ns: 20 * MS, ..SLO });
+    check(&run(ScenarioKind::Sustained, 390.0, slo, &[], SERVER).completed(), Verdict::Fail, "the service level");
+    let found =
+        check(&run(ScenarioKind::Stress, 390.0, slo, &[], SERVER).completed(), Verdict::Pass, "missed already at 390");
+    assert!(found.warnings.iter().any(|warning| warning.code == "breaking_point_bound"));
+    check(
+        &run(ScenarioKind::Stress, 390.0, slo, &["breaking_point >= 400/s"], SERVER).completed(),
+        Verdict::Fail,
+        "breaking_point >= 400",
+    );
+    let found = check(
+        &run(ScenarioKind::Stress, 100.0, Some(SLO), &[], SERVER).completed(),
+        Verdict::Pass,
+        "only a lower bound",
+    );
+    assert!(found.warnings.iter().any(|warning| warning.code == "breaking_point_bound"));
+}
+
+#[test]
+fn a_spike_may_cross_the_service_level_only_at_its_peak() {
+    let steps = |peak: f64, after: f64| {
+        vec![step("base", 0, 10, 150.0, 0), step("peak", 10, 15, peak, 0), step("recovery", 15, 25, after, 4)]
+    };
+    let drive = |peak, after| {
+        Recorded::simulate(manifest(ScenarioKind::Spike, steps(peak, after), Some(SLO), &[]), SERVER, false, 4)
+            .completed()
+    };
+    check(&drive(500.0, 100.0), Verdict::Pass, "service level was kept");
+    check(&drive(900.0, 350.0), Verdict::Fail, "in recovery");
+}
+
+#[test]
+fn a_lost_target_is_a_failure_with_its_time() {
+    let server = Server { down: Some((8 * S, 30 * S)), ..SERVER };
+    let mut lost = run(ScenarioKind::Sustained, 200.0, None, &["error_rate <= 100%"], server);
+    lost.samples.retain(|sample| sample.intended_ns < 11 * S);
+    let message = "connection refused".to_owned();
+    lost.event(11 * S, EventKind::TargetLost { last_answer_ns: 8 * S, message });
+    lost.end(EndReason::TargetLost, 11 * S);
+    let found = check(&lost, Verdict::Fail, "the target stopped answering at 8 s: connection refused");
+    assert_eq!(found.run.driven_ns, 11 * S);
+}
+
+#[test]
+fn an_interrupted_run_is_judged_on_what_there_is() {
+    let mut early = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 100ms"], SERVER);
+    early.samples.retain(|sample| sample.intended_ns < 7 * S);
+    early.event(7 * S, EventKind::StopRequested { by: "ctrl-c".to_owned() });
+    early.end(EndReason::Interrupted, 7 * S + 100 * MS);
+    let found = check(&early, Verdict::Pass, "the threshold was met");
+    assert_eq!(found.run.measured_ns, 7 * S);
+    assert!(found.warnings.iter().any(|warning| warning.code == "interrupted"));
+}
+
+#[test]
+fn a_killed_run_still_reports_what_its_journal_holds() {
+    let mut killed = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 100ms"], SERVER);
+    killed.samples.retain(|sample| sample.done_ns < 12 * S);
+    let folder = tempfile::tempdir().unwrap();
+    killed.write(folder.path());
+    let journal = folder.path().join("samples-00000.journal");
+    let mut bytes = std::fs::read(&journal).unwrap();
+    let torn = bytes[bytes.len() - 500..].to_vec();
+    bytes.extend_from_slice(&torn);
+    std::fs::write(&journal, bytes).unwrap();
+    let found = analyze(folder.path()).unwrap();
+    assert_eq!(found.verdict, Verdict::Inconclusive, "{:?}", found.reasons);
+    assert!(found.reasons[0].sentence.contains("12 s of 20 s"), "{:?}", found.reasons);
+    assert_eq!(found.totals.samples, killed.samples.len() as u64);
+    assert_eq!(analyze(folder.path()).unwrap(), found, "a second look finds the same");
+}
+
+#[test]
+fn no_data_is_never_a_pass() {
+    let mut empty = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER);
+    empty.samples.clear();
+    check(&empty.completed(), Verdict::Fail, "no request was measured");
+    let folder = tempfile::tempdir().unwrap();
+    let bare = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER);
+    proofload_run::folder::RunFolder::create(folder.path(), &bare.manifest).unwrap();
+    assert_eq!(analyze(folder.path()).unwrap().verdict, Verdict::Fail);
+    let nothing = tempfile::tempdir().unwrap();
+    let error = analyze(nothing.path()).unwrap_err().to_string();
+    assert!(error.contains("is not a run folder"), "{error}");
+}
+
+#[test]
+fn a_generator_that_was_the_bottleneck_invalidates_the_run() {
+    let thresholds = ["p95 < 1us"];
+    let mut late = run(ScenarioKind::Sustained, 200.0, None, &thresholds, SERVER);
+    for sample in late.samples.iter_mut().filter(|sample| sample.sequence % 8 == 0) {
+        sample.generator_late_ns += 150 * MS;
+        sample.sent_ns += 150 * MS;
+        sample.done_ns += 150 * MS;
+    }
+    late.series.clear();
+    late.scrape();
+    check(&late.completed(), Verdict::Invalid, "the generator's own lateness makes p");
+
+    let mut dropping = run(ScenarioKind::Sustained, 200.0, None, &thresholds, SERVER);
+    for sample in dropping.samples.iter_mut().filter(|sample| sample.sequence % 50 == 0) {
+        sample.outcome = Outcome::Dropped.code();
+        (sample.sent_ns, sample.done_ns) = (0, 0);
+    }
+    dropping.series.clear();
+    dropping.scrape();
+    check(&dropping.completed(), Verdict::Invalid, "did not send");
+
+    let mut losing = run(ScenarioKind::Sustained, 200.0, None, &thresholds, SERVER).completed();
+    losing.samples.truncate(losing.samples.len() - 5);
+    check(&losing, Verdict::Invalid, "do not agree");
+}
+
+#[test]
+fn waiting_for_a_connection_is_not_the_generators_fault() {
+    let mut waiting = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 10s"], SERVER);
+    for sample in &mut waiting.samples {
+        sample.sent_ns += 500 * MS;
+        sample.done_ns += 500 * MS;
+    }
+    waiting.series.clear();
+    waiting.scrape();
+    let found = check(&waiting.completed(), Verdict::Pass, "the threshold was met");
+    assert!(found.warnings.iter().any(|warning| warning.code == "connection_wait"));
+}
+
+#[test]
+fn counts_that_do_not_agree_are_named() {
+    let altered = |change: fn(u64, f64) -> f64| {
+        let mut recorded = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER).completed();
+        for point in recorded.series.iter_mut().filter(|p| p.source == Source::Statistics) {
+            point.value = change(point.t_ns, point.value);
+        }
+        recorded
+    };
+    let found = check(&altered(|_, value| (value * 0.9).floor()), Verdict::Invalid, "fewer than");
+    assert!(found.conservation.iter().all(|c| c.balance == Balance::Deficit));
+    let found = check(&altered(|_, value| value * 1.5), Verdict::Pass, "thresholds");
+    assert!(found.conservation.iter().all(|c| c.balance == Balance::Surplus));
+    assert!(found.warnings.iter().any(|warning| warning.code == "counts_differ"));
+    let found = check(&altered(|t_ns, value| if t_ns > 9 * S { value - 500.0 } else { value }), Verdict::Pass, "");
+    assert!(found.conservation.iter().any(|c| c.balance == Balance::Reset), "{:?}", found.conservation);
+    let mut silent = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER).completed();
+    silent.series.clear();
+    let found = check(&silent, Verdict::Pass, "thresholds");
+    assert!(found.conservation.iter().all(|c| c.balance == Balance::NotCounted));
+}
+
+#[test]
+fn requests_that_were_abandoned_may_have_been_counted() {
+    let mut abandoned = run(ScenarioKind::Sustained, 200.0, None, &["error_rate <= 5%"], SERVER);
+    for sample in abandoned.samples.iter_mut().filter(|sample| sample.sequence % 40 == 0) {
+        sample.outcome = Outcome::Timeout.code();
+    }
+    let found = check(&abandoned.completed(), Verdict::Pass, "the threshold was met");
+    assert!(found.conservation.iter().all(|c| c.balance == Balance::Balanced && c.our_abandoned > 0));
+}
+
+#[test]
+fn two_shards_are_one_run() {
+    let whole = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 100ms"], SERVER).completed();
+    let folder = tempfile::tempdir().unwrap();
+    let half = Recorded {
+        manifest: whole.manifest.clone(),
+        samples: whole.samples.iter().step_by(2).copied().collect(),
+        series: whole.series.clone(),
+        events: Vec::new(),
+    };
+    half.write(folder.path());
+    let mut journal = JournalWriter::create(&folder.path().join("samples-00001.journal"), 1, 100).unwrap();
+    whole.samples.iter().skip(1).step_by(2).for_each(|sample| journal.append(sample).unwrap());
+    journal.flush().unwrap();
+    assert_eq!(analyze(folder.path()).unwrap().latency, analysed(&whole).latency);
+}
