@@ -112,7 +112,7 @@ fn breaking(findings: &Findings) -> Option<Chart> {
     let x = Axis::range(found.level_unit.clone(), lowest - margin, highest + margin);
     let note = "Share of arrivals that were slow, failed or refused, per step, with 95 % intervals.";
     let mut chart =
-        Chart::new("Bad arrivals against load, %", note, x, Axis::from_zero("", (top * 100.0).clamp(1.0, 94.0)));
+        Chart::new("Bad arrivals against load, %", note, x, Axis::from_zero("", (top * 100.0).clamp(1.0, 97.0)));
     chart.series = [
         (Kept::Met, "met", Ink::Teal),
         (Kept::Inconclusive, "too few samples", Ink::Slate),
@@ -183,6 +183,7 @@ fn phases(findings: &Findings) -> Option<Chart> {
     let longest = rows.iter().map(|row| row.mean_latency_ns).reduce(f64::max)?;
     let (unit, scale) = latency_unit(longest);
     let mut y = Axis::range("", 0.0, rows.len() as f64);
+    y.ticks = 0;
     y.words =
         rows.iter().enumerate().map(|(i, row)| (rows.len() as f64 - i as f64 - 0.5, shortened(&row.entry))).collect();
     let x = Axis { label: format!("mean latency, {unit}"), ..Axis::from_zero("", longest / scale) };

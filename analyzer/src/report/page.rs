@@ -44,13 +44,15 @@ struct Page<'a> {
     title: String,
     verdict: Verdict,
     class: &'static str,
-    headline: &'a Reason,
-    others: &'a [Reason],
+    headline: Reason,
+    others: Vec<Reason>,
     subtitle: String,
     tiles: Vec<Tile>,
+    /// Of the tiles on a wide page: one full row, or two.
+    columns: usize,
     drawings: Vec<Drawing>,
     tables: Vec<Table>,
-    warnings: &'a [Warning],
+    warnings: Vec<Warning>,
     facts: Vec<Fact>,
     scenario_path: &'a str,
     scenario: &'a str,
@@ -59,25 +61,47 @@ struct Page<'a> {
 
 /// The whole page.
 pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
-    let (headline, others) = findings.reasons.split_first().ok_or(AnalyzeError::NoReason)?;
+    let mut reasons = findings.reasons.iter().map(capitalised);
+    let headline = reasons.next().ok_or(AnalyzeError::NoReason)?;
     let drawings = charts(findings).iter().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
+    let tiles = tiles(findings);
     let page = Page {
         title: format!("{}: {}", findings.verdict, findings.run.scenario),
         verdict: findings.verdict,
         class: class(findings.verdict),
         headline,
-        others,
+        others: reasons.collect(),
         subtitle: subtitle(findings),
-        tiles: tiles(findings),
+        columns: if tiles.len() <= 7 { tiles.len() } else { tiles.len().div_ceil(2) },
+        tiles,
         drawings,
         tables: tables(findings),
-        warnings: &findings.warnings,
+        warnings: findings
+            .warnings
+            .iter()
+            .map(|warning| Warning { message: sentence(&warning.message), ..warning.clone() })
+            .collect(),
         facts: facts(findings),
         scenario_path: &findings.run.scenario_path,
         scenario: &findings.run.scenario_as_written,
         reproduce: reproduce(findings),
     };
     Ok(page.render()?)
+}
+
+fn capitalised(reason: &Reason) -> Reason {
+    Reason { sentence: sentence(&reason.sentence), remedy: sentence(&reason.remedy), ..reason.clone() }
+}
+
+/// A sentence begins with a capital, a name (`p95`, `error_rate`, `relief:`) as it is.
+fn sentence(text: &str) -> String {
+    let first = text.split(' ').next().unwrap_or_default();
+    match text.chars().next() {
+        Some(initial) if first.chars().all(char::is_alphabetic) => {
+            initial.to_uppercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// The style sheet's class of a verdict.
@@ -116,8 +140,11 @@ fn legend(chart: &Chart) -> Vec<Legend> {
         class: "swatch dashed",
         label: label.clone(),
     });
-    let shaded =
-        chart.shaded.first().map(|_| Legend { variable: "--shade", class: "swatch", label: "not measured".to_owned() });
+    let shaded = chart.shaded.first().map(|_| Legend {
+        variable: "--shade",
+        class: "swatch box",
+        label: "not measured".to_owned(),
+    });
     series.chain(blocks).chain(limits).chain(shaded).filter(|entry| !entry.label.is_empty()).collect()
 }
 

@@ -1,6 +1,6 @@
 //! The key figures at the top of the report, each with its unit, its sample size and its interval.
 
-use proofload_run::findings::{BreakingKind, Findings, Percentile};
+use proofload_run::findings::{BreakingKind, BreakingPoint, Findings, Latency, Percentile};
 
 use super::format::{count, duration_parts, number, percentile_interval, share_interval};
 
@@ -18,38 +18,56 @@ fn tile(label: &str, value: String, unit: &str, note: String) -> Tile {
     Tile { label: label.to_owned(), value, unit: unit.to_owned(), note }
 }
 
-/// The tiles, in their order.
+/// The tiles, in their order. Where the limit is sought the run as a whole is a mixture of levels: what counts is the
+/// best of them, and the latency at the last level that was borne.
 pub(super) fn tiles(findings: &Findings) -> Vec<Tile> {
+    let mut tiles: Vec<Tile> = match breaking_point(findings) {
+        Some(tile) => [tile].into_iter().chain(best(findings)).collect(),
+        None => whole(findings),
+    };
     let rates = &findings.rates;
-    let shares = [("Errors", &rates.errors), ("Sheds", &rates.sheds)].map(|(label, share)| {
+    tiles.extend([("Errors", &rates.errors), ("Sheds", &rates.sheds)].map(|(label, share)| {
         let value = if share.n == 0 { "–".to_owned() } else { number(share.share * 100.0) };
         let note = format!("{} of {}; {}", count(share.count), count(share.n), share_interval(share));
         tile(label, value, "%", note)
-    });
-    let good = tile("Goodput", number(rates.goodput_per_s), "per second", format!("n = {}", count(rates.goodput_n)));
-    let throughput = tile(
-        "Throughput",
-        number(rates.throughput_per_s),
-        "per second",
-        format!("of {} intended per second", number(rates.intended_per_s)),
-    );
-    let mut tiles: Vec<Tile> = breaking_point(findings).into_iter().collect();
-    tiles.extend([good, throughput]);
-    let wanted = |p: &&Percentile| [50.0, 95.0, 99.0].contains(&p.percentile);
-    tiles.extend(findings.latency.iter().flat_map(|l| l.percentiles.iter().filter(wanted).map(|p| latency(p, l.n))));
-    tiles.extend(shares);
+    }));
     tiles
 }
 
-fn latency(found: &Percentile, n: u64) -> Tile {
+fn whole(findings: &Findings) -> Vec<Tile> {
+    let rates = &findings.rates;
+    let good = tile("Goodput", number(rates.goodput_per_s), "/s", format!("n = {}", count(rates.goodput_n)));
+    let intended = format!("of {} /s intended", number(rates.intended_per_s));
+    let throughput = tile("Throughput", number(rates.throughput_per_s), "/s", intended);
+    [good, throughput].into_iter().chain(latencies(findings.latency.as_ref(), "")).collect()
+}
+
+fn best(findings: &Findings) -> Vec<Tile> {
+    let Some(found) = &findings.breaking_point else { return Vec::new() };
+    let reached = findings.steps.iter().max_by(|a, b| a.rates.goodput_per_s.total_cmp(&b.rates.goodput_per_s));
+    let at = reached.map_or_else(String::new, |step| {
+        format!("at {}; n = {}", level(step.level, found), count(step.rates.goodput_n))
+    });
+    let good = tile("Best goodput", number(found.best_goodput_per_s), "/s", at);
+    let borne = findings.steps.iter().find(|step| Some(&step.name) == found.last_met_step.as_ref());
+    let at = borne.map_or_else(String::new, |step| format!("at {}; ", level(step.level, found)));
+    [good].into_iter().chain(latencies(borne.and_then(|step| step.latency.as_ref()), &at)).collect()
+}
+
+fn level(level: f64, found: &BreakingPoint) -> String {
+    if found.level_unit == "users" { format!("{} users", number(level)) } else { format!("{}/s", number(level)) }
+}
+
+fn latencies(found: Option<&Latency>, at: &str) -> Vec<Tile> {
+    let wanted = |p: &&Percentile| [50.0, 95.0, 99.0].contains(&p.percentile);
+    found.map_or_else(Vec::new, |l| l.percentiles.iter().filter(wanted).map(|p| latency(p, l.n, at)).collect())
+}
+
+fn latency(found: &Percentile, n: u64, at: &str) -> Tile {
     let (value, unit) = duration_parts(found.latency_ns as f64);
     let few = if found.enough { "" } else { "; too few samples" };
-    tile(
-        &format!("Latency p{}", found.percentile),
-        value,
-        &unit,
-        format!("n = {}; {}{few}", count(n), percentile_interval(found)),
-    )
+    let note = format!("{at}n = {}; {}{few}", count(n), percentile_interval(found));
+    tile(&format!("Latency p{}", found.percentile), value, &unit, note)
 }
 
 fn breaking_point(findings: &Findings) -> Option<Tile> {
@@ -62,5 +80,6 @@ fn breaking_point(findings: &Findings) -> Option<Tile> {
         BreakingKind::LowerBound => (format!("> {}", met?), "no step missed it".to_owned()),
         BreakingKind::Unknown => ("–".to_owned(), "no step could be judged".to_owned()),
     };
-    Some(tile("Breaking point", value, &found.level_unit, note))
+    let unit = if found.level_unit == "users" { "users" } else { "/s" };
+    Some(tile("Breaking point", value, unit, note))
 }

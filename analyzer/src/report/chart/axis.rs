@@ -44,7 +44,7 @@ impl Axis {
     pub(in crate::report) fn logarithmic(label: impl Into<String>, from: f64, to: f64) -> Self {
         let from = if from > 0.0 { from } else { 1e-3 };
         let to = if to > from { to } else { from * 10.0 };
-        Self { label: label.into(), scale: Scale::Logarithmic, from, to, words: Vec::new(), ticks: 8 }
+        Self { label: label.into(), scale: Scale::Logarithmic, from, to, words: Vec::new(), ticks: 10 }
     }
 
     /// The values that get a tick.
@@ -65,7 +65,7 @@ impl Axis {
     }
 
     /// The place of a value, 0 at the start of the axis and 1 at its end.
-    fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.from) / (self.to - self.from),
             Scale::Logarithmic => (value.max(self.from * 1e-3) / self.from).log10() / (self.to / self.from).log10(),

@@ -20,7 +20,7 @@ type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 type Drawn = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Twice the size it is shown at.
-const FONT: i32 = 25;
+const FONT: i32 = 33;
 const DASHES: &str = "stroke-dasharray=\"14 10\"";
 
 /// The number that stands for a theme colour while plotters draws; `variant` marks dashes.
@@ -48,10 +48,10 @@ fn draw(chart: &Chart, area: &Area<'_>, width: u32) -> Drawn {
     let (x, y) = (thinned(&chart.x, narrow), chart.y.clone());
     let widest = y.marks().iter().map(|mark| y.words_at(*mark).chars().count()).max().unwrap_or(1);
     let mut plot = ChartBuilder::on(area)
-        .margin_top(14)
-        .margin_right(34)
-        .x_label_area_size(86)
-        .y_label_area_size(40 + 14 * i32::try_from(widest).unwrap_or(10))
+        .margin_top(18)
+        .margin_right(30)
+        .x_label_area_size(if x.label.is_empty() { 50 } else { 92 })
+        .y_label_area_size(30 + 17 * i32::try_from(widest).unwrap_or(10))
         .build_cartesian_2d(x.clone(), y.clone())?;
     mesh(&mut plot, &x, &y)?;
     for (from, to) in &chart.shaded {
@@ -88,8 +88,8 @@ fn mesh(plot: &mut Plot<'_, '_>, x: &Axis, y: &Axis) -> Drawn {
         .disable_x_mesh()
         .light_line_style(clear)
         .bold_line_style(code(Ink::Grid, false).stroke_width(2))
-        .axis_style(code(Ink::Grid, false).stroke_width(2))
-        .set_all_tick_mark_size(0)
+        .axis_style(clear)
+        .set_all_tick_mark_size(12)
         .label_style(words.clone())
         .axis_desc_style(words)
         .x_desc(x.label.as_str())
@@ -129,9 +129,10 @@ fn draw_post(plot: &mut Plot<'_, '_>, chart: &Chart, label: &str, at: f64, index
     let ends = vec![(at, chart.y.from), (at, chart.y.to)];
     plot.draw_series([PathElement::new(ends, code(Ink::Text, true).stroke_width(2))])?;
     let ink = code(Ink::Text, false);
-    let style = TextStyle::from(("sans-serif", FONT).into_font()).color(&ink).pos(Pos::new(HPos::Left, VPos::Top));
-    let lowered = 4 + 30 * i32::try_from(index).unwrap_or(0);
-    let text = EmptyElement::at((at, chart.y.to)) + Text::new(label.to_owned(), (8, lowered), style);
+    let (side, beside) = if chart.x.place(at) > 0.8 { (HPos::Right, -8) } else { (HPos::Left, 8) };
+    let style = TextStyle::from(("sans-serif", FONT).into_font()).color(&ink).pos(Pos::new(side, VPos::Top));
+    let lowered = 4 + 36 * i32::try_from(index).unwrap_or(0);
+    let text = EmptyElement::at((at, chart.y.to)) + Text::new(label.to_owned(), (beside, lowered), style);
     plot.draw_series([text])?;
     Ok(())
 }
