@@ -8,6 +8,7 @@ mod http;
 mod not_offered;
 mod ops;
 pub mod refusal;
+mod studio;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,12 +17,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::engine::Engine;
+use crate::relief::Studio;
 
 /// What the handlers share.
 #[derive(Clone)]
 pub struct FrontState {
     /// Answers everything about models.
     pub engine: Engine,
+    /// Makes reliefs of pictures.
+    pub studio: Arc<Studio>,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
 }

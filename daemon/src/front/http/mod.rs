@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::not_offered::NotOffered;
 use super::refusal::Refusal;
-use super::{FrontState, ops};
+use super::{FrontState, ops, studio};
 use crate::engine::ServeError;
 
 /// Everything that is served over HTTP.
@@ -27,6 +27,7 @@ pub(super) fn router(state: FrontState) -> Router {
         .merge(of_a_model("/v2/models/{model}"))
         .merge(of_a_model("/v2/models/{model}/versions/{version}"))
         .merge(not_offered())
+        .merge(studio::routes(state.studio.clone()))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
         .layer(DefaultBodyLimit::max(state.limits.max_body_bytes))

@@ -1,0 +1,97 @@
+//! `POST /api/v1/generate-3d`: a picture in, a relief mesh out. Decodes the request and encodes the answer; the
+//! relief itself is made elsewhere.
+
+mod upload;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue};
+use proofload_wire::infer::Parameters as WireParameters;
+
+use self::upload::Upload;
+use super::refusal::Refusal;
+use super::{FrontState, context};
+use crate::engine::Protocol;
+use crate::relief::export::Format;
+use crate::relief::parameters::Parameters;
+use crate::relief::picture::PictureError;
+use crate::relief::{Relief, ReliefError, Studio};
+
+const TRIANGLES: HeaderName = HeaderName::from_static("x-proofload-triangles");
+const VERTICES: HeaderName = HeaderName::from_static("x-proofload-vertices");
+
+/// The studio's routes. The body is bounded where it is read.
+pub(super) fn routes(studio: Arc<Studio>) -> Router<FrontState> {
+    Router::new().route("/api/v1/generate-3d", post(generate)).layer(DefaultBodyLimit::disable()).with_state(studio)
+}
+
+/// Makes a relief of a picture. The place is taken before the body is read: who waits outside holds no picture.
+async fn generate(State(studio): State<Arc<Studio>>, request: Request) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    let place = match studio.enter() {
+        Ok(place) => place,
+        Err(full) => {
+            upload::discard(body).await;
+            return Err(full.into());
+        }
+    };
+    let headers = head.headers.clone();
+    let asked = read(head, body).await;
+    let (picture, parameters) = asked.inspect_err(|_| studio.count_invalid())?;
+    let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
+    let relief = studio.relief(picture, parameters, context).await?;
+    drop(place);
+    Ok(respond(relief, parameters.format))
+}
+
+async fn read(head: http::request::Parts, body: Body) -> Result<(bytes::Bytes, Parameters), Refusal> {
+    let Upload { picture, written } = upload::read(head, body).await?;
+    let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let parameters = Parameters::from_written(pairs);
+    Ok((picture, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))
+}
+
+fn respond(relief: Relief, format: Format) -> Response {
+    let Relief { file, triangles, vertices, phases } = relief;
+    let mut response = Response::new(Body::from(file));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(CONTENT_DISPOSITION, disposition(format));
+    headers.insert(TRIANGLES, HeaderValue::from(triangles));
+    headers.insert(VERTICES, HeaderValue::from(vertices));
+    for (name, value) in phases.to_headers() {
+        // Digits and words of ASCII are always a valid value.
+        headers.extend(HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)));
+    }
+    response
+}
+
+fn disposition(format: Format) -> HeaderValue {
+    HeaderValue::from_static(match format {
+        Format::Stl => "attachment; filename=\"relief.stl\"",
+        Format::Obj => "attachment; filename=\"relief.obj\"",
+        Format::Ply => "attachment; filename=\"relief.ply\"",
+    })
+}
+
+impl From<ReliefError> for Refusal {
+    fn from(error: ReliefError) -> Self {
+        let status = match &error {
+            ReliefError::Serve(error) => return error.clone().into(),
+            ReliefError::Picture(PictureError::Empty) => StatusCode::BAD_REQUEST,
+            ReliefError::Picture(PictureError::Format { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ReliefError::Picture(PictureError::TooManyPixels { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            ReliefError::Picture(PictureError::Shape { .. } | PictureError::Damaged(_)) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}

@@ -1,0 +1,139 @@
+//! The body of a relief request: a form with a file, or the file itself. Memory and time are bounded; a body that
+//! is not wanted is read to its end all the same, as far as is reasonable, so that the client reads our answer
+//! instead of a broken connection.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Query, Request};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
+
+use crate::front::refusal::Refusal;
+use crate::relief::MAX_PICTURE_BYTES;
+
+/// A form is the picture with boundaries and parameters around it.
+const MAX_BODY_BYTES: usize = MAX_PICTURE_BYTES + 64 * 1024;
+/// Behind this, even an unwanted body is cut off.
+const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
+/// A client that needs longer for 10 MB keeps a place from others.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// More than all parameters and the picture.
+const MAX_FIELDS: usize = 16;
+
+/// What the client sent.
+pub(super) struct Upload {
+    /// The picture file.
+    pub(super) picture: Bytes,
+    /// The parameters as written.
+    pub(super) written: Vec<(String, String)>,
+}
+
+/// Reads a request: picture and parameters.
+pub(super) async fn read(head: Parts, body: Body) -> Result<Upload, Refusal> {
+    let form = is_form(&head.headers);
+    let body = receive(body, MAX_BODY_BYTES).await?;
+    let form = form?;
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
+    let Query(mut written) = query.map_err(|error| bad_request(format!("the query cannot be read: {error}")))?;
+    let picture = if form { read_form(head, body, &mut written).await? } else { body };
+    if picture.len() > MAX_PICTURE_BYTES {
+        return Err(too_large());
+    }
+    Ok(Upload { picture, written })
+}
+
+/// Reads a body and keeps nothing of it.
+pub(super) async fn discard(body: Body) {
+    // Whatever goes wrong here, the answer has been decided already.
+    let _ = receive(body, 0).await;
+}
+
+/// Whether the body is a form. The format of a picture is told from its own first bytes, not from what is said here.
+fn is_form(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(false) };
+    let essence = value.to_str().ok().and_then(|text| text.split(';').next()).unwrap_or_default();
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "multipart/form-data" => Ok(true),
+        "image/png" | "image/jpeg" | "image/jpg" | "application/octet-stream" => Ok(false),
+        other => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!(
+                "content-type '{}' is not taken; send image/png, image/jpeg, or multipart/form-data with a field `file`",
+                other.escape_debug()
+            ),
+        )),
+    }
+}
+
+async fn receive(body: Body, keep: usize) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(READ_TIMEOUT, receive_untimed(body, keep)).await.unwrap_or_else(|_| {
+        let seconds = READ_TIMEOUT.as_secs();
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {seconds} s")))
+    })
+}
+
+async fn receive_untimed(body: Body, keep: usize) -> Result<Bytes, Refusal> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut kept = Vec::with_capacity(announced.min(keep));
+    let mut seen = 0_usize;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| bad_request(format!("the body broke off: {error}")))?;
+        seen = seen.saturating_add(chunk.len());
+        if seen > MAX_DISCARDED_BYTES {
+            break;
+        }
+        if seen <= keep {
+            kept.extend_from_slice(&chunk);
+        } else {
+            kept = Vec::new();
+        }
+    }
+    if seen > keep { Err(too_large()) } else { Ok(kept.into()) }
+}
+
+async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>) -> Result<Bytes, Refusal> {
+    let request = Request::from_parts(head, Body::from(body));
+    let form = Multipart::from_request(request, &()).await;
+    let mut form = form.map_err(|error| bad_request(format!("the form cannot be read: {}", error.body_text())))?;
+    let mut picture = None;
+    for _ in 0..MAX_FIELDS {
+        let Some(field) = form.next_field().await.map_err(broken_form)? else {
+            return picture.ok_or_else(|| bad_request("the form has no picture; send it in a field `file`"));
+        };
+        let name = field.name().unwrap_or_default().to_owned();
+        if name != "file" && name != "image" {
+            let value = text(&name, field).await?;
+            written.push((name, value));
+        } else if picture.replace(field.bytes().await.map_err(broken_form)?).is_some() {
+            return Err(bad_request("the form has two pictures; send one, in a field `file`"));
+        }
+    }
+    Err(bad_request(format!("the form has more than {MAX_FIELDS} fields")))
+}
+
+async fn text(name: &str, field: Field<'_>) -> Result<String, Refusal> {
+    let bytes = field.bytes().await.map_err(broken_form)?;
+    String::from_utf8(bytes.into())
+        .map_err(|_| bad_request(format!("the field `{}` must be text in UTF-8", name.escape_debug())))
+}
+
+fn broken_form(error: MultipartError) -> Refusal {
+    bad_request(format!("the form cannot be read: {}", error.body_text()))
+}
+
+fn bad_request(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message)
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the picture is too large; send at most {} MiB", MAX_PICTURE_BYTES / (1024 * 1024)),
+    )
+}

@@ -1,0 +1,8 @@
+//! The fronts as clients see them: real sockets, a real engine, models that echo.
+
+// The exception that clippy makes for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+mod grpc;
+mod http;
+mod server;

@@ -1,0 +1,152 @@
+//! A daemon's fronts on free ports, before a real engine whose models echo their inputs, and a client that shows
+//! what was really on the wire.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ::http::{HeaderMap, Request, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use proofload_daemon::app::App;
+use proofload_daemon::config::Config;
+use proofload_daemon::drain::Outcome;
+use proofload_daemon::engine::Engine;
+use proofload_daemon::front::FrontLimits;
+use proofload_daemon::repository::source::Source;
+use proofload_daemon::sched::queue::Limits;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Largest body that the server takes.
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// Name and configuration of the models: simulated ones give back their inputs.
+const MODELS: [(&str, &str); 3] = [
+    (
+        "echo",
+        r#"backend: "simulated" max_batch_size: 8
+           input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
+           parameters { key: "mean_ms" value { string_value: "0" } }"#,
+    ),
+    (
+        "texts",
+        r#"backend: "simulated"
+           input { name: "x" data_type: TYPE_STRING dims: [ -1 ] } output { name: "y" data_type: TYPE_STRING dims: [ -1 ] }
+           parameters { key: "mean_ms" value { string_value: "0" } }"#,
+    ),
+    (
+        "slow",
+        r#"backend: "simulated"
+           input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
+           parameters { key: "mean_ms" value { string_value: "300" } }"#,
+    ),
+];
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) engine: Engine,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Outcome>,
+}
+
+impl Server {
+    /// Starts it.
+    pub(crate) async fn start() -> Self {
+        let app = App::start(&config(&models())).await.unwrap();
+        let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async {
+            let stopped = async { stopped.await.unwrap_or_default() };
+            app.run_until(stopped).await.unwrap()
+        });
+        Self { http, grpc, engine, stop, serving }
+    }
+
+    /// Asks it to stop. The handle ends when everything in flight is answered, or the grace period is over.
+    pub(crate) fn begin_stop(self) -> JoinHandle<Outcome> {
+        self.stop.send(()).unwrap();
+        self.serving
+    }
+}
+
+fn models() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, config) in MODELS {
+        fs::create_dir_all(folder.path().join(name).join("1")).unwrap();
+        fs::write(folder.path().join(name).join("config.pbtxt"), config).unwrap();
+    }
+    folder
+}
+
+fn config(models: &TempDir) -> Config {
+    Config {
+        bind: Ipv4Addr::LOCALHOST.into(),
+        http_port: 0,
+        grpc_port: 0,
+        front: FrontLimits { max_body_bytes: MAX_BODY_BYTES, max_connections: 64 },
+        grace: Duration::from_secs(5),
+        exit_with_stdin: false,
+        sources: vec![Source::Folder(models.path().to_owned())],
+        queue: Limits { requests: 64, bytes: 1 << 20 },
+        compute_threads: 1,
+        nice: 0,
+        traces: None,
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A header as text; empty when it is absent.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+}
+
+/// Sends one request over a fresh HTTP/1.1 connection.
+pub(crate) async fn send(to: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let answer = collect(sender.send_request(request).await.unwrap()).await;
+    drop(sender);
+    let _ = driver.await;
+    answer
+}
+
+/// Waits for the whole answer.
+pub(crate) async fn collect(response: ::http::Response<hyper::body::Incoming>) -> Answer {
+    let (head, body) = response.into_parts();
+    Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+}
+
+/// A request with these headers.
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Request<Full<Bytes>> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "test");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body.into())).unwrap()
+}
