@@ -20,6 +20,7 @@ use crate::engine::{Engine, Models, Parts};
 use crate::front::{self, FrontState, Listeners};
 use crate::gpu::Gpus;
 use crate::model::{Model, StartError};
+use crate::relief::{self, Studio};
 use crate::repository;
 use crate::telemetry::meters::Families;
 use crate::telemetry::scrape::Scrape;
@@ -77,7 +78,9 @@ impl App {
     /// # Errors
     /// When a model, a port or the trace exporter is not as it should be. Nothing is served then.
     pub async fn start(config: &Config) -> Result<Self, DaemonError> {
-        let engine = engine(config)?;
+        let mut registry = Registry::default();
+        let relief_meters = relief::meters::Meters::register(&mut registry);
+        let engine = engine(config, registry)?;
         let listeners = Listeners {
             http: bind(config.bind, config.http_port).await?,
             grpc: bind(config.bind, config.grpc_port).await?,
@@ -87,7 +90,9 @@ impl App {
         };
         let (http, grpc) = (address(&listeners.http)?, address(&listeners.grpc)?);
         let (stop_fronts, stopped) = oneshot::channel();
-        let state = FrontState { engine: engine.clone(), limits: config.front };
+        let limits = relief::workshop::Limits::for_threads(config.compute_threads);
+        let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
+        let state = FrontState { engine: engine.clone(), studio, limits: config.front };
         let fronts = tokio::spawn(front::listen(state, listeners, async {
             // A sender that is gone means the same as its message: nobody needs the fronts any more.
             let _ = stopped.await;
@@ -157,7 +162,7 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(address).await.map_err(|source| DaemonError::Bind { address, source })
 }
 
-fn engine(config: &Config) -> Result<Engine, DaemonError> {
+fn engine(config: &Config, mut registry: Registry) -> Result<Engine, DaemonError> {
     let loaded = repository::load(&config.sources, config.queue);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -165,7 +170,6 @@ fn engine(config: &Config) -> Result<Engine, DaemonError> {
     if !loaded.errors.is_empty() {
         return Err(DaemonError::Models(loaded.errors));
     }
-    let mut registry = Registry::default();
     let families = Families::register(&mut registry);
     let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
     let mut models = Models::new();

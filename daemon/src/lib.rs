@@ -14,6 +14,7 @@ pub mod front;
 pub mod gpu;
 pub mod model;
 mod process;
+pub mod relief;
 pub mod repository;
 pub mod sched;
 pub mod statistics;

@@ -24,6 +24,13 @@ pub const REQUEST_SECONDS: Metric =
 pub const BATCH_ELEMENTS: Metric = metric("proofload_batch_elements", "Batch elements computed together");
 /// Counter by model, version and outcome.
 pub const REQUESTS: Metric = metric("proofload_requests", "Requests by what became of them");
+/// Counter by outcome.
+pub const RELIEF_REQUESTS: Metric = metric("proofload_relief_requests", "Relief requests by what became of them");
+/// Histogram by phase.
+pub const RELIEF_PHASE_SECONDS: Metric = metric(
+    "proofload_relief_phase_seconds",
+    "Time of a whole relief request, decoding and mesh included, in one phase",
+);
 /// Gauge by model and version.
 pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests waiting for an instance");
 /// Gauge by model and version.

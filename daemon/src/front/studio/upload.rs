@@ -103,14 +103,14 @@ async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>
     let mut form = form.map_err(|error| bad_request(format!("the form cannot be read: {}", error.body_text())))?;
     let mut picture = None;
     for _ in 0..MAX_FIELDS {
-        let Some(field) = form.next_field().await.map_err(broken_form)? else {
+        let Some(field) = form.next_field().await.map_err(|error| broken_form(&error))? else {
             return picture.ok_or_else(|| bad_request("the form has no picture; send it in a field `file`"));
         };
         let name = field.name().unwrap_or_default().to_owned();
         if name != "file" && name != "image" {
             let value = text(&name, field).await?;
             written.push((name, value));
-        } else if picture.replace(field.bytes().await.map_err(broken_form)?).is_some() {
+        } else if picture.replace(field.bytes().await.map_err(|error| broken_form(&error))?).is_some() {
             return Err(bad_request("the form has two pictures; send one, in a field `file`"));
         }
     }
@@ -118,12 +118,12 @@ async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>
 }
 
 async fn text(name: &str, field: Field<'_>) -> Result<String, Refusal> {
-    let bytes = field.bytes().await.map_err(broken_form)?;
+    let bytes = field.bytes().await.map_err(|error| broken_form(&error))?;
     String::from_utf8(bytes.into())
         .map_err(|_| bad_request(format!("the field `{}` must be text in UTF-8", name.escape_debug())))
 }
 
-fn broken_form(error: MultipartError) -> Refusal {
+fn broken_form(error: &MultipartError) -> Refusal {
     bad_request(format!("the form cannot be read: {}", error.body_text()))
 }
 

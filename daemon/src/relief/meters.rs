@@ -1,0 +1,100 @@
+//! The relief service's metrics: what became of its requests and where their time went.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use proofload_wire::phases::Phases;
+
+use crate::telemetry::catalogue::{Metric, RELIEF_PHASE_SECONDS, RELIEF_REQUESTS};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+/// What became of a relief request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The mesh was made.
+    Success,
+    /// The house was full.
+    Rejected,
+    /// The picture or a parameter was wrong.
+    Invalid,
+    /// The model or the service failed.
+    Failed,
+}
+
+impl Outcome {
+    fn label(self) -> OutcomeLabel {
+        let outcome = match self {
+            Self::Success => "success",
+            Self::Rejected => "rejected",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+        };
+        OutcomeLabel { outcome }
+    }
+}
+
+/// The handles.
+#[derive(Debug, Clone)]
+pub struct Meters {
+    outcomes: Family<OutcomeLabel, Counter>,
+    phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
+}
+
+/// From 100 µs, doubling, to 26 s.
+fn durations() -> Histogram {
+    Histogram::new(exponential_buckets(1e-4, 2.0, 19))
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self { outcomes: Family::default(), phases: Family::new_with_constructor(durations) }
+    }
+}
+
+impl Meters {
+    /// Registers the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let meters = Self::default();
+        let Metric { name, help } = RELIEF_REQUESTS;
+        registry.register(name, help, meters.outcomes.clone());
+        let Metric { name, help } = RELIEF_PHASE_SECONDS;
+        registry.register(name, help, meters.phases.clone());
+        meters
+    }
+
+    /// Counts what became of a request.
+    pub fn outcome(&self, outcome: Outcome) {
+        self.outcomes.get_or_create(&outcome.label()).inc();
+    }
+
+    /// How many requests came to that.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get_or_create(&outcome.label()).get()
+    }
+
+    /// Counts the phases of a request that got its mesh.
+    pub fn phases(&self, phases: &Phases) {
+        let times = [
+            ("queue", phases.queue_ns),
+            ("copy_in", phases.copy_in_ns),
+            ("compute", phases.compute_ns),
+            ("copy_out", phases.copy_out_ns),
+        ];
+        for (phase, ns) in times {
+            self.phases.get_or_create(&PhaseLabel { phase }).observe(Duration::from_nanos(ns).as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a client may say about the relief it wants: names and values as written, then parameters that can run.
+//! Every mistake of a request is named at once. Pure.
+
+use super::export::Format;
+
+/// Samples along the picture's longer side when the client does not say.
+const DEFAULT_RESOLUTION: usize = 128;
+
+/// A relief that can be made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parameters {
+    /// The file's format.
+    pub format: Format,
+    /// Samples along the picture's longer side, 16 to 512. A smaller picture is not enlarged.
+    pub resolution: usize,
+    /// Width of the plate in millimetres, 10 to 500; its depth follows from the picture.
+    pub width_mm: f64,
+    /// From the lowest to the highest point of the relief, in millimetres, 0.1 to 100.
+    pub height_mm: f64,
+    /// Thickness of the plate under the lowest point, in millimetres, 0.2 to 50.
+    pub base_mm: f64,
+    /// Whether what is near lies low: a mould.
+    pub invert: bool,
+    /// Standard deviation of the smoothing, in samples, 0 (none) to 8.
+    pub smoothing: f64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            format: Format::Stl,
+            resolution: DEFAULT_RESOLUTION,
+            width_mm: 100.0,
+            height_mm: 8.0,
+            base_mm: 2.0,
+            invert: false,
+            smoothing: 0.7,
+        }
+    }
+}
+
+/// The names, for messages.
+const NAMES: &str = "format, resolution, width_mm, height_mm, base_mm, invert, smoothing";
+
+impl Parameters {
+    /// Makes what was written runnable. What is not named has its default.
+    ///
+    /// # Errors
+    /// One message for each mistake, saying what would be right.
+    pub fn from_written<'a>(written: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Vec<String>> {
+        let mut parameters = Self::default();
+        let mut errors = Vec::new();
+        let mut seen = Vec::new();
+        for (name, value) in written {
+            if seen.contains(&name) {
+                errors.push(format!("`{name}` is given twice; give it once"));
+            }
+            seen.push(name);
+            errors.extend(parameters.set(name, value.trim()).err());
+        }
+        if errors.is_empty() { Ok(parameters) } else { Err(errors) }
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "format" => self.format = format(value)?,
+            "resolution" => self.resolution = resolution(value)?,
+            "width_mm" => self.width_mm = number(name, value, 10.0, 500.0)?,
+            "height_mm" => self.height_mm = number(name, value, 0.1, 100.0)?,
+            "base_mm" => self.base_mm = number(name, value, 0.2, 50.0)?,
+            "invert" => self.invert = boolean(name, value)?,
+            "smoothing" => self.smoothing = number(name, value, 0.0, 8.0)?,
+            _ => return Err(format!("`{}` is no parameter; the parameters are {NAMES}", name.escape_debug())),
+        }
+        Ok(())
+    }
+}
+
+fn format(value: &str) -> Result<Format, String> {
+    Format::parse(value).ok_or_else(|| format!("`format` must be stl, obj or ply, not '{}'", value.escape_debug()))
+}
+
+fn resolution(value: &str) -> Result<usize, String> {
+    value.parse().ok().filter(|samples| (16..=512).contains(samples)).ok_or_else(|| {
+        format!("`resolution` must be a whole number of samples from 16 to 512, not '{}'", value.escape_debug())
+    })
+}
+
+fn number(name: &str, value: &str, least: f64, most: f64) -> Result<f64, String> {
+    value
+        .parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or_else(|| format!("`{name}` must be a number from {least} to {most}, not '{}'", value.escape_debug()))
+}
+
+fn boolean(name: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("`{name}` must be true or false, not '{}'", value.escape_debug())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(written: &[(&str, &str)], expected: Result<Parameters, &[&str]>) {
+        match (Parameters::from_written(written.iter().copied()), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{written:?}"),
+            (Err(errors), Err(parts)) => {
+                assert_eq!(errors.len(), parts.len(), "{written:?}: {errors:?}");
+                assert!(errors.iter().zip(parts).all(|(error, part)| error.contains(part)), "{written:?}: {errors:?}");
+            }
+            (found, expected) => panic!("{written:?}: {found:?} is not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_runs() {
+        let default = Parameters::default();
+        check(&[], Ok(default));
+        check(&[("format", "OBJ")], Ok(Parameters { format: Format::Obj, ..default }));
+        check(&[("format", " ply ")], Ok(Parameters { format: Format::Ply, ..default }));
+        check(&[("resolution", "512"), ("invert", "1")], Ok(Parameters { resolution: 512, invert: true, ..default }));
+        check(&[("width_mm", "10"), ("smoothing", "0")], Ok(Parameters { width_mm: 10.0, smoothing: 0.0, ..default }));
+        check(&[("height_mm", "0.5"), ("base_mm", "1e0")], Ok(Parameters { height_mm: 0.5, base_mm: 1.0, ..default }));
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        check(&[("format", "gltf")], Err(&["stl, obj or ply, not 'gltf'"]));
+        check(&[("resolution", "15")], Err(&["from 16 to 512"]));
+        check(&[("resolution", "64.5")], Err(&["whole number"]));
+        check(&[("width_mm", "NaN")], Err(&["`width_mm` must be a number from 10 to 500"]));
+        check(&[("width_mm", "inf")], Err(&["`width_mm`"]));
+        check(&[("invert", "yes")], Err(&["true or false"]));
+        check(&[("depth", "3")], Err(&["`depth` is no parameter; the parameters are format,"]));
+        check(&[("base_mm", "1"), ("base_mm", "2")], Err(&["twice"]));
+        check(&[("height_mm", "0"), ("smoothing", "9"), ("format", "")], Err(&["height_mm", "smoothing", "format"]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(name: String, value: String) {
+            let _ = Parameters::from_written([(name.as_str(), value.as_str())]);
+        }
+
+        /// Whatever is accepted lies within the documented bounds.
+        #[test]
+        fn what_is_accepted_is_bounded(width: f64, resolution: usize) {
+            let (width, resolution) = (width.to_string(), resolution.to_string());
+            let pairs = [("width_mm", width.as_str()), ("resolution", resolution.as_str())];
+            if let Ok(parameters) = Parameters::from_written(pairs) {
+                prop_assert!((10.0..=500.0).contains(&parameters.width_mm));
+                prop_assert!((16..=512).contains(&parameters.resolution));
+            }
+        }
+    }
+}
