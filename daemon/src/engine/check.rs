@@ -1,6 +1,6 @@
 //! Whether a request fits a model: names, types, shapes and batch size, with Triton's words for what is wrong. Pure.
 
-use proofload_wire::infer::{InferRequest, RequestedOutput};
+use proofload_wire::infer::RequestedOutput;
 use proofload_wire::tensor::Tensor;
 
 use super::error::ServeError;
@@ -37,11 +37,6 @@ pub fn check(spec: &ModelSpec, inputs: Vec<Tensor>, outputs: &[RequestedOutput])
     let batch_dims = usize::from(spec.batched());
     let shape = inputs.iter().flat_map(|input| input.shape.iter().skip(batch_dims).copied()).collect();
     Ok(Checked { outputs: wanted(spec, outputs)?, inputs, elements: elements.unwrap_or(1), shape })
-}
-
-/// The name of the model that a request asks for, with the version if it asks for one.
-pub fn target(request: &InferRequest) -> (&str, Option<&str>) {
-    (&request.model_name, request.model_version.as_deref())
 }
 
 fn in_order(spec: &ModelSpec, mut inputs: Vec<Tensor>) -> Result<Vec<Tensor>, ServeError> {

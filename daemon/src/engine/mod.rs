@@ -24,7 +24,7 @@ use self::check::Checked;
 pub use self::error::ServeError;
 use crate::backend::Request;
 use crate::model::Model;
-use crate::sched::driver::Pending;
+use crate::sched::driver::{Pending, Refusal};
 use crate::sched::queue::Entry;
 use crate::telemetry::meters::Outcome;
 use crate::telemetry::trace::Traces;
@@ -111,8 +111,7 @@ impl Engine {
     /// When it does not fit the model, there is no room, its deadline comes first, or the model fails.
     pub async fn infer(&self, request: InferRequest, context: RequestContext) -> Result<Inference, ServeError> {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
-        let (name, version) = check::target(&request);
-        let model = self.model(name, version)?;
+        let model = self.model(&request.model_name, request.model_version.as_deref())?;
         let account = Account::open(model, self.inner.parts.traces.as_ref(), context, request.id.clone());
         let checked = match check::check(model.spec(), request.inputs, &request.outputs) {
             Ok(checked) => checked,
@@ -258,11 +257,7 @@ fn deadline(model: &Model, context: &RequestContext) -> Option<Instant> {
     own.into_iter().chain(default).min()
 }
 
-fn submit(
-    model: &Model,
-    checked: Checked,
-    deadline: Option<Instant>,
-) -> Result<Pending, crate::sched::driver::Refusal> {
+fn submit(model: &Model, checked: Checked, deadline: Option<Instant>) -> Result<Pending, Refusal> {
     let Checked { inputs, elements, shape, .. } = checked;
     let enqueued = Instant::now();
     let bytes = inputs.iter().map(|input| input.data.len()).sum();

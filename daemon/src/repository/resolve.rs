@@ -71,12 +71,16 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
     });
     let backend = backend_spec(&config, onnx, &mut errors);
     let signature = match &backend {
-        Some(BackendSpec::Cpu { onnx }) => {
-            onnx::signature(onnx).map_err(|what| errors.push(format!("the model file {what}"))).ok()
-        }
-        _ => None,
+        Some(BackendSpec::Cpu { onnx }) => onnx::signature(onnx).map(Some),
+        _ => Ok(None),
     };
-    let (inputs, outputs) = tensors::resolve(&mut config, signature.as_ref(), max_batch_size > 0, &mut errors);
+    let (inputs, outputs) = match signature {
+        Ok(signature) => tensors::resolve(&mut config, signature.as_ref(), max_batch_size > 0, &mut errors),
+        Err(what) => {
+            errors.push(format!("the model file {what}"));
+            Default::default()
+        }
+    };
     let batching = dynamic_batching(&config)
         .map_or_else(BatchPolicy::alone, |batching| batch_policy(batching, max_batch_size, &mut errors));
     let queue_policy = dynamic_batching(&config).and_then(|batching| batching.default_queue_policy);

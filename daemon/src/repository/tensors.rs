@@ -61,6 +61,10 @@ fn tensors<'a>(
     batched: bool,
     errors: &mut Vec<String>,
 ) -> Vec<TensorSpec> {
+    let mut written = written.peekable();
+    if written.peek().is_none() {
+        errors.push(format!("the model needs at least one '{direction}'"));
+    }
     let mut specs: Vec<TensorSpec> = Vec::new();
     for tensor in written {
         if specs.iter().any(|spec| spec.name == tensor.name) {
@@ -70,9 +74,6 @@ fn tensors<'a>(
             Ok(spec) => specs.push(spec),
             Err(what) => errors.push(format!("{direction} '{}': {what}", tensor.name)),
         }
-    }
-    if specs.is_empty() && errors.is_empty() || (ports.is_none() && specs.is_empty()) {
-        errors.push(format!("the model needs at least one '{direction}'"));
     }
     specs
 }

@@ -221,9 +221,7 @@ impl Drop for Pending {
 
 fn run_instance(shared: &Shared, mut backend: Box<dyn Backend>) {
     while let Some(batch) = next_batch(shared) {
-        let (requests, started) = (batch.len(), Instant::now());
         serve(shared, backend.as_mut(), batch);
-        shared.lock().service.observe(started.elapsed(), requests);
     }
 }
 
@@ -290,6 +288,7 @@ fn execute(shared: &Shared, backend: &mut dyn Backend, requests: &[Request]) -> 
     let result = result.and_then(|outputs| same_count(outputs, requests.len()));
     let timeline = stages.finish(Instant::now());
     let succeeded = result.is_ok();
+    shared.lock().service.observe(timeline.finished - timeline.started, requests.len());
     (shared.observer)(&Execution { requests: requests.len(), elements: batch_elements, timeline, succeeded });
     let served = |outputs| Served { outputs, timeline, batch_elements };
     result.map(|outputs| outputs.into_iter().map(served).collect())

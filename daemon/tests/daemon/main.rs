@@ -1,0 +1,12 @@
+//! The assembled daemon on free ports: what it promises about queues, deadlines, phases, counts, capacity and its
+//! own end.
+
+// The exception that clippy makes for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+mod capacity;
+mod counts;
+mod drain;
+mod process;
+mod queueing;
+mod support;

@@ -1,0 +1,83 @@
+//! The daemon as a process: how it says that it is ready, and every way in which it ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn daemon(arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_proofload-daemon"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+const READY: [&str; 5] = ["--http-port=0", "--grpc-port=0", "--ready-json", "--nice=1", "--grace=5"];
+
+fn ready(child: &mut Child) -> serde_json::Value {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+fn ended(mut child: Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            panic!("the daemon does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn ready_means_that_both_ports_answer() {
+    let mut child = daemon(&[&READY[..], &["--until-stdin-closes"]].concat());
+    let ready = ready(&mut child);
+    assert_eq!((&ready["event"], &ready["pid"]), (&"ready".into(), &child.id().into()));
+    for port in ["http", "grpc"] {
+        TcpStream::connect(ready[port].as_str().unwrap()).unwrap();
+    }
+    drop(child.stdin.take());
+    assert!(ended(child).success(), "the end of standard input is a reason to stop");
+}
+
+#[test]
+fn signals_drain_it() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut child = daemon(&READY);
+        ready(&mut child);
+        // Without --until-stdin-closes the end of standard input means nothing.
+        drop(child.stdin.take());
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(child.try_wait().unwrap().is_none());
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert!(ended(child).success(), "{signal:?}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_said_at_once() {
+    let check = |arguments: &[&str], parts: &[&str]| {
+        let output = daemon(arguments).wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(parts.iter().all(|part| message.contains(part)), "{arguments:?}: {message}");
+    };
+    check(&["--bind=localhost", "--nice=30"], &["server.bind", "process.nice"]);
+    check(&["--model-repository=/nowhere"], &["/nowhere: cannot read the model repository"]);
+    check(&["--config=/nowhere.toml"], &["/nowhere.toml: cannot be read"]);
+    check(&["--otlp-endpoint=127.0.0.1:1"], &["telemetry.otlp_endpoint"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("--http-port={}", taken.local_addr().unwrap().port());
+    check(&[&port, "--grpc-port=0"], &["cannot listen on 127.0.0.1", "choose another port"]);
+}
