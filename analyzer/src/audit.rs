@@ -2,7 +2,7 @@
 //! about it than about the target. Waiting for a free connection is not its lateness: that is the target's doing.
 
 use proofload_run::findings::{Audit, LateEffect, Share};
-use proofload_run::manifest::{EndReason, LoadModel};
+use proofload_run::manifest::{End, EndReason, LoadModel};
 use proofload_run::sample::Outcome;
 use proofload_run::series::Source;
 use proofload_run::units::{NS_PER_S, format_duration_ns};
@@ -107,7 +107,9 @@ fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = String> {
     let failed = end.filter(|end| end.reason == EndReason::GeneratorFailed).map(|end| {
         format!("the generator itself failed: {}", if end.detail.is_empty() { "no reason given" } else { &end.detail })
     });
-    let uncounted = end.filter(|end| end.outcomes != crate::rates::outcomes(scope.run.rows.iter())).map(|end| {
+    let found = crate::rates::outcomes(scope.run.rows.iter());
+    let agrees = |end: &&End| end.outcomes.iter().filter(|(_, count)| **count > 0).eq(found.iter());
+    let uncounted = end.filter(|end| !agrees(end)).map(|end| {
         let counted: u64 = end.outcomes.values().sum();
         format!("the generator counted {counted} requests by outcome, but the folder's {samples} samples do not agree")
     });

@@ -108,7 +108,7 @@ fn nothing_succeeded(findings: &Findings) -> Option<Reason> {
         (_, None) => Some(reason(
             Verdict::Fail,
             format!("none of {measured} measured requests succeeded"),
-            "check the address, the model name and the payload against the first errors below",
+            "check the address, the model name and the payload against the report's error classes",
         )),
         _ => None,
     }
@@ -129,7 +129,7 @@ fn threshold(found: &ThresholdResult) -> Option<Reason> {
         _ => Some(reason(
             found.verdict,
             format!("{text} was missed: it was {} (n = {})", found.value_text, found.n),
-            "find where the time or the errors come from in the phases and error classes below",
+            "find where the time or the errors come from in the report: phases and error classes",
         )),
     }
 }

@@ -30,7 +30,7 @@ use proofload_run::findings::Findings;
 use proofload_run::folder::RunFolder;
 use proofload_run::table;
 
-pub use report::{Reports, write_reports};
+pub use report::{Reports, junit_xml, summary_markdown, write_reports};
 
 /// Why a run folder could not be analysed or its reports not be written.
 #[derive(Debug, thiserror::Error)]

@@ -35,13 +35,34 @@ struct Pick {
 
 const MIB: f64 = 1.0 / 1_048_576.0;
 
-const PICKS: [Pick; 10] = [
+const PICKS: [Pick; 15] = [
     pick("Queue of the target", "waiting", "requests", Source::Target, QUEUE, Reading::Gauge, 1.0),
     pick("Queue of the target", "in flight", "requests", Source::Target, IN_FLIGHT, Reading::Gauge, 1.0),
     pick("Processor use", "target", "cores", Source::Target, CPU, Reading::Growth, 1.0),
     pick("Processor use", "generator", "cores", Source::Generator, CPU, Reading::Growth, 1.0),
+    pick(
+        "Processor use",
+        "whole machine",
+        "cores",
+        Source::Generator,
+        &["host_cpu_busy_seconds"],
+        Reading::Growth,
+        1.0,
+    ),
     pick("Memory", "target", "MiB", Source::Target, MEMORY, Reading::Gauge, MIB),
     pick("Memory", "generator", "MiB", Source::Generator, MEMORY, Reading::Gauge, MIB),
+    pick("Connections of the generator", "open", "count", Source::Generator, &["connections"], Reading::Gauge, 1.0),
+    pick(
+        "Connections of the generator",
+        "arrivals waiting",
+        "count",
+        Source::Generator,
+        &["backlog"],
+        Reading::Gauge,
+        1.0,
+    ),
+    pick("Lateness of the generator", "p99", "µs", Source::Generator, &["lateness_p99_ns"], Reading::Gauge, 1e-3),
+    pick("Lateness of the generator", "p50", "µs", Source::Generator, &["lateness_p50_ns"], Reading::Gauge, 1e-3),
     pick("GPU utilisation", "GPU", "%", Source::Gpu, GPU_UTILISATION, Reading::Gauge, 100.0),
     pick("GPU utilisation", "GPU", "%", Source::Target, GPU_UTILISATION, Reading::Gauge, 100.0),
     pick("GPU memory", "GPU", "MiB", Source::Target, &["nv_gpu_memory_used_bytes"], Reading::Gauge, MIB),
@@ -51,7 +72,7 @@ const PICKS: [Pick; 10] = [
 const QUEUE: &[&str] = &["proofload_queue_requests", "nv_inference_pending_request_count"];
 const IN_FLIGHT: &[&str] = &["proofload_in_flight_requests"];
 const CPU: &[&str] = &["process_cpu_seconds_total", "process_cpu_seconds"];
-const MEMORY: &[&str] = &["process_resident_memory_bytes"];
+const MEMORY: &[&str] = &["process_resident_memory_bytes", "process_resident_bytes"];
 const GPU_UTILISATION: &[&str] = &["nv_gpu_utilization"];
 
 const fn pick(

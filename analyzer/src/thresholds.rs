@@ -101,6 +101,7 @@ fn judge_breaking_point(threshold: &Threshold, found: &BreakingPoint) -> (Verdic
 mod tests {
     use super::*;
     use crate::breaking::{Judged, breaking_point};
+    use Kept::{Inconclusive, Met, Missed};
     use proofload_run::findings::{Kept, Share};
     use proofload_run::manifest::LoadModel;
 
@@ -163,7 +164,6 @@ mod tests {
             let found = breaking_point(&steps, LoadModel::Open);
             assert_eq!(judge_breaking_point(&text.parse().unwrap(), &found).0, expected, "{kept:?} {text}");
         };
-        use Kept::{Inconclusive, Met, Missed};
         check(&[Met, Missed], "breaking_point >= 200/s", Verdict::Pass);
         check(&[Met, Missed], "breaking_point >= 201/s", Verdict::Fail);
         check(&[Met, Met], "breaking_point >= 200/s", Verdict::Pass);

@@ -1,5 +1,7 @@
 //! Figures of seeded run folders against the same figures computed here from the samples, in the plainest way.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line it stands on")]
+
 mod support;
 
 use std::path::Path;

@@ -2,6 +2,8 @@
 //!
 //! After a deliberate change write the golden files anew with `UPDATE_GOLDEN=1 cargo test -p proofload-analyzer`.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line it stands on")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Verdicts and their reasons over seeded run folders, one for each way in which a run can go wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line it stands on")]
+
 mod support;
 
 use proofload_analyzer::analyze;

@@ -17,8 +17,8 @@ struct Case {
     message: String,
 }
 
-/// The document.
-pub(super) fn junit(findings: &Findings) -> String {
+/// `junit.xml` as text.
+pub fn junit_xml(findings: &Findings) -> String {
     let cases = cases(findings);
     let failures = cases.iter().filter(|case| element(case.verdict) == Some("failure")).count();
     let errors = cases.iter().filter(|case| element(case.verdict) == Some("error")).count();

@@ -11,12 +11,12 @@ use super::tiles::tiles;
 /// Reasons and warnings shown of each: the report has them all.
 const MOST: usize = 5;
 
-/// The summary.
-pub(super) fn summary(findings: &Findings) -> String {
+/// `summary.md` as text.
+pub fn summary_markdown(findings: &Findings) -> String {
     let run = &findings.run;
     let mut text = format!("## proofload: **{}** – {}\n\n", findings.verdict, cell(&run.scenario));
     for reason in findings.reasons.iter().take(MOST) {
-        let remedy = if reason.remedy.is_empty() { String::new() } else { format!(" ({})", cell(&reason.remedy)) };
+        let remedy = if reason.remedy.is_empty() { String::new() } else { format!("; {}", cell(&reason.remedy)) };
         line(&mut text, &format!("- {}: {}{remedy}", reason.verdict, cell(&reason.sentence)));
     }
     more(&mut text, findings.reasons.len(), "reasons");

@@ -12,6 +12,9 @@ mod tiles;
 
 use std::path::{Path, PathBuf};
 
+pub use junit::junit_xml;
+pub use markdown::summary_markdown;
+
 use proofload_run::findings::Findings;
 use proofload_run::folder::{RunFolder, write_whole};
 
@@ -45,7 +48,7 @@ pub fn write_reports(folder: &Path, findings: &Findings) -> Result<Reports, Anal
     json.push('\n');
     write_whole(&reports.findings, json.as_bytes())?;
     write_whole(&reports.html, page::html(findings)?.as_bytes())?;
-    write_whole(&reports.summary, markdown::summary(findings).as_bytes())?;
-    write_whole(&reports.junit, junit::junit(findings).as_bytes())?;
+    write_whole(&reports.summary, summary_markdown(findings).as_bytes())?;
+    write_whole(&reports.junit, junit_xml(findings).as_bytes())?;
     Ok(reports)
 }

@@ -56,11 +56,13 @@ fn kept_badge(kept: Kept) -> Cell {
     Cell { text: word.to_owned(), class }
 }
 
-/// All tables that have rows, in their order.
+/// All tables that have rows, in their order. Where overload is part of the plan a service level is a matter of
+/// steps: over the whole run it says nothing.
 pub(super) fn tables(findings: &Findings) -> Vec<Table> {
+    let whole_run = if findings.run.kind.overloads() { &[][..] } else { &findings.slos };
     let all = [
         thresholds(&findings.thresholds),
-        slos(&findings.slos),
+        slos(whole_run),
         steps(findings),
         entries(&findings.entries),
         errors(findings),
@@ -294,6 +296,7 @@ fn conservation(findings: &Findings) -> Table {
 
 fn audit(findings: &Findings) -> Table {
     let audit = &findings.audit;
+    let successes = findings.latency.as_ref().map_or(0, |latency| latency.n);
     let mut rows = vec![
         vec![text("Own lateness p50 / p99 / max"), num(lateness(findings)), num(count(audit.n))],
         vec![
@@ -310,7 +313,7 @@ fn audit(findings: &Findings) -> Table {
         vec![
             text(format!("Latency p{} as measured / without own lateness", effect.percentile)),
             num(both),
-            num(count(audit.n)),
+            num(count(successes)),
         ]
     }));
     Table {

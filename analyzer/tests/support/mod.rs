@@ -2,6 +2,7 @@
 //! is written down as a load generator would. Not a model of anything: only realistic enough that every part of the
 //! analysis has something to find.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with the line it stands on")]
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
 use std::collections::BTreeMap;
