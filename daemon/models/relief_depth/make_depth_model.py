@@ -63,6 +63,11 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
+    def convolution(self, source, weights, output, channels=1, stride=1):
+        # Each attribute is said although it may be the default: not every runtime fills in defaults.
+        attributes = {"group": channels, "strides": [stride] * 2, "dilations": [1] * 2, "pads": [0] * 4}
+        return self.node("Conv", [source, weights], output, **attributes)
+
     def filter(self, source, output, taps, channels, before, after, stride=1):
         """A separable filter over each channel on its own, with the edges repeated."""
         line = np.asarray(taps, np.float32) / np.float32(sum(taps))
@@ -70,7 +75,7 @@ class Graph:
         pads = self.constant(f"{output}_pads", np.int64([0, 0, before, before, 0, 0, after, after]))
         padded = self.node("Pad", [source, pads], f"{output}_padded", mode="edge")
         weights = self.constant(f"{output}_kernel", kernel)
-        return self.node("Conv", [padded, weights], output, group=channels, strides=[stride, stride])
+        return self.convolution(padded, weights, output, channels, stride)
 
     def blend(self, coarse, fine, output, share):
         """Enlarges `coarse` to the size of `fine` and mixes `share` of `fine` into it."""
@@ -92,7 +97,7 @@ class Graph:
 
 def luminance(graph):
     weights = graph.constant("luminance_weights", np.float32(LUMINANCE).reshape(1, 3, 1, 1))
-    return graph.node("Conv", ["image", weights], "luminance")
+    return graph.convolution("image", weights, "luminance")
 
 
 def neighbourhood(graph, light):

@@ -42,6 +42,9 @@ pub enum PictureError {
         /// Rows.
         height: u32,
     },
+    /// So large that the decoder itself refuses.
+    #[error("the picture takes too much memory to decode; send at most {MAX_PIXELS} pixels, without large additions")]
+    TooLarge,
     /// Too small or too long a picture.
     #[error(
         "the picture has {width} × {height} pixels; each side must have at least {MIN_SIDE}, \
@@ -80,11 +83,11 @@ pub fn decode(file: &[u8], resolution: usize) -> Result<Raster, PictureError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES);
     reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(|error| damaged(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| unusable(&error))?;
     check_size(decoder.dimensions(), decoder.total_bytes())?;
     // A picture whose notes on its orientation are unreadable is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| damaged(&error))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| unusable(&error))?;
     image.apply_orientation(orientation);
     Ok(shrink(image, resolution))
 }
@@ -100,8 +103,11 @@ fn format(file: &[u8]) -> Result<ImageFormat, PictureError> {
     }
 }
 
-fn damaged(error: &ImageError) -> PictureError {
-    PictureError::Damaged(error.to_string())
+fn unusable(error: &ImageError) -> PictureError {
+    match error {
+        ImageError::Limits(_) => PictureError::TooLarge,
+        other => PictureError::Damaged(other.to_string()),
+    }
 }
 
 fn check_size((width, height): (u32, u32), decoded_bytes: u64) -> Result<(), PictureError> {
@@ -293,11 +299,14 @@ mod tests {
     /// Millions of pixels that a small file only claims to have are refused before any room is made for them.
     #[test]
     fn the_size_is_checked_before_decoding() {
-        for (width, height) in [(60_000, 60_000), (u32::MAX >> 1, 16), (6001, 4000)] {
+        for (width, height, expected) in [
+            (60_000, 60_000, PictureError::TooManyPixels { width: 60_000, height: 60_000 }),
+            (6001, 4000, PictureError::TooManyPixels { width: 6001, height: 4000 }),
+            (u32::MAX >> 1, 16, PictureError::TooLarge),
+        ] {
             let file = png_header(width, height);
             assert!(file.len() < 200);
-            let error = decode(&file, 128);
-            assert_eq!(error, Err(PictureError::TooManyPixels { width, height }));
+            assert_eq!(decode(&file, 128), Err(expected));
         }
     }
 

@@ -87,7 +87,9 @@ impl From<ReliefError> for Refusal {
             ReliefError::Serve(error) => return error.clone().into(),
             ReliefError::Picture(PictureError::Empty) => StatusCode::BAD_REQUEST,
             ReliefError::Picture(PictureError::Format { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ReliefError::Picture(PictureError::TooManyPixels { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            ReliefError::Picture(PictureError::TooManyPixels { .. } | PictureError::TooLarge) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             ReliefError::Picture(PictureError::Shape { .. } | PictureError::Damaged(_)) => {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
