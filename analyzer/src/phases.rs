@@ -40,13 +40,13 @@ fn breakdown(entry: String, rows: &[&Row]) -> PhaseBreakdown {
     let mean_latency_ns = rows.iter().map(|row| row.latency_ns() as f64).sum::<f64>() / n;
     let part = |index: usize| {
         let mut values: Vec<f64> = rows.iter().map(|row| parts(row)[index]).collect();
-        values.sort_unstable_by(f64::total_cmp);
         let mean_ns = values.iter().sum::<f64>() / n;
-        let rank = (n * 0.95).ceil() as usize;
+        let rank = ((n * 0.95).ceil() as usize).clamp(1, values.len());
+        let (_, p95_ns, _) = values.select_nth_unstable_by(rank - 1, f64::total_cmp);
         PhasePart {
             name: PARTS[index].to_owned(),
             mean_ns,
-            p95_ns: values[rank.clamp(1, values.len()) - 1],
+            p95_ns: *p95_ns,
             share: if mean_latency_ns > 0.0 { mean_ns / mean_latency_ns } else { 0.0 },
         }
     };
