@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use proofload_daemon::engine::{Engine, ServeError};
+use proofload_daemon::engine::ServeError;
 use proofload_wire::infer::{InferRequest, RequestedOutput};
 use proofload_wire::phases::Phases;
 use proofload_wire::tensor::Tensor;
 
-use crate::support::{Daemon, ask, built_in, exchange, post, request, simulated, statistics};
+use crate::support::{Daemon, ask, built_in, exchange, metric, post, request, simulated, statistics};
 
 fn tiny(batch: usize, scale: f32) -> InferRequest {
     let numbers: Vec<f32> = (0..batch * 16).map(|index| scale * (index % 7) as f32).collect();
@@ -18,16 +18,6 @@ fn tiny(batch: usize, scale: f32) -> InferRequest {
         inputs: vec![Tensor::from_f32("input", shape, &numbers).unwrap()],
         ..InferRequest::default()
     }
-}
-
-/// The value of a metric whose labels hold all of `labels`.
-fn metric(engine: &Engine, name: &str, labels: &[&str]) -> u64 {
-    let text = engine.metrics_text();
-    let wanted =
-        |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
-    let line = text.lines().find(wanted).unwrap_or_else(|| panic!("no {name} {labels:?} in\n{text}"));
-    let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-    value as u64
 }
 
 #[tokio::test(flavor = "multi_thread")]

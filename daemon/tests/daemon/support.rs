@@ -102,6 +102,25 @@ pub(crate) fn statistics(engine: &Engine) -> ModelStatistics {
     engine.statistics(Some("m"), None).unwrap().remove(0)
 }
 
+/// The value of a metric whose labels hold all of `labels`.
+pub(crate) fn metric(engine: &Engine, name: &str, labels: &[&str]) -> u64 {
+    let text = engine.metrics_text();
+    let wanted =
+        |line: &&str| line.starts_with(&format!("{name}{{")) && labels.iter().all(|label| line.contains(label));
+    let line = text.lines().find(wanted).unwrap_or_else(|| panic!("no {name} {labels:?} in\n{text}"));
+    let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+    value as u64
+}
+
+/// Waits until so many requests are in flight, of which so many wait for an instance.
+pub(crate) async fn until(engine: &Engine, in_flight: usize, waiting: u64) {
+    let begun = Instant::now();
+    while engine.in_flight() != in_flight || metric(engine, "proofload_queue_requests", &[]) != waiting {
+        assert!(begun.elapsed() < Duration::from_secs(5), "{in_flight} in flight, {waiting} waiting: never");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Status, headers and body of an answer over HTTP.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
