@@ -1,0 +1,160 @@
+//! The relief service as clients see it: real sockets, the built-in depth model, a real photograph.
+
+// The exception that clippy makes for tests does not reach the functions that tests share.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use proofload_daemon::DaemonArgs;
+use proofload_daemon::app::App;
+use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
+use proofload_daemon::relief::Studio;
+use proofload_daemon::relief::meters::{Meters, Outcome};
+use proofload_daemon::relief::workshop::Limits;
+use proofload_wire::phases::{Phases, TOTAL_NS};
+use tokio::net::{TcpListener, TcpStream};
+
+const PHOTOGRAPH: &[u8] = include_bytes!("../../scenarios/payloads/chelsea.png");
+
+async fn built_in() -> App {
+    let args = DaemonArgs { http_port: Some(0), grpc_port: Some(0), ..DaemonArgs::default() };
+    App::start(&args.configuration(NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.header(name).parse().unwrap()
+    }
+
+    fn error(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        body["error"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends a picture over a fresh connection.
+async fn post(to: SocketAddr, query: &str, content_type: &str, body: impl Into<Bytes>) -> Answer {
+    let stream = TcpStream::connect(to).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post(format!("/api/v1/generate-3d{query}"))
+        .header("host", "daemon")
+        .header("content-type", content_type)
+        .body(Full::new(body.into()))
+        .unwrap();
+    let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+    Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+}
+
+fn form(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        body.extend_from_slice(format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n").as_bytes());
+        body.extend_from_slice(value);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--B--\r\n");
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photograph_becomes_a_mesh_and_one_success() {
+    let app = built_in().await;
+    let successes = || app.engine().statistics(Some("relief_depth"), None).unwrap()[0].inference_stats.success.count;
+    for (place, (format, media_type)) in
+        [("stl", "model/stl"), ("obj", "model/obj"), ("ply", "application/ply")].into_iter().enumerate()
+    {
+        let answer = post(app.http(), &format!("?format={format}"), "image/png", PHOTOGRAPH).await;
+        assert_eq!(answer.status, StatusCode::OK, "{:?}", answer.body);
+        assert_eq!(answer.header("content-type"), media_type);
+        assert_eq!(answer.header("content-disposition"), format!("attachment; filename=\"relief.{format}\""));
+        let phases = Phases::from_lookup(|name| answer.headers.get(name)?.to_str().ok()).unwrap();
+        assert_eq!(phases.total_ns(), answer.number(TOTAL_NS));
+        assert!(phases.copy_in_ns > 0 && phases.compute_ns > 0 && phases.copy_out_ns > 0 && phases.batch_size == 1);
+        // 128 × 85 samples: two triangles a cell, two of wall and one of base for each sample on the rim.
+        assert_eq!(answer.number("x-proofload-triangles"), 2 * 127 * 84 + 3 * 2 * (127 + 84));
+        assert_eq!(answer.number("x-proofload-vertices"), 128 * 85 + 2 * (127 + 84) + 1);
+        if format == "stl" {
+            assert_eq!(answer.body.len() as u64, 84 + 50 * answer.number("x-proofload-triangles"));
+        }
+        assert_eq!(successes(), place as u64 + 1);
+    }
+    assert!(app.engine().metrics_text().contains("proofload_relief_requests_total{outcome=\"success\"} 3"));
+    app.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_says_the_same_as_a_query() {
+    let app = built_in().await;
+    let fields = [("format", b"obj".as_slice()), ("resolution", b"32"), ("image", PHOTOGRAPH)];
+    let of_form = post(app.http(), "", "multipart/form-data; boundary=B", form(&fields)).await;
+    let of_query = post(app.http(), "?format=obj&resolution=32", "image/png", PHOTOGRAPH).await;
+    assert_eq!(of_form.status, StatusCode::OK, "{:?}", of_form.body);
+    assert_eq!(of_form.body, of_query.body, "the same picture gives the same mesh");
+    app.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_with_what_would_be_right() {
+    let app = built_in().await;
+    let check = async |query: &str, content_type: &str, body: Vec<u8>, status: u16, part: &str| {
+        let answer = post(app.http(), query, content_type, body).await;
+        assert_eq!(answer.status, status, "{query} {content_type}");
+        let error = answer.error();
+        assert!(error.contains(part), "{error}");
+    };
+    let png = "image/png";
+    check("", png, Vec::new(), 400, "empty").await;
+    check("", png, b"BM-- a bitmap, or so it says".to_vec(), 415, "send a PNG or JPEG").await;
+    check("", "text/plain", PHOTOGRAPH.to_vec(), 415, "multipart/form-data").await;
+    check("", png, PHOTOGRAPH[..9000].to_vec(), 422, "undamaged").await;
+    check("", png, vec![0; 11 << 20], 413, "at most 10 MiB").await;
+    check("?format=gltf", png, PHOTOGRAPH.to_vec(), 400, "stl, obj or ply").await;
+    check("?resolution=1&colour=red", png, PHOTOGRAPH.to_vec(), 400, "`colour` is no parameter").await;
+    let boundary = "multipart/form-data; boundary=B";
+    check("", boundary, form(&[("format", b"stl")]), 400, "field `file`").await;
+    check("", boundary, form(&[("file", PHOTOGRAPH), ("image", PHOTOGRAPH)]), 400, "two pictures").await;
+    check("", boundary, form(&[("file", PHOTOGRAPH), ("format", b"\xFF")]), 400, "UTF-8").await;
+    check("", "multipart/form-data", form(&[("file", PHOTOGRAPH)]), 400, "form").await;
+    app.drain().await;
+}
+
+/// A refused client has sent its whole picture all the same, and reads an answer instead of a broken connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_refuses_and_says_when_to_come_back() {
+    let app = built_in().await;
+    let meters = Meters::default();
+    let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
+    let limits = FrontLimits { max_body_bytes: 1024, max_connections: 8 };
+    let state = FrontState { engine: app.engine().clone(), studio: Arc::clone(&studio), limits };
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
+    let address = listeners.http.local_addr().unwrap();
+    tokio::spawn(listen(state, listeners, std::future::pending()));
+    let place = studio.enter().unwrap();
+    let refused = post(address, "", "image/png", vec![0; 3 << 20]).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.number("retry-after") >= 1);
+    assert!(refused.error().contains("full"));
+    drop(place);
+    let served = post(address, "", "image/png", PHOTOGRAPH).await;
+    assert_eq!(served.status, StatusCode::OK);
+    assert_eq!((meters.count(Outcome::Rejected), meters.count(Outcome::Success)), (1, 1));
+    app.drain().await;
+}
