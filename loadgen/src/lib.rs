@@ -1,1 +1,34 @@
-//! Under construction.
+//! The load generator: arrivals on schedule, every sample kept.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`scenario`] | scenario files: as written, as run, and all that is wrong with one |
+//! | [`plan`] \* | which request is due when: deterministic from steps, mix and seed |
+//! | [`dispatch`] | who sends which arrival: the state machine \*, and the threads around it |
+//! | [`users`] | the only module that knows Goose |
+//! | [`transport`] | HTTP/1.1 and gRPC connections that return timestamps and judge nothing |
+//! | [`judge`] \* | what an attempt came to |
+//! | [`payload`] | what requests carry, and what makes each unlike every other |
+//! | [`record`] | samples, live figures \*, events and series |
+//! | [`watch`] | scraping the target and the generator's own process |
+//! | [`run`] | the shell: everything is wired there |
+//!
+//! (\* is pure: no clock, no socket, no thread.)
+//!
+//! Latency is measured from the intended arrival, whatever the target or the generator do; every intended arrival
+//! leaves exactly one sample. Analysis and verdicts are not here.
+
+pub mod clock;
+pub mod dispatch;
+pub mod host;
+pub mod judge;
+pub mod payload;
+pub mod plan;
+pub mod progress;
+pub mod record;
+pub mod run;
+pub mod scenario;
+pub mod stop;
+pub mod transport;
+pub mod users;
+pub mod watch;

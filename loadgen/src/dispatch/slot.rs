@@ -1,0 +1,148 @@
+//! A slot at work: takes an arrival, sends it over the slot's own connections, records its sample, asks for more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proofload_run::sample::{Sample, flags};
+
+use super::hub::{Hub, OpenSlot};
+use super::timer::Curtain;
+use super::{Next, SlotId};
+use crate::clock::RunClock;
+use crate::judge::judge;
+use crate::payload::Entry;
+use crate::plan::Arrival;
+use crate::record::{Ledger, Log, blank};
+use crate::transport::{Address, Links};
+
+/// What every slot and every simulated user needs. Built once per run.
+#[derive(Debug)]
+pub struct Stage {
+    /// The run's clock.
+    pub clock: RunClock,
+    /// When the run stops and ends.
+    pub curtain: Arc<Curtain>,
+    /// Where samples go.
+    pub ledger: Arc<Ledger>,
+    /// Where examples of errors go.
+    pub log: Arc<Log>,
+    /// The entries of the mix.
+    pub entries: Vec<Entry>,
+    /// The target's HTTP side.
+    pub http: Option<Address>,
+    /// The target's gRPC side.
+    pub grpc: Option<Address>,
+    /// Time limit of a request, from its intended arrival.
+    pub timeout_ns: u64,
+}
+
+/// A place for one request at a time.
+pub struct Slot {
+    stage: Arc<Stage>,
+    number: SlotId,
+    links: Links,
+    /// When its last request ended.
+    free_ns: u64,
+    /// Bits that every sample of this slot carries.
+    flags: u16,
+}
+
+impl Slot {
+    /// A slot with no connection yet.
+    pub fn new(stage: Arc<Stage>, number: SlotId, flags: u16) -> Self {
+        let links = Links::new(stage.http.clone(), stage.grpc.clone());
+        Self { stage, number, links, free_ns: 0, flags }
+    }
+
+    /// Works for the hub until the run is over.
+    pub async fn work(mut self, hub: &Hub, mut mailbox: tokio::sync::mpsc::Receiver<Arrival>) {
+        loop {
+            let assigned = tokio::select! {
+                // An arrival goes first: a connection that closed at the same moment is opened again for it.
+                biased;
+                assigned = mailbox.recv() => assigned,
+                () = self.links.mind() => continue,
+            };
+            let Some(mut arrival) = assigned else { return };
+            loop {
+                self.send(&arrival).await;
+                match hub.finished(self.number) {
+                    Next::Send(next) => arrival = next,
+                    Next::Idle => break,
+                }
+            }
+        }
+    }
+
+    /// Waits for `until`, minding the connections meanwhile.
+    pub async fn wait(&mut self, until: &tokio::sync::Notify) {
+        loop {
+            tokio::select! {
+                biased;
+                () = until.notified() => return,
+                () = self.links.mind() => {}
+            }
+        }
+    }
+
+    /// Sends one arrival and records what came of it.
+    pub async fn send(&mut self, arrival: &Arrival) {
+        let stage = Arc::clone(&self.stage);
+        let taken_ns = stage.clock.now_ns();
+        let entry = &stage.entries[usize::from(arrival.entry)];
+        let mut sample = Sample {
+            generator_late_ns: taken_ns.saturating_sub(arrival.intended_ns.max(self.free_ns)),
+            connection: self.number,
+            flags: self.flags,
+            ..blank(arrival)
+        };
+        stage.ledger.sending(self.number, &sample);
+        let prepared = entry.request(arrival);
+        sample.bytes_out = u32::try_from(prepared.body_bytes).unwrap_or(u32::MAX);
+        sample.trace_id = prepared.trace_id;
+        let limit = Duration::from_nanos((arrival.intended_ns + stage.timeout_ns).saturating_sub(taken_ns));
+        let on_wire = |sent_ns| stage.ledger.sending(self.number, &Sample { sent_ns, ..sample });
+        let attempt = self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await;
+        self.free_ns = attempt.times.done_ns;
+        let judgement = judge(&entry.expect, &attempt.result);
+        fill(&mut sample, &attempt, &judgement);
+        stage.ledger.finish(self.number, &sample);
+        if let Some(message) = judgement.message {
+            stage.log.example(&sample, message);
+        }
+    }
+}
+
+/// Opens slots as the hub asks for them and runs them until the run is over.
+pub async fn host(stage: Arc<Stage>, hub: Arc<Hub>, mut opener: tokio::sync::mpsc::UnboundedReceiver<OpenSlot>) {
+    let mut slots = tokio::task::JoinSet::new();
+    while let Some(OpenSlot { slot, mailbox }) = opener.recv().await {
+        let (stage, hub) = (Arc::clone(&stage), Arc::clone(&hub));
+        slots.spawn(async move { Slot::new(stage, slot, 0).work(&hub, mailbox).await });
+    }
+    // Whoever still sends has been recorded as in flight; dropping the set ends it.
+}
+
+fn fill(sample: &mut Sample, attempt: &crate::transport::Attempt, judgement: &crate::judge::Judgement) {
+    sample.sent_ns = attempt.times.sent_ns;
+    sample.first_byte_ns = attempt.times.first_byte_ns;
+    sample.done_ns = attempt.times.done_ns;
+    sample.retry = attempt.resent;
+    if attempt.new_connection {
+        sample.flags |= flags::NEW_CONNECTION;
+    }
+    sample.outcome = judgement.outcome.code();
+    sample.status = judgement.status;
+    sample.bytes_in = judgement.bytes_in;
+    if let Some(phases) = &judgement.phases {
+        sample.queue_ns = phases.queue_ns;
+        sample.copy_in_ns = phases.copy_in_ns;
+        sample.compute_ns = phases.compute_ns;
+        sample.copy_out_ns = phases.copy_out_ns;
+        sample.batch_size = u16::try_from(phases.batch_size).unwrap_or(u16::MAX);
+        sample.flags |= flags::HAS_PHASES;
+        if phases.cache_hit {
+            sample.flags |= flags::CACHE_HIT;
+        }
+    }
+}

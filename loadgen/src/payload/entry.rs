@@ -1,0 +1,101 @@
+//! An entry of the mix, ready to send.
+
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use proofload_wire::trace::{TRACEPARENT, TraceParent};
+
+use super::Payload;
+use crate::judge::Expect;
+use crate::plan::{Arrival, mix64};
+use crate::transport::{Keep, Segments, Via};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Which connection carries it.
+    pub via: Via,
+    /// The method.
+    pub method: Method,
+    /// Where it goes: path and query on HTTP/1.1, the whole URI on HTTP/2.
+    pub uri: Uri,
+    /// Headers of every request.
+    pub headers: HeaderMap,
+    /// Bodies; at least one, which may be empty.
+    pub payloads: Vec<Payload>,
+    /// What a correct answer looks like.
+    pub expect: Expect,
+    /// How much of an answer is kept.
+    pub keep: Keep,
+    /// Share of the requests that carry a sampled trace, 0 to 1.
+    pub traced: f64,
+    /// Makes trace ids and payloads of different runs differ.
+    pub seed: u64,
+}
+
+/// One request, ready to go.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request.
+    pub request: Request<Segments>,
+    /// Length of its body.
+    pub body_bytes: u64,
+    /// The trace it starts; 0 for none.
+    pub trace_id: u128,
+}
+
+impl Entry {
+    /// The request of an arrival. The same arrival gives the same bytes.
+    pub fn request(&self, arrival: &Arrival) -> Prepared {
+        let body = self.payloads[arrival.payload as usize].body(arrival.unique ^ mix64(self.seed));
+        let body_bytes = body.len();
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        let trace_id = self.trace(arrival, request.headers_mut());
+        Prepared { request, body_bytes, trace_id }
+    }
+
+    fn trace(&self, arrival: &Arrival, headers: &mut HeaderMap) -> u128 {
+        let draw = mix64(mix64(self.seed ^ 0x7472_6163_6500) ^ arrival.unique);
+        if (draw >> 11) as f64 / (1u64 << 53) as f64 >= self.traced {
+            return 0;
+        }
+        let trace_id = u128::from(draw) << 64 | u128::from(mix64(draw)) | 1;
+        let parent = TraceParent { trace_id, parent_id: mix64(draw ^ 1) | 1, sampled: true };
+        if let Ok(value) = HeaderValue::from_str(&parent.to_string()) {
+            headers.insert(TRACEPARENT, value);
+        }
+        trace_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn the_share_of_traced_requests_is_kept_and_their_headers_match() {
+        let entry = Entry {
+            via: Via::Http1,
+            method: Method::GET,
+            uri: Uri::from_static("/x"),
+            headers: HeaderMap::new(),
+            payloads: vec![Payload::Fixed(Bytes::new())],
+            expect: Expect::Http { status: None, min_bytes: 0, content_type: None },
+            keep: Keep(0),
+            traced: 0.25,
+            seed: 3,
+        };
+        let mut traced = 0;
+        for unique in 0..10_000 {
+            let prepared = entry.request(&Arrival { unique, ..Arrival::default() });
+            let header = prepared.request.headers().get(TRACEPARENT).map(|h| h.to_str().unwrap().to_owned());
+            let parsed = header.as_deref().and_then(TraceParent::parse).map_or(0, |parent| parent.trace_id);
+            assert_eq!(parsed, prepared.trace_id);
+            traced += u32::from(prepared.trace_id != 0);
+        }
+        // 2500 expected; five standard deviations are 217.
+        assert!(u32::abs_diff(traced, 2500) < 217, "{traced}");
+    }
+}

@@ -1,0 +1,267 @@
+//! From an entry as a scenario states it to an entry ready to send: files read, tensors encoded, headers built.
+
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Uri};
+use proofload_wire::WireError;
+use proofload_wire::grpc::inference::ModelInferRequest;
+use proofload_wire::infer::InferRequest;
+use proofload_wire::json_body::encode_request;
+use proofload_wire::tensor::{DataType, Tensor};
+use prost::Message;
+
+use super::tensor::Patch;
+use super::{Entry, Hole, Payload, PictureKind, Template, random_tensor, zero_tensor};
+use crate::judge::Expect;
+use crate::plan::mix64;
+use crate::scenario::{DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec, Scenario};
+use crate::transport::{Address, Keep, Via};
+
+/// How much of a plain HTTP answer is kept: enough for the message of an error.
+const KEEP_PLAIN: Keep = Keep(4096);
+/// How much of a KServe answer is kept, since all of it is checked.
+const KEEP_TENSORS: Keep = Keep(64 << 20);
+const GRPC_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+/// Why an entry could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A payload file.
+    #[error("entry `{entry}`: {path}: {source}")]
+    File {
+        /// The entry.
+        entry: String,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Something that HTTP does not allow.
+    #[error("entry `{entry}`: {what}")]
+    Request {
+        /// The entry.
+        entry: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Something that KServe does not allow.
+    #[error("entry `{entry}`: {source}")]
+    Tensor {
+        /// The entry.
+        entry: String,
+        /// What is wrong.
+        source: WireError,
+    },
+    /// The target lacks the side that the entry needs.
+    #[error("entry `{entry}` needs the target's {side} side; state its URL as target.{side}")]
+    Side {
+        /// The entry.
+        entry: String,
+        /// `http` or `grpc`.
+        side: &'static str,
+    },
+}
+
+/// Makes an entry of a scenario ready for a target.
+///
+/// # Errors
+/// When a file cannot be read or the request would not be valid.
+pub fn prepare(
+    scenario: &Scenario,
+    entry: &MixEntry,
+    http: Option<&Address>,
+    grpc: Option<&Address>,
+) -> Result<Entry, PrepareError> {
+    let side = |side| PrepareError::Side { entry: entry.name.clone(), side };
+    let seed = mix64(scenario.seed);
+    let prepared = match &entry.request {
+        RequestSpec::Http(spec) => plain(entry, spec, http.ok_or_else(|| side("http"))?)?,
+        RequestSpec::Kserve(spec) if entry.request.is_grpc() => {
+            tensors_over_grpc(entry, spec, grpc.ok_or_else(|| side("grpc"))?, seed)?
+        }
+        RequestSpec::Kserve(spec) => tensors_over_http(entry, spec, http.ok_or_else(|| side("http"))?, seed)?,
+    };
+    Ok(Entry { traced: scenario.load.traces, seed, ..prepared })
+}
+
+fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address) -> Result<Entry, PrepareError> {
+    let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
+    let mut headers = base_headers(&to.authority);
+    let mut payloads = Vec::new();
+    for path in &spec.files {
+        let file = read(entry, path)?;
+        if let Some(kind) = PictureKind::detect(&file) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind.media_type()));
+        }
+        payloads.push(picture_payload(entry.payload, file));
+    }
+    if payloads.is_empty() {
+        payloads.push(Payload::Fixed(Bytes::copy_from_slice(spec.body.as_bytes())));
+    }
+    for (name, value) in &spec.headers {
+        let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
+        headers.insert(name, value.parse().map_err(|_| refuse(format!("`{value}` is no header value")))?);
+    }
+    Ok(Entry {
+        via: Via::Http1,
+        method: Method::from_bytes(spec.method.as_bytes())
+            .map_err(|_| refuse(format!("`{}` is no method", spec.method)))?,
+        uri: uri(entry, &format!("{}{}", to.prefix, spec.path))?,
+        headers,
+        payloads,
+        expect: Expect::Http {
+            status: spec.expect_status,
+            min_bytes: spec.expect_min_bytes,
+            content_type: spec.expect_content_type.clone(),
+        },
+        keep: KEEP_PLAIN,
+        traced: 0.0,
+        seed: 0,
+    })
+}
+
+fn read(entry: &MixEntry, path: &Path) -> Result<Bytes, PrepareError> {
+    let file = std::fs::read(path);
+    file.map(Bytes::from).map_err(|source| PrepareError::File {
+        entry: entry.name.clone(),
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn picture_payload(policy: PayloadPolicy, file: Bytes) -> Payload {
+    match (policy, PictureKind::detect(&file)) {
+        (PayloadPolicy::Unique, Some(kind)) => Payload::Unique(kind.template(&file)),
+        _ => Payload::Fixed(file),
+    }
+}
+
+fn base_headers(authority: &Authority) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("proofload/", env!("CARGO_PKG_VERSION"))));
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        headers.insert(HOST, host);
+    }
+    headers
+}
+
+fn uri(entry: &MixEntry, text: &str) -> Result<Uri, PrepareError> {
+    let what = || format!("`{text}` is no path");
+    text.parse().map_err(|_| PrepareError::Request { entry: entry.name.clone(), what: what() })
+}
+
+/// The request with its inputs, and which of them is patched.
+fn request(entry: &MixEntry, spec: &KserveSpec, seed: u64) -> Result<(InferRequest, Option<usize>), PrepareError> {
+    let failed = |source| PrepareError::Tensor { entry: entry.name.clone(), source };
+    let mut inputs = Vec::new();
+    for (n, input) in spec.inputs.iter().enumerate() {
+        let tensor = match input.data {
+            DataSpec::Random => random_tensor(&input.name, input.datatype, &input.shape, seed ^ n as u64),
+            DataSpec::Zeros => zero_tensor(&input.name, input.datatype, &input.shape),
+        };
+        inputs.push(tensor.map_err(failed)?);
+    }
+    let patchable = |tensor: &Tensor| tensor.datatype != DataType::Bool && tensor.element_count() > 0;
+    let patched = match entry.payload {
+        PayloadPolicy::Unique => inputs.iter().position(patchable),
+        PayloadPolicy::Fixed => None,
+    };
+    let request = InferRequest {
+        model_name: spec.model.clone(),
+        model_version: spec.version.clone(),
+        inputs,
+        ..InferRequest::default()
+    };
+    Ok((request, patched))
+}
+
+/// The body of a request, with a hole where the patched input begins. The hole is found by encoding twice with
+/// different contents and comparing, so that nothing here knows the layout of the body.
+fn payload(
+    request: &InferRequest,
+    patched: Option<usize>,
+    json: bool,
+    encode: impl Fn(&InferRequest) -> Result<Bytes, WireError>,
+) -> Result<Payload, WireError> {
+    let Some(index) = patched else { return Ok(Payload::Fixed(encode(request)?)) };
+    let patch = Patch::of(&request.inputs[index], json);
+    let encoded = |unique: u64| {
+        let mut request = request.clone();
+        request.inputs[index] = patch.apply(&request.inputs[index], unique);
+        encode(&request)
+    };
+    let body = encoded(0)?;
+    let hole = patch.fill(0);
+    let at = find_hole(&body, &encoded(1)?, &hole, &patch.fill(1))
+        .ok_or_else(|| WireError::Unsupported("the encoded request has no place to vary".to_owned()))?;
+    Ok(Payload::Unique(Template {
+        before: body.slice(..at),
+        after: body.slice(at + hole.len()..),
+        hole: Hole::Tensor(patch),
+    }))
+}
+
+/// Where the hole is: where both bodies have their own filling at the same place, and the same bytes before.
+fn find_hole(body: &[u8], other: &[u8], filling: &[u8], other_filling: &[u8]) -> Option<usize> {
+    let same = body.iter().zip(other).take_while(|(a, b)| a == b).count();
+    (0..=same).rev().find(|at| body[*at..].starts_with(filling) && other[*at..].starts_with(other_filling))
+}
+
+fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u64) -> Result<Entry, PrepareError> {
+    let failed = |source| PrepareError::Tensor { entry: entry.name.clone(), source };
+    let (request, patched) = request(entry, spec, seed)?;
+    let binary = spec.protocol == KserveProtocol::KserveHttpBinary;
+    let encoded = encode_request(&request, binary).map_err(failed)?;
+    let mut headers = base_headers(&to.authority);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
+    if let Some(length) = encoded.json_length {
+        headers.insert("inference-header-content-length", HeaderValue::from(length));
+    }
+    let version = spec.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
+    let payload = payload(&request, patched, !binary, |r| Ok(encode_request(r, binary)?.body)).map_err(failed)?;
+    Ok(Entry {
+        via: Via::Http1,
+        method: Method::POST,
+        uri: uri(entry, &format!("{}/v2/models/{}{version}/infer", to.prefix, spec.model))?,
+        headers,
+        payloads: vec![payload],
+        expect: Expect::KserveHttp { outputs: spec.outputs.clone() },
+        keep: KEEP_TENSORS,
+        traced: 0.0,
+        seed: 0,
+    })
+}
+
+fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u64) -> Result<Entry, PrepareError> {
+    let failed = |source| PrepareError::Tensor { entry: entry.name.clone(), source };
+    let (request, patched) = request(entry, spec, seed)?;
+    let mut headers = base_headers(&to.authority);
+    headers.remove(HOST);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("te", HeaderValue::from_static("trailers"));
+    let payload = payload(&request, patched, false, |r| Ok(framed(r.clone()))).map_err(failed)?;
+    Ok(Entry {
+        via: Via::Grpc,
+        method: Method::POST,
+        uri: uri(entry, &format!("http://{}{GRPC_PATH}", to.authority))?,
+        headers,
+        payloads: vec![payload],
+        expect: Expect::KserveGrpc { outputs: spec.outputs.clone() },
+        keep: KEEP_TENSORS,
+        traced: 0.0,
+        seed: 0,
+    })
+}
+
+/// A request as one gRPC message: not compressed, its length, its bytes.
+fn framed(request: InferRequest) -> Bytes {
+    let message = ModelInferRequest::from(request);
+    let mut framed = BytesMut::new();
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.encoded_len()).unwrap_or(u32::MAX));
+    framed.put_slice(&message.encode_to_vec());
+    framed.freeze()
+}

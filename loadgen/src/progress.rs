@@ -1,0 +1,36 @@
+//! What a run tells about itself while it goes on.
+
+/// The state of a run at one moment. Published ten times a second.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// On the run's clock.
+    pub elapsed_ns: u64,
+    /// Length of the plan; the drain comes on top.
+    pub total_ns: u64,
+    /// Index of the current step; `None` before the first and after the last.
+    pub step: Option<u16>,
+    /// Its name.
+    pub step_name: String,
+    /// The intended level now: arrivals per second (open) or users (closed).
+    pub level: f64,
+    /// Requests that ended per second, over the last seconds.
+    pub finished_per_s: f64,
+    /// Median latency of successes over the last seconds.
+    pub p50_ns: Option<u64>,
+    /// 95th percentile of the same.
+    pub p95_ns: Option<u64>,
+    /// Successes so far.
+    pub ok: u64,
+    /// Errors so far.
+    pub errors: u64,
+    /// Sheds so far.
+    pub sheds: u64,
+    /// Requests being sent.
+    pub in_flight: u64,
+    /// Arrivals that wait for a connection.
+    pub backlog: u64,
+    /// Connections opened, in the open model.
+    pub connections: u32,
+    /// Set when the target has stopped answering: when the last answer came.
+    pub target_lost_since_ns: Option<u64>,
+}

@@ -1,0 +1,103 @@
+//! Events and series, written line by line as they happen. A write that fails is remembered and ends up in the
+//! manifest: a run must not die of a full disk without saying so.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use proofload_run::RunError;
+use proofload_run::events::{Event, EventKind};
+use proofload_run::folder::RunFolder;
+use proofload_run::jsonl::LineWriter;
+use proofload_run::sample::Sample;
+use proofload_run::series::{SeriesPoint, Source};
+
+/// Examples kept of each kind of error of each entry.
+const EXAMPLES: u32 = 3;
+
+#[derive(Debug)]
+struct State {
+    events: LineWriter<Event>,
+    series: LineWriter<SeriesPoint>,
+    examples: BTreeMap<(u16, u8, u16), u32>,
+    failure: Option<String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Log {
+    shard: u16,
+    state: Mutex<State>,
+}
+
+impl Log {
+    /// Opens the files of a run folder.
+    ///
+    /// # Errors
+    /// When they exist or cannot be written.
+    pub fn create(folder: &RunFolder, shard: u16) -> Result<Self, RunError> {
+        let state = State {
+            events: LineWriter::create(&folder.events())?,
+            series: LineWriter::create(&folder.series_lines(shard))?,
+            examples: BTreeMap::new(),
+            failure: None,
+        };
+        Ok(Self { shard, state: Mutex::new(state) })
+    }
+
+    /// Writes an event.
+    pub fn event(&self, t_ns: u64, kind: EventKind) {
+        self.lock().event(Event { t_ns, shard: self.shard, kind });
+    }
+
+    /// Writes the first few examples of an error, and counts on silently.
+    pub fn example(&self, sample: &Sample, message: String) {
+        let mut state = self.lock();
+        let seen = state.examples.entry((sample.entry, sample.outcome, sample.status)).or_default();
+        *seen += 1;
+        if *seen > EXAMPLES {
+            return;
+        }
+        let kind = EventKind::ErrorExample {
+            entry: sample.entry,
+            outcome: sample.outcome().as_str().to_owned(),
+            status: sample.status,
+            message,
+        };
+        state.event(Event { t_ns: sample.done_ns, shard: self.shard, kind });
+    }
+
+    /// Writes values of series that were read at one time. Names carry units; labels are as in [`SeriesPoint`].
+    pub fn series(&self, t_ns: u64, source: Source, values: impl IntoIterator<Item = (String, String, f64)>) {
+        let shard = self.shard;
+        let points: Vec<SeriesPoint> = values
+            .into_iter()
+            .filter(|(_, _, value)| value.is_finite())
+            .map(|(name, labels, value)| SeriesPoint { t_ns, shard, source, name, labels, value })
+            .collect();
+        let mut state = self.lock();
+        let outcome = state.series.append(&points);
+        state.remember(outcome);
+    }
+
+    /// The first write that failed, if any did.
+    pub fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn event(&mut self, event: Event) {
+        let outcome = self.events.append(&[event]);
+        self.remember(outcome);
+    }
+
+    fn remember(&mut self, outcome: Result<(), RunError>) {
+        if let Err(e) = outcome {
+            self.failure.get_or_insert_with(|| e.to_string());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! When a run ends, and how long it drains.
+
+use std::time::Duration;
+
+use proofload_run::events::EventKind;
+use proofload_run::manifest::EndReason;
+use tokio::sync::watch;
+
+use crate::dispatch::hub::HubState;
+use crate::dispatch::slot::Stage;
+use crate::progress::Snapshot;
+use crate::stop::StopHandle;
+
+/// How often the conductor looks around.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) reason: EndReason,
+    pub(super) detail: String,
+}
+
+impl Ending {
+    pub(super) fn completed() -> Self {
+        Self { reason: EndReason::Completed, detail: String::new() }
+    }
+
+    pub(super) fn failed(why: &str) -> Self {
+        Self { reason: EndReason::GeneratorFailed, detail: why.to_owned() }
+    }
+}
+
+/// Waits for the end of the plan, or for a reason to end before.
+pub(super) async fn conduct(
+    stage: &Stage,
+    end_ns: u64,
+    stop: &StopHandle,
+    snapshots: &watch::Receiver<Snapshot>,
+) -> Ending {
+    loop {
+        tokio::time::sleep(stage.clock.until(end_ns).min(LOOK)).await;
+        let now_ns = stage.clock.now_ns();
+        if now_ns >= end_ns {
+            stage.curtain.stop_at(end_ns);
+            return Ending::completed();
+        }
+        if stop.count() > 0 {
+            let by = stop.by();
+            stage.curtain.stop_at(now_ns);
+            stage.log.event(now_ns, EventKind::StopRequested { by: by.clone() });
+            return Ending { reason: EndReason::Interrupted, detail: format!("ended early by {by}") };
+        }
+        let lost = snapshots.borrow().target_lost_since_ns;
+        if let Some(last_answer_ns) = lost {
+            stage.curtain.stop_at(now_ns);
+            return lose(stage, now_ns, last_answer_ns);
+        }
+    }
+}
+
+fn lose(stage: &Stage, now_ns: u64, last_answer_ns: u64) -> Ending {
+    let detail = if last_answer_ns == 0 {
+        "the target never answered".to_owned()
+    } else {
+        format!("the target stopped answering at {:.1} s", last_answer_ns as f64 / 1e9)
+    };
+    stage.log.event(now_ns, EventKind::TargetLost { last_answer_ns, message: detail.clone() });
+    stage.log.event(now_ns, EventKind::StopRequested { by: "target lost".to_owned() });
+    Ending { reason: EndReason::TargetLost, detail }
+}
+
+/// Waits until nothing is in flight any more, `drain_ns` have passed, or somebody asks a second time.
+pub(super) async fn drain(stage: &Stage, hub: &dyn Fn() -> HubState, drain_ns: u64, stop: &StopHandle) {
+    let until_ns = stage.clock.now_ns().saturating_add(drain_ns);
+    // The timer may be about to release what was due just before the end.
+    tokio::time::sleep(LOOK.min(Duration::from_nanos(drain_ns))).await;
+    while stage.clock.now_ns() < until_ns && stop.count() < 2 {
+        if stage.ledger.in_flight() == 0 && hub().waiting == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,248 @@
+//! A scenario as it will run: validated, every default filled in. Anything of this type can be driven.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proofload_run::criteria::{Slo, Threshold};
+use proofload_run::manifest::{LoadModel, ScenarioKind, Step};
+use proofload_wire::tensor::DataType;
+use serde::Serialize;
+
+use crate::plan::{Process, Think};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// Which question it asks.
+    pub kind: ScenarioKind,
+    /// Seed of arrivals and payloads.
+    pub seed: u64,
+    /// The file as read.
+    #[serde(skip)]
+    pub source: Source,
+    /// Where the load goes; `None` means a daemon of our own.
+    pub target: Option<Target>,
+    /// The load.
+    pub load: Load,
+    /// What is sent; at least one entry.
+    pub mix: Vec<MixEntry>,
+    /// The service level.
+    pub slo: Option<Slo>,
+    /// The thresholds.
+    pub thresholds: Vec<Threshold>,
+}
+
+/// Where a scenario came from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// Its text, byte for byte.
+    pub text: String,
+    /// The `--set` overrides, in order.
+    pub overrides: Vec<String>,
+}
+
+/// Base URLs of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// The HTTP side.
+    pub http: Option<String>,
+    /// The gRPC side.
+    pub grpc: Option<String>,
+    /// Where Prometheus text is read.
+    pub metrics: Option<String>,
+}
+
+/// The load.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Load {
+    /// Open or closed, with what only one of them has.
+    #[serde(flatten)]
+    pub model: Model,
+    /// The steps, warm-up included, without gaps from 0.
+    pub steps: Vec<Step>,
+    /// The most connections; `None` for as many as are needed.
+    pub max_connections: Option<u32>,
+    /// Time limit of a request, from its intended arrival.
+    pub request_timeout_ns: u64,
+    /// How long to wait at the end for what is in flight.
+    pub drain_ns: u64,
+    /// Share of requests that start a sampled trace.
+    pub traces: f64,
+}
+
+/// Open or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "model", rename_all = "snake_case")]
+pub enum Model {
+    /// Arrivals come when the plan says.
+    Open {
+        /// How they are spaced.
+        arrivals: Process,
+    },
+    /// Users wait for their answers.
+    Closed {
+        /// How long they think before each request.
+        think: Think,
+    },
+}
+
+impl Model {
+    /// The manifest's word.
+    pub fn load_model(self) -> LoadModel {
+        match self {
+            Self::Open { .. } => LoadModel::Open,
+            Self::Closed { .. } => LoadModel::Closed,
+        }
+    }
+}
+
+/// One entry of the mix.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MixEntry {
+    /// Its name, unique in the scenario.
+    pub name: String,
+    /// Its weight, 0 or more.
+    pub weight: f64,
+    /// Whether each request is made unlike every other.
+    pub payload: PayloadPolicy,
+    /// What is sent.
+    #[serde(flatten)]
+    pub request: RequestSpec,
+    /// A service level of its own.
+    pub slo: Option<Slo>,
+}
+
+/// Whether payloads repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayloadPolicy {
+    /// Each request differs from every other.
+    Unique,
+    /// Payloads are sent as they are.
+    Fixed,
+}
+
+impl PayloadPolicy {
+    /// The word in scenarios and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unique => "unique",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+/// What an entry sends.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RequestSpec {
+    /// Plain HTTP.
+    Http(HttpSpec),
+    /// KServe inference.
+    Kserve(KserveSpec),
+}
+
+/// A plain HTTP request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HttpSpec {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers.
+    pub headers: BTreeMap<String, String>,
+    /// Files to send; one is drawn for each request.
+    pub files: Vec<PathBuf>,
+    /// A body written in the scenario; used when there are no files.
+    pub body: String,
+    /// The model behind it, where the server's statistics count it under one.
+    pub model: String,
+    /// The status expected; any 2xx when not stated.
+    pub expect_status: Option<u16>,
+    /// The least length of an answer.
+    pub expect_min_bytes: u64,
+    /// What the answer's content type starts with.
+    pub expect_content_type: Option<String>,
+}
+
+/// How a KServe request travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KserveProtocol {
+    /// HTTP, everything in JSON.
+    KserveHttpJson,
+    /// HTTP, binary tensors.
+    KserveHttpBinary,
+    /// gRPC.
+    KserveGrpc,
+}
+
+/// A KServe inference request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KserveSpec {
+    /// How it travels.
+    pub protocol: KserveProtocol,
+    /// The model.
+    pub model: String,
+    /// Its version; the server's choice when not stated.
+    pub version: Option<String>,
+    /// The inputs.
+    pub inputs: Vec<InputSpec>,
+    /// Outputs that must be in the answer.
+    pub outputs: Vec<String>,
+}
+
+/// An input tensor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InputSpec {
+    /// Name.
+    pub name: String,
+    /// Type.
+    #[serde(serialize_with = "word")]
+    pub datatype: DataType,
+    /// Shape, no dimension negative.
+    pub shape: Vec<i64>,
+    /// Contents.
+    pub data: DataSpec,
+}
+
+/// What is in an input tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataSpec {
+    /// Seeded values.
+    Random,
+    /// Zeros.
+    Zeros,
+}
+
+// `serialize_with` hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn word<S: serde::Serializer>(datatype: &DataType, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(datatype.as_str())
+}
+
+impl RequestSpec {
+    /// The protocol's word in scenarios' manifests.
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Kserve(spec) => match spec.protocol {
+                KserveProtocol::KserveHttpJson => "kserve_http_json",
+                KserveProtocol::KserveHttpBinary => "kserve_http_binary",
+                KserveProtocol::KserveGrpc => "kserve_grpc",
+            },
+        }
+    }
+
+    /// Whether it needs the gRPC side of the target.
+    pub fn is_grpc(&self) -> bool {
+        matches!(self, Self::Kserve(KserveSpec { protocol: KserveProtocol::KserveGrpc, .. }))
+    }
+}

@@ -1,0 +1,319 @@
+//! A scenario as its author wrote it: keys known, types right, quantities parsed, each with its place. Whether it
+//! makes sense as a whole is [`super::validate`]'s affair.
+
+use proofload_run::manifest::ScenarioKind;
+use proofload_run::units::{parse_bytes, parse_duration_ns, parse_share};
+
+use super::document::{Node, Value};
+use super::reader::{Located, Problems, Table};
+use super::{DataSpec, PayloadPolicy};
+use crate::plan::Process;
+
+type Maybe<T> = Option<Located<T>>;
+
+/// The kinds of scenario, by their word.
+const KINDS: [(&str, ScenarioKind); 5] = [
+    ("sustained", ScenarioKind::Sustained),
+    ("stress", ScenarioKind::Stress),
+    ("spike", ScenarioKind::Spike),
+    ("endurance", ScenarioKind::Endurance),
+    ("ramp", ScenarioKind::Ramp),
+];
+
+/// Open or closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModelWord {
+    Open,
+    Closed,
+}
+
+/// How think times are distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ThinkWord {
+    Constant,
+    Exponential,
+}
+
+/// How an entry travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProtocolWord {
+    Http,
+    KserveHttpJson,
+    KserveHttpBinary,
+    KserveGrpc,
+}
+
+/// The whole file.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) here: Located<()>,
+    pub(super) name: Maybe<String>,
+    pub(super) description: Maybe<String>,
+    pub(super) kind: Maybe<ScenarioKind>,
+    pub(super) seed: Maybe<i64>,
+    pub(super) thresholds: Vec<Located<String>>,
+    pub(super) target: Option<Target>,
+    pub(super) load: Option<Load>,
+    pub(super) mix: Vec<Mix>,
+    pub(super) slo: Option<Slo>,
+}
+
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) here: Located<()>,
+    pub(super) http: Maybe<String>,
+    pub(super) grpc: Maybe<String>,
+    pub(super) metrics: Maybe<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) here: Located<()>,
+    pub(super) model: Maybe<ModelWord>,
+    pub(super) arrivals: Maybe<Process>,
+    pub(super) duration_ns: Maybe<u64>,
+    pub(super) rate: Maybe<Value>,
+    pub(super) users: Maybe<Value>,
+    pub(super) think_time_ns: Maybe<u64>,
+    pub(super) think_distribution: Maybe<ThinkWord>,
+    pub(super) max_connections: Maybe<Value>,
+    pub(super) request_timeout_ns: Maybe<u64>,
+    pub(super) warm_up_ns: Maybe<u64>,
+    pub(super) drain_ns: Maybe<u64>,
+    pub(super) traces: Maybe<f64>,
+    pub(super) steps: Option<Steps>,
+    pub(super) spike: Option<Spike>,
+    pub(super) ramp: Option<Ramp>,
+}
+
+/// `[load.steps]` of a stress scenario.
+#[derive(Debug)]
+pub(super) struct Steps {
+    pub(super) here: Located<()>,
+    pub(super) from: Maybe<Value>,
+    pub(super) to: Maybe<Value>,
+    pub(super) step: Maybe<Value>,
+    pub(super) percent: Maybe<f64>,
+    pub(super) hold_ns: Maybe<u64>,
+    pub(super) settle_ns: Maybe<u64>,
+}
+
+/// `[load.spike]`.
+#[derive(Debug)]
+pub(super) struct Spike {
+    pub(super) here: Located<()>,
+    pub(super) base: Maybe<Value>,
+    pub(super) peak: Maybe<Value>,
+    pub(super) before_ns: Maybe<u64>,
+    pub(super) hold_ns: Maybe<u64>,
+    pub(super) recovery_ns: Maybe<u64>,
+}
+
+/// `[load.ramp]`.
+#[derive(Debug)]
+pub(super) struct Ramp {
+    pub(super) here: Located<()>,
+    pub(super) from: Maybe<Value>,
+    pub(super) to: Maybe<Value>,
+}
+
+/// `[[mix]]`.
+#[derive(Debug)]
+pub(super) struct Mix {
+    pub(super) here: Located<()>,
+    pub(super) name: Maybe<String>,
+    pub(super) weight: Maybe<f64>,
+    pub(super) protocol: Maybe<ProtocolWord>,
+    pub(super) payload: Maybe<PayloadPolicy>,
+    pub(super) method: Maybe<String>,
+    pub(super) path: Maybe<String>,
+    pub(super) headers: Vec<(String, Located<String>)>,
+    pub(super) files: Vec<Located<String>>,
+    pub(super) body: Maybe<String>,
+    pub(super) expect: Option<Expect>,
+    pub(super) model: Maybe<String>,
+    pub(super) version: Maybe<String>,
+    pub(super) inputs: Vec<Input>,
+    pub(super) outputs: Vec<Located<String>>,
+    pub(super) slo: Option<Slo>,
+}
+
+/// What a plain HTTP answer should look like.
+#[derive(Debug)]
+pub(super) struct Expect {
+    pub(super) status: Maybe<i64>,
+    pub(super) min_bytes: Maybe<u64>,
+    pub(super) content_type: Maybe<String>,
+}
+
+/// An input tensor.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) here: Located<()>,
+    pub(super) name: Maybe<String>,
+    pub(super) datatype: Maybe<String>,
+    pub(super) shape: Maybe<Vec<i64>>,
+    pub(super) data: Maybe<DataSpec>,
+}
+
+/// A service level.
+#[derive(Debug)]
+pub(super) struct Slo {
+    pub(super) here: Located<()>,
+    pub(super) latency_ns: Maybe<u64>,
+    pub(super) percentile: Maybe<f64>,
+    pub(super) error_rate: Maybe<f64>,
+}
+
+/// Reads a document, gathering what is wrong on the way.
+pub(super) fn read(document: &Node, problems: &Problems) -> Scenario {
+    let table = Table::root(document, problems);
+    let scenario = Scenario {
+        here: table.here(),
+        name: table.string("name"),
+        description: table.string("description"),
+        kind: table.choice("kind", &KINDS),
+        seed: table.integer("seed"),
+        thresholds: table.strings("thresholds"),
+        target: table.table("target").map(|t| target(&t)),
+        load: table.table("load").map(|t| load(&t)),
+        mix: table.tables("mix").iter().map(mix).collect(),
+        slo: table.table("slo").map(|t| slo(&t)),
+    };
+    table.finish();
+    scenario
+}
+
+fn target(table: &Table<'_>) -> Target {
+    let target = Target {
+        here: table.here(),
+        http: table.string("http"),
+        grpc: table.string("grpc"),
+        metrics: table.string("metrics"),
+    };
+    table.finish();
+    target
+}
+
+fn load(table: &Table<'_>) -> Load {
+    let load = Load {
+        here: table.here(),
+        model: table.choice("model", &[("open", ModelWord::Open), ("closed", ModelWord::Closed)]),
+        arrivals: table.choice("arrivals", &[("poisson", Process::Poisson), ("constant", Process::Constant)]),
+        duration_ns: table.quantity("duration", parse_duration_ns),
+        rate: table.raw("rate"),
+        users: table.raw("users"),
+        think_time_ns: table.quantity("think_time", parse_duration_ns),
+        think_distribution: table.choice(
+            "think_distribution",
+            &[("constant", ThinkWord::Constant), ("exponential", ThinkWord::Exponential)],
+        ),
+        max_connections: table.raw("max_connections"),
+        request_timeout_ns: table.quantity("request_timeout", parse_duration_ns),
+        warm_up_ns: table.quantity("warm_up", parse_duration_ns),
+        drain_ns: table.quantity("drain", parse_duration_ns),
+        traces: table.quantity("traces", parse_share),
+        steps: table.table("steps").map(|t| steps(&t)),
+        spike: table.table("spike").map(|t| spike(&t)),
+        ramp: table.table("ramp").map(|t| ramp(&t)),
+    };
+    table.finish();
+    load
+}
+
+fn steps(table: &Table<'_>) -> Steps {
+    let steps = Steps {
+        here: table.here(),
+        from: table.raw("from"),
+        to: table.raw("to"),
+        step: table.raw("step"),
+        percent: table.quantity("percent", parse_share),
+        hold_ns: table.quantity("hold", parse_duration_ns),
+        settle_ns: table.quantity("settle", parse_duration_ns),
+    };
+    table.finish();
+    steps
+}
+
+fn spike(table: &Table<'_>) -> Spike {
+    let spike = Spike {
+        here: table.here(),
+        base: table.raw("base"),
+        peak: table.raw("peak"),
+        before_ns: table.quantity("before", parse_duration_ns),
+        hold_ns: table.quantity("hold", parse_duration_ns),
+        recovery_ns: table.quantity("recovery", parse_duration_ns),
+    };
+    table.finish();
+    spike
+}
+
+fn ramp(table: &Table<'_>) -> Ramp {
+    let ramp = Ramp { here: table.here(), from: table.raw("from"), to: table.raw("to") };
+    table.finish();
+    ramp
+}
+
+fn mix(table: &Table<'_>) -> Mix {
+    let mix = Mix {
+        here: table.here(),
+        name: table.string("name"),
+        weight: table.number("weight"),
+        protocol: table.choice(
+            "protocol",
+            &[
+                ("http", ProtocolWord::Http),
+                ("kserve-http-json", ProtocolWord::KserveHttpJson),
+                ("kserve-http-binary", ProtocolWord::KserveHttpBinary),
+                ("kserve-grpc", ProtocolWord::KserveGrpc),
+            ],
+        ),
+        payload: table.choice("payload", &[("unique", PayloadPolicy::Unique), ("fixed", PayloadPolicy::Fixed)]),
+        method: table.string("method"),
+        path: table.string("path"),
+        headers: table.table("headers").map(|t| t.all_strings()).unwrap_or_default(),
+        files: table.strings("files"),
+        body: table.string("body"),
+        expect: table.table("expect").map(|t| expect(&t)),
+        model: table.string("model"),
+        version: table.string("version"),
+        inputs: table.tables("inputs").iter().map(input).collect(),
+        outputs: table.strings("outputs"),
+        slo: table.table("slo").map(|t| slo(&t)),
+    };
+    table.finish();
+    mix
+}
+
+fn expect(table: &Table<'_>) -> Expect {
+    let expect = Expect {
+        status: table.integer("status"),
+        min_bytes: table.quantity("min_bytes", parse_bytes),
+        content_type: table.string("content_type"),
+    };
+    table.finish();
+    expect
+}
+
+fn input(table: &Table<'_>) -> Input {
+    let input = Input {
+        here: table.here(),
+        name: table.string("name"),
+        datatype: table.string("datatype"),
+        shape: table.integers("shape"),
+        data: table.choice("data", &[("random", DataSpec::Random), ("zeros", DataSpec::Zeros)]),
+    };
+    table.finish();
+    input
+}
+
+fn slo(table: &Table<'_>) -> Slo {
+    let slo = Slo {
+        here: table.here(),
+        latency_ns: table.quantity("latency", parse_duration_ns),
+        percentile: table.number("percentile"),
+        error_rate: table.quantity("error_rate", parse_share),
+    };
+    table.finish();
+    slo
+}

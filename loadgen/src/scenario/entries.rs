@@ -1,0 +1,302 @@
+//! The entries of the mix: what each sends, and whether it can.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use http::header::{HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+use proofload_wire::tensor::{DataType, element_count};
+
+use super::as_written::{self as written, ProtocolWord};
+use super::files;
+use super::reader::{Located, Problems};
+use super::validate::slo_of;
+use super::{DataSpec, HttpSpec, InputSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec};
+use crate::payload::PictureKind;
+
+/// Methods that a request may have.
+const METHODS: [Method; 7] =
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+/// Most entries: the journal counts them in 16 bits, and nobody reads a report of more.
+const MOST_ENTRIES: usize = 1000;
+/// Largest input tensor.
+const MOST_ELEMENTS: usize = 16 << 20;
+/// Bytes from which the kind of a picture can be told.
+const PICTURE_HEAD: usize = 64;
+
+/// Validates entries, gathering problems. File patterns are relative to `folder`.
+pub(super) struct Entries<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) problems: &'a Problems,
+}
+
+impl Entries<'_> {
+    fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
+        self.problems.borrow_mut().push(at.problem(message));
+    }
+
+    /// A string that must be there; complains once, and not when it was there with a wrong type.
+    fn required(
+        &self,
+        value: Option<&Located<String>>,
+        key: &str,
+        example: &str,
+        table: &Located<()>,
+    ) -> Option<String> {
+        let path = format!("{}.{key}", table.key);
+        let told = self.problems.borrow().iter().any(|problem| problem.key == path);
+        if value.is_none() && !told {
+            self.complain(table, format!("`{key}` is missing; write {key} = \"{example}\""));
+        }
+        value.map(|value| value.value.clone())
+    }
+
+    /// All entries. Those with problems are left out; the problems stop the run anyway.
+    pub(super) fn all(&self, mix: &[written::Mix], whole: &Located<()>) -> Vec<MixEntry> {
+        if mix.is_empty() && !self.problems.borrow().iter().any(|problem| problem.key.starts_with("mix")) {
+            self.complain(
+                whole,
+                "there is nothing to send; add [[mix]] with name, protocol and what the protocol needs",
+            );
+        }
+        if mix.len() > MOST_ENTRIES {
+            self.complain(whole, format!("{} entries; at most {MOST_ENTRIES} are possible", mix.len()));
+        }
+        self.check_names(mix);
+        self.check_weights(mix);
+        mix.iter().filter_map(|entry| self.entry(entry)).collect()
+    }
+
+    fn check_names(&self, mix: &[written::Mix]) {
+        let mut seen = BTreeSet::new();
+        for name in mix.iter().filter_map(|entry| entry.name.as_ref()) {
+            if !seen.insert(&name.value) {
+                self.complain(
+                    name,
+                    format!("there is another entry `{}`; names tell entries apart in the report", name.value),
+                );
+            }
+            if name.value.is_empty() || name.value.contains([':', '<', '>']) {
+                self.complain(name, "a name is not empty and has no `:`, `<` or `>`, which thresholds use");
+            }
+        }
+    }
+
+    fn check_weights(&self, mix: &[written::Mix]) {
+        let weights = || mix.iter().filter_map(|entry| entry.weight.as_ref());
+        for weight in weights().filter(|weight| !(weight.value >= 0.0 && weight.value.is_finite())) {
+            self.complain(weight, "a weight is 0 or more");
+        }
+        let sum: f64 = mix.iter().map(|entry| entry.weight.as_ref().map_or(1.0, |weight| weight.value)).sum();
+        if let (Some(first), true) = (weights().next(), sum == 0.0) {
+            self.complain(first, "all weights are 0, so nothing would be sent; give an entry a weight above 0");
+        }
+    }
+
+    fn entry(&self, written: &written::Mix) -> Option<MixEntry> {
+        let name = self.required(written.name.as_ref(), "name", "relief", &written.here);
+        let told = self.problems.borrow().iter().any(|p| p.key == format!("{}.protocol", written.here.key));
+        if written.protocol.is_none() && !told {
+            let words = "http, kserve-http-json, kserve-http-binary or kserve-grpc";
+            self.complain(&written.here, format!("`protocol` is missing; write {words}"));
+        }
+        let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, self.problems));
+        let (request, payload) = match written.protocol.as_ref()?.value {
+            ProtocolWord::Http => self.plain(written)?,
+            ProtocolWord::KserveHttpJson => self.tensors(written, KserveProtocol::KserveHttpJson)?,
+            ProtocolWord::KserveHttpBinary => self.tensors(written, KserveProtocol::KserveHttpBinary)?,
+            ProtocolWord::KserveGrpc => self.tensors(written, KserveProtocol::KserveGrpc)?,
+        };
+        let weight = written.weight.as_ref().map_or(1.0, |weight| weight.value);
+        Some(MixEntry { name: name?, weight, payload, request, slo })
+    }
+
+    fn plain(&self, written: &written::Mix) -> Option<(RequestSpec, PayloadPolicy)> {
+        for input in &written.inputs {
+            self.complain(&input.here, "belongs to the kserve protocols; plain HTTP sends `files` or `body`");
+        }
+        if let (Some(body), false) = (&written.body, written.files.is_empty()) {
+            self.complain(body, "write either files or body, not both");
+        }
+        let files = self.files(&written.files);
+        let payload = self.plain_policy(written, &files);
+        let expect = written.expect.as_ref();
+        let spec = HttpSpec {
+            method: self.method(written),
+            path: self.path(written)?,
+            headers: self.headers(written),
+            files,
+            body: written.body.as_ref().map(|body| body.value.clone()).unwrap_or_default(),
+            model: written.model.as_ref().map(|model| model.value.clone()).unwrap_or_default(),
+            expect_status: expect.and_then(|e| e.status.as_ref()).and_then(|status| self.status(status)),
+            expect_min_bytes: expect.and_then(|e| e.min_bytes.as_ref()).map_or(0, |bytes| bytes.value),
+            expect_content_type: expect.and_then(|e| e.content_type.as_ref()).map(|t| t.value.clone()),
+        };
+        Some((RequestSpec::Http(spec), payload))
+    }
+
+    fn method(&self, written: &written::Mix) -> String {
+        let sends = !written.files.is_empty() || written.body.is_some();
+        let Some(method) = &written.method else { return if sends { "POST" } else { "GET" }.to_owned() };
+        if !METHODS.iter().any(|known| known.as_str() == method.value) {
+            self.complain(
+                method,
+                format!("`{}` is no method; write GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS", method.value),
+            );
+        }
+        method.value.clone()
+    }
+
+    fn path(&self, written: &written::Mix) -> Option<String> {
+        let path = self.required(written.path.as_ref(), "path", "/api/v1/generate-3d", &written.here)?;
+        if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+            self.complain(
+                written.path.as_ref()?,
+                "a path begins with `/` and holds no spaces; the host stands in [target]",
+            );
+        }
+        Some(path)
+    }
+
+    fn headers(&self, written: &written::Mix) -> std::collections::BTreeMap<String, String> {
+        for (name, value) in &written.headers {
+            if name.parse::<HeaderName>().is_err() || value.value.parse::<HeaderValue>().is_err() {
+                self.complain(value, "no HTTP header has such a name or value");
+            }
+        }
+        written.headers.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect()
+    }
+
+    fn status(&self, status: &Located<i64>) -> Option<u16> {
+        let known = u16::try_from(status.value).ok().filter(|status| StatusCode::from_u16(*status).is_ok());
+        if known.is_none_or(|status| !(200..300).contains(&status)) {
+            self.complain(status, "a successful status is expected, 200 to 299: others are told apart by themselves");
+        }
+        known
+    }
+
+    fn files(&self, patterns: &[Located<String>]) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for pattern in patterns {
+            match files::find(self.folder, &pattern.value) {
+                Ok(files) => found.extend(files),
+                Err(message) => self.complain(pattern, message),
+            }
+        }
+        found
+    }
+
+    /// Unique where every file can be made so, unless the file says otherwise.
+    fn plain_policy(&self, written: &written::Mix, files: &[PathBuf]) -> PayloadPolicy {
+        let stubborn = files.iter().find(|file| !is_picture(file));
+        match &written.payload {
+            None if files.is_empty() || stubborn.is_some() => PayloadPolicy::Fixed,
+            None => PayloadPolicy::Unique,
+            Some(policy) => {
+                if let (PayloadPolicy::Unique, Some(file)) = (policy.value, stubborn) {
+                    let message = format!(
+                        "{} is neither PNG nor JPEG and cannot be made unique; write payload = \"fixed\"",
+                        file.display()
+                    );
+                    self.complain(policy, message);
+                } else if policy.value == PayloadPolicy::Unique && written.files.is_empty() {
+                    self.complain(policy, "there are no files to make unique; write payload = \"fixed\" or remove it");
+                }
+                policy.value
+            }
+        }
+    }
+
+    fn tensors(&self, written: &written::Mix, protocol: KserveProtocol) -> Option<(RequestSpec, PayloadPolicy)> {
+        self.refuse_plain_keys(written);
+        let model = self.required(written.model.as_ref(), "model", "tiny_mlp", &written.here);
+        if let Some(model) =
+            written.model.as_ref().filter(|m| m.value.is_empty() || m.value.contains(['/', ' ', '?', '#']))
+        {
+            self.complain(model, "no model has such a name");
+        }
+        if written.inputs.is_empty()
+            && !self.problems.borrow().iter().any(|p| p.key.starts_with(&format!("{}.inputs", written.here.key)))
+        {
+            let example = "inputs = [{ name = \"x\", datatype = \"FP32\", shape = [1, 16] }]";
+            self.complain(&written.here, format!("a KServe request needs inputs; write {example}"));
+        }
+        let inputs: Vec<InputSpec> = written.inputs.iter().filter_map(|input| self.input(input, protocol)).collect();
+        let variable =
+            inputs.iter().any(|input| input.datatype != DataType::Bool && input.shape.iter().all(|d| *d > 0));
+        let payload = match &written.payload {
+            Some(policy) => {
+                if policy.value == PayloadPolicy::Unique && !variable && !inputs.is_empty() {
+                    self.complain(
+                        policy,
+                        "inputs of BOOL or without elements cannot be made unique; write payload = \"fixed\"",
+                    );
+                }
+                policy.value
+            }
+            None if variable => PayloadPolicy::Unique,
+            None => PayloadPolicy::Fixed,
+        };
+        let spec = KserveSpec {
+            protocol,
+            model: model?,
+            version: written.version.as_ref().map(|version| version.value.clone()),
+            inputs,
+            outputs: written.outputs.iter().map(|output| output.value.clone()).collect(),
+        };
+        Some((RequestSpec::Kserve(spec), payload))
+    }
+
+    fn refuse_plain_keys(&self, written: &written::Mix) {
+        let message = "belongs to protocol = \"http\"; KServe requests state model and inputs";
+        for stranger in [&written.method, &written.path, &written.body].into_iter().flatten() {
+            self.complain(stranger, message);
+        }
+        if let Some(file) = written.files.first() {
+            self.complain(file, message);
+        }
+    }
+
+    fn input(&self, written: &written::Input, protocol: KserveProtocol) -> Option<InputSpec> {
+        let name = self.required(written.name.as_ref(), "name", "x", &written.here);
+        let word = self.required(written.datatype.as_ref(), "datatype", "FP32", &written.here);
+        let datatype = word.and_then(|word| self.datatype(&word, written.datatype.as_ref()?, protocol));
+        let Some(shape) = &written.shape else {
+            self.complain(&written.here, "`shape` is missing; write shape = [1, 16]");
+            return None;
+        };
+        match element_count(&shape.value) {
+            Ok(count) if count <= MOST_ELEMENTS => {}
+            Ok(count) => self.complain(shape, format!("{count} elements; at most {MOST_ELEMENTS} are possible")),
+            Err(e) => self.complain(shape, e),
+        }
+        let data = written.data.as_ref().map_or(DataSpec::Random, |data| data.value);
+        Some(InputSpec { name: name?, datatype: datatype?, shape: shape.value.clone(), data })
+    }
+
+    fn datatype(&self, word: &str, at: &Located<String>, protocol: KserveProtocol) -> Option<DataType> {
+        let datatype = DataType::parse(word);
+        match datatype {
+            None => {
+                let known: Vec<&str> = DataType::all().map(DataType::as_str).collect();
+                self.complain(at, format!("`{word}` is no datatype; write one of {}", known.join(", ")));
+            }
+            Some(DataType::Fp16 | DataType::Bf16) if protocol == KserveProtocol::KserveHttpJson => {
+                self.complain(
+                    at,
+                    format!("{word} has no JSON form; use protocol = \"kserve-http-binary\" or \"kserve-grpc\""),
+                );
+            }
+            Some(_) => {}
+        }
+        datatype
+    }
+}
+
+fn is_picture(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(PICTURE_HEAD as u64).read_to_end(&mut head));
+    read.is_ok() && PictureKind::detect(&head).is_some()
+}

@@ -1,0 +1,143 @@
+//! Scenario files: what to send, how much of it, where, and what counts as good enough.
+//!
+//! A file is read in two steps. First as written: keys, types and quantities, each with its place in the file. Then
+//! as run: defaults filled in and everything checked that can be checked without opening a socket. All problems of
+//! a file come at once, each with its place, what is wrong, and what would be right. The reading is done by hand
+//! and not by `serde`, which stops at the first mistake.
+//!
+//! ```toml
+//! name = "quick"                 # default: the file's name
+//! description = "…"
+//! kind = "sustained"             # sustained | stress | spike | endurance | ramp
+//! seed = 42                      # default 1: the same seed gives the same arrivals and payloads
+//! thresholds = ["p95 < 300ms", "relief: error_rate < 1%"]
+//!
+//! [target]                       # absent: proofload starts its own daemon
+//! http = "http://127.0.0.1:8000"
+//! grpc = "http://127.0.0.1:8001"                # for kserve-grpc entries
+//! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics
+//!
+//! [load]
+//! model = "open"                 # open (default): arrivals come on schedule | closed: users wait for answers
+//! arrivals = "poisson"           # open: poisson (default) | constant
+//! rate = "40/s"                  # open, sustained and endurance;  closed: users = 10
+//! duration = "30s"               # sustained, endurance, ramp
+//! think_time = "100ms"           # closed; default 0
+//! think_distribution = "exponential"            # closed: constant (default) | exponential
+//! max_connections = 256          # default "as-needed"
+//! request_timeout = "10s"        # from the intended arrival; default 10s
+//! warm_up = "2s"                 # at the first level, left out of every figure; default none
+//! drain = "5s"                   # wait at the end for what is in flight; default 5s
+//! traces = "1%"                  # share of requests that start a sampled W3C trace; default none
+//! [load.steps]                   # stress: from, to, and step or percent; each level held
+//! from = "100/s"
+//! to = "500/s"
+//! step = "20/s"                  # or percent = "5%"
+//! hold = "10s"
+//! settle = "2s"                  # start of each step that does not count; default a fifth of hold
+//! [load.spike]                   # spike: base for `before`, peak for `hold`, base again for `recovery`
+//! base = "50/s"
+//! peak = "200/s"
+//! before = "10s"
+//! hold = "10s"
+//! recovery = "20s"
+//! [load.ramp]                    # ramp: evenly from one level to the other within `duration`
+//! from = "10/s"
+//! to = "200/s"
+//!
+//! [[mix]]                        # one or more; drawn by weight
+//! name = "relief"
+//! weight = 1                     # default 1
+//! protocol = "http"              # http | kserve-http-json | kserve-http-binary | kserve-grpc
+//! payload = "unique"             # unique: no two requests alike (default where possible) | fixed
+//! method = "POST"                # http; default GET without files or body
+//! path = "/api/v1/generate-3d?format=stl"
+//! headers = { x-api-key = "…" }
+//! files = ["payloads/*.png"]     # relative to the scenario file; one is drawn for each request
+//! model = "relief_depth"         # http: optional, under which the server's statistics count it
+//! expect = { status = 200, min_bytes = 84, content_type = "model/stl" }
+//! # kserve:
+//! # model = "tiny_mlp"; version = "1"; outputs = ["y"]   (outputs that must come back)
+//! # inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]   (random | zeros)
+//!
+//! [slo]                          # also in an entry of the mix
+//! latency = "300ms"
+//! percentile = 95.0              # default 95
+//! error_rate = "1%"              # default 1%
+//! ```
+//! In a closed model every level is a whole number of users. Outside overload scenarios (stress, spike, ramp) a
+//! threshold `shed_rate <= 1%` is added unless the file states one of its own.
+
+mod as_run;
+mod as_written;
+mod document;
+mod entries;
+mod files;
+mod levels;
+mod problem;
+mod reader;
+mod steps;
+mod validate;
+
+use std::path::Path;
+
+pub use as_run::*;
+pub use problem::{Place, Problem, ScenarioErrors};
+
+use reader::Problems;
+
+impl Scenario {
+    /// Reads a scenario file with overrides (`load.duration=1h`), checks it, and opens no socket.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioErrors> {
+        let text = std::fs::read_to_string(path).map_err(|e| ScenarioErrors {
+            path: path.to_owned(),
+            problems: vec![Problem {
+                place: Place::Whole,
+                key: String::new(),
+                message: format!("cannot be read: {e}; name a scenario file such as scenarios/quick.toml"),
+            }],
+        })?;
+        Self::parse(path, &text, overrides)
+    }
+
+    /// As [`Scenario::load`], from text that stands at `path`.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(path: &Path, text: &str, overrides: &[String]) -> Result<Self, ScenarioErrors> {
+        let (mut document, syntax) = document::parse(text);
+        let broken = !syntax.is_empty();
+        let problems = Problems::new(syntax);
+        for text in overrides {
+            if let Err(problem) = document::set(&mut document, text) {
+                problems.borrow_mut().push(problem);
+            }
+        }
+        let source = Source { path: path.to_owned(), text: text.to_owned(), overrides: overrides.to_owned() };
+        // What a file with broken syntax seems to lack may only be unreadable.
+        let scenario = if broken {
+            None
+        } else {
+            let written = as_written::read(&document, &problems);
+            validate::validate(&written, source, &problems)
+        };
+        let problems = problems.into_inner();
+        scenario
+            .filter(|_| problems.is_empty())
+            .ok_or_else(|| ScenarioErrors { path: path.to_owned(), problems: in_order(problems) })
+    }
+}
+
+/// Problems from the top of the file to its end, overrides last.
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| match problem.place {
+        Place::Whole => (0, 0, 0),
+        Place::File { line, column } => (1, line, column),
+        Place::Override(_) => (2, 0, 0),
+    });
+    problems.dedup();
+    problems
+}

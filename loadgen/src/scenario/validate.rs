@@ -1,0 +1,245 @@
+//! From a scenario as written to a scenario as run: defaults, and whether it makes sense as a whole.
+
+use std::collections::BTreeSet;
+
+use proofload_run::criteria::{Comparison, Metric, Slo, Threshold};
+use proofload_run::manifest::ScenarioKind;
+
+use super::as_written::{self as written, ModelWord, ThinkWord};
+use super::document::Value;
+use super::entries::Entries;
+use super::levels::Levels;
+use super::reader::{Located, Problems};
+use super::{Load, MixEntry, Model, Scenario, Source, Target};
+use crate::plan::{Process, Think};
+use crate::transport::check_url;
+
+const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
+const DEFAULT_DRAIN_NS: u64 = 5_000_000_000;
+const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
+const MOST_CONNECTIONS: i64 = 65_535;
+const DEFAULT_PERCENTILE: f64 = 95.0;
+const DEFAULT_ERROR_RATE: f64 = 0.01;
+/// Sheds that a run may have when its load is meant to be borne.
+const DEFAULT_SHED_RATE: f64 = 0.01;
+
+/// Validates; `None` when something essential is missing. Whatever is wrong is in `problems` afterwards.
+pub(super) fn validate(written: &written::Scenario, source: Source, problems: &Problems) -> Option<Scenario> {
+    let check = Check { problems };
+    let kind = check.kind(written);
+    let load = check.load(written, kind);
+    let folder = source.path.parent().unwrap_or(std::path::Path::new("")).to_owned();
+    let mix = Entries { folder: &folder, problems }.all(&written.mix, &written.here);
+    let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
+    if kind == Some(ScenarioKind::Stress) && written.slo.is_none() {
+        check.complain(
+            &written.here,
+            "a stress scenario finds where the SLO breaks and needs one; add [slo] with latency = \"300ms\"",
+        );
+    }
+    let thresholds = check.thresholds(written, kind, &mix);
+    let target = written.target.as_ref().and_then(|target| check.target(target, &mix));
+    let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Some(Scenario {
+        name: check.name(written).or(stem).unwrap_or_default(),
+        description: written.description.as_ref().map(|d| d.value.clone()).unwrap_or_default(),
+        kind: kind?,
+        seed: check.seed(written),
+        source,
+        target,
+        load: load?,
+        mix,
+        slo,
+        thresholds,
+    })
+}
+
+struct Check<'a> {
+    problems: &'a Problems,
+}
+
+impl Check<'_> {
+    fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
+        self.problems.borrow_mut().push(at.problem(message));
+    }
+
+    /// The kind. A missing one is complained about, and so is every other thing that is wrong.
+    fn kind(&self, written: &written::Scenario) -> Option<ScenarioKind> {
+        let told = self.problems.borrow().iter().any(|problem| problem.key == "kind");
+        if written.kind.is_none() && !told {
+            self.complain(
+                &written.here,
+                "`kind` is missing; write kind = \"sustained\", \"stress\", \"spike\", \"endurance\" or \"ramp\"",
+            );
+        }
+        written.kind.as_ref().map(|kind| kind.value)
+    }
+
+    /// The name, which becomes part of a folder's name.
+    fn name(&self, written: &written::Scenario) -> Option<String> {
+        let name = written.name.as_ref()?;
+        let fit = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.value.is_empty() || name.value.starts_with('.') || !name.value.chars().all(fit) {
+            self.complain(name, "becomes part of a folder's name; write letters, digits, `-`, `_` and `.` only");
+        }
+        Some(name.value.clone())
+    }
+
+    fn seed(&self, written: &written::Scenario) -> u64 {
+        match &written.seed {
+            None => 1,
+            Some(seed) => u64::try_from(seed.value).unwrap_or_else(|_| {
+                self.complain(seed, "a seed is a whole number of 0 or more");
+                0
+            }),
+        }
+    }
+
+    fn load(&self, written: &written::Scenario, kind: Option<ScenarioKind>) -> Option<Load> {
+        let Some(load) = &written.load else {
+            self.complain(&written.here, "there is no [load]; add one with rate = \"50/s\" and duration = \"30s\"");
+            return None;
+        };
+        let model = load.model.as_ref().map_or(ModelWord::Open, |model| model.value);
+        let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load));
+        Some(Load {
+            model: self.model(model, load),
+            max_connections: self.max_connections(load),
+            request_timeout_ns: self.request_timeout(load),
+            drain_ns: load.drain_ns.as_ref().map_or(DEFAULT_DRAIN_NS, |drain| drain.value),
+            traces: load.traces.as_ref().map_or(0.0, |traces| traces.value),
+            steps: steps?,
+        })
+    }
+
+    fn model(&self, model: ModelWord, load: &written::Load) -> Model {
+        match model {
+            ModelWord::Open => {
+                for stranger in [
+                    load.think_time_ns.as_ref().map(Located::unit),
+                    load.think_distribution.as_ref().map(Located::unit),
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    self.complain(&stranger, "belongs to model = \"closed\"; open arrivals do not think");
+                }
+                Model::Open { arrivals: load.arrivals.as_ref().map_or(Process::Poisson, |arrivals| arrivals.value) }
+            }
+            ModelWord::Closed => {
+                if let Some(arrivals) = &load.arrivals {
+                    self.complain(arrivals, "belongs to model = \"open\"; users come back when they have their answer");
+                }
+                let ns = load.think_time_ns.as_ref().map_or(0, |think| think.value);
+                let think = match load.think_distribution.as_ref().map(|word| word.value) {
+                    Some(ThinkWord::Exponential) => Think::Exponential { mean_ns: ns },
+                    Some(ThinkWord::Constant) | None => Think::Constant { ns },
+                };
+                Model::Closed { think }
+            }
+        }
+    }
+
+    fn max_connections(&self, load: &written::Load) -> Option<u32> {
+        let limit = load.max_connections.as_ref()?;
+        match &limit.value {
+            Value::String(word) if word == "as-needed" => None,
+            Value::Integer(number) if (1..=MOST_CONNECTIONS).contains(number) => u32::try_from(*number).ok(),
+            _ => {
+                self.complain(limit, format!("write 1 to {MOST_CONNECTIONS}, or \"as-needed\""));
+                None
+            }
+        }
+    }
+
+    fn request_timeout(&self, load: &written::Load) -> u64 {
+        let Some(timeout) = &load.request_timeout_ns else { return DEFAULT_TIMEOUT_NS };
+        if !(1_000_000..=LONGEST_TIMEOUT_NS).contains(&timeout.value) {
+            self.complain(timeout, "write 1ms to 1h");
+        }
+        timeout.value
+    }
+
+    fn target(&self, target: &written::Target, mix: &[MixEntry]) -> Option<Target> {
+        for url in [&target.http, &target.grpc, &target.metrics].into_iter().flatten() {
+            if let Err(e) = check_url(&url.value) {
+                self.complain(url, e);
+            }
+        }
+        let (needs_grpc, needs_http) =
+            (mix.iter().any(|e| e.request.is_grpc()), mix.iter().any(|e| !e.request.is_grpc()));
+        if needs_grpc && target.grpc.is_none() {
+            self.complain(&target.here, "an entry speaks kserve-grpc; add grpc = \"http://127.0.0.1:8001\"");
+        }
+        if needs_http && target.http.is_none() {
+            self.complain(&target.here, "an entry speaks HTTP; add http = \"http://127.0.0.1:8000\"");
+        }
+        let text = |url: &Option<Located<String>>| url.as_ref().map(|url| url.value.clone());
+        Some(Target { http: text(&target.http), grpc: text(&target.grpc), metrics: text(&target.metrics) })
+    }
+
+    fn thresholds(&self, written: &written::Scenario, kind: Option<ScenarioKind>, mix: &[MixEntry]) -> Vec<Threshold> {
+        let names: BTreeSet<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
+        let mut thresholds = Vec::new();
+        for text in &written.thresholds {
+            match text.value.parse::<Threshold>() {
+                Ok(threshold) => {
+                    self.check_threshold(text, &threshold, &names, kind, written.slo.is_some());
+                    thresholds.push(threshold);
+                }
+                Err(e) => self.complain(text, e),
+            }
+        }
+        let sheds_expected = kind.is_some_and(ScenarioKind::overloads);
+        if !sheds_expected && !thresholds.iter().any(|t| t.metric == Metric::ShedRate) {
+            thresholds.push(Threshold {
+                entry: None,
+                metric: Metric::ShedRate,
+                comparison: Comparison::AtMost,
+                bound: DEFAULT_SHED_RATE,
+            });
+        }
+        thresholds
+    }
+
+    fn check_threshold(
+        &self,
+        text: &Located<String>,
+        threshold: &Threshold,
+        names: &BTreeSet<&str>,
+        kind: Option<ScenarioKind>,
+        has_slo: bool,
+    ) {
+        if let Some(entry) = threshold.entry.as_ref().filter(|entry| !names.contains(entry.as_str())) {
+            let known: Vec<&str> = names.iter().copied().collect();
+            self.complain(text, format!("there is no entry `{entry}` in the mix; there are {}", known.join(", ")));
+        }
+        if threshold.metric == Metric::BreakingPoint && !kind.is_some_and(ScenarioKind::seeks_the_limit) {
+            self.complain(text, "only kind = \"stress\" and \"ramp\" look for a breaking point");
+        }
+        if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
+            self.complain(text, format!("{} is measured against an SLO; add [slo]", threshold.metric));
+        }
+    }
+}
+
+/// A service level with its defaults; `None` when its latency is missing, which is complained about.
+pub(super) fn slo_of(written: &written::Slo, problems: &Problems) -> Option<Slo> {
+    let complain = |problem| problems.borrow_mut().push(problem);
+    let percentile = written.percentile.as_ref().map_or(DEFAULT_PERCENTILE, |p| p.value);
+    if let Some(p) = written.percentile.as_ref().filter(|p| !(p.value > 0.0 && p.value < 100.0)) {
+        complain(p.problem("a percentile lies above 0 and below 100; write 95.0 or 99.9"));
+    }
+    if let Some(latency) = written.latency_ns.as_ref().filter(|latency| latency.value == 0) {
+        complain(latency.problem("no answer comes in no time; write a latency such as \"300ms\""));
+    }
+    let Some(latency) = &written.latency_ns else {
+        let told = problems.borrow().iter().any(|problem| problem.key == format!("{}.latency", written.here.key));
+        if !told {
+            complain(written.here.problem("`latency` is missing; write latency = \"300ms\""));
+        }
+        return None;
+    };
+    let error_rate = written.error_rate.as_ref().map_or(DEFAULT_ERROR_RATE, |rate| rate.value);
+    Some(Slo { latency_ns: latency.value, percentile, error_rate })
+}

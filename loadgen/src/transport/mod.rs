@@ -1,0 +1,81 @@
+//! Getting a request to the target and the answer back. Transports return timestamps and what came, and judge
+//! nothing: see [`crate::judge`].
+
+mod body;
+mod http1;
+mod http2;
+mod link;
+mod target;
+
+pub use body::Segments;
+pub use link::Links;
+pub use target::{Address, AddressError, parse as check_url};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+/// Which of a slot's connections carries a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// HTTP/1.1 to the target's HTTP side.
+    Http1,
+    /// HTTP/2 without TLS to the target's gRPC side.
+    Grpc,
+}
+
+/// When what happened, on the run's clock; 0 means it did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// The request was handed to the connection.
+    pub sent_ns: u64,
+    /// The head of the answer was there.
+    pub first_byte_ns: u64,
+    /// The last byte of the answer was there, or the request was given up.
+    pub done_ns: u64,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, Default)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The head.
+    pub headers: HeaderMap,
+    /// The trailers; gRPC says there how it ended.
+    pub trailers: HeaderMap,
+    /// The body, or its beginning: see [`Keep`].
+    pub body: Bytes,
+    /// Length of the whole body.
+    pub body_bytes: u64,
+}
+
+/// How much of an answer's body is kept in memory. What is beyond is received, counted and let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep(pub usize);
+
+/// Why there is no whole answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// No connection could be made.
+    #[error("no connection: {0}")]
+    Connect(String),
+    /// The connection broke or the answer violated the protocol.
+    #[error("{0}")]
+    Transport(String),
+    /// Not within the request's time limit.
+    #[error("no whole answer within the time limit")]
+    Timeout,
+}
+
+/// One attempt, judged by nobody yet.
+#[derive(Debug)]
+pub struct Attempt {
+    /// When what happened.
+    pub times: Times,
+    /// Whether a connection was made for it.
+    pub new_connection: bool,
+    /// How often it was sent again on a fresh connection, because the old one had been closed before a byte went out.
+    pub resent: u8,
+    /// What came.
+    pub result: Result<Answer, Failure>,
+}

@@ -1,0 +1,11 @@
+//! Watching while the load runs: the target's metrics and statistics, and the generator's own process, once a
+//! second on the run's clock.
+
+mod fetch;
+mod process;
+mod prometheus;
+mod scraper;
+mod statistics;
+
+pub use fetch::{FetchError, fetch};
+pub use scraper::{Scraper, describe_target};

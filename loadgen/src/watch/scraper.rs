@@ -1,0 +1,124 @@
+//! The scraper: once a second, on the run's clock, and once more before and after.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proofload_run::events::EventKind;
+use proofload_run::series::Source;
+
+use super::fetch::{FetchError, fetch};
+use super::{process, prometheus, statistics};
+use crate::clock::RunClock;
+use crate::record::Log;
+use crate::transport::Address;
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Values kept of one page, so that a server with a hundred thousand series does not fill the disk.
+const MOST_VALUES: usize = 2000;
+const STATISTICS_PATH: &str = "/v2/models/stats";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Scraper {
+    clock: RunClock,
+    log: Arc<Log>,
+    metrics: Option<Address>,
+    http: Option<Address>,
+    /// Sources that failed the last time: only the first failure of a streak is an event.
+    failing: BTreeSet<&'static str>,
+    /// Sources that the target does not have.
+    absent: BTreeSet<&'static str>,
+}
+
+impl Scraper {
+    /// A scraper of a metrics page and of the statistics of a KServe server; either may be missing.
+    pub fn new(clock: RunClock, log: Arc<Log>, metrics: Option<Address>, http: Option<Address>) -> Self {
+        Self { clock, log, metrics, http, failing: BTreeSet::new(), absent: BTreeSet::new() }
+    }
+
+    /// Scrapes once a second, on whole seconds of the run, until dropped.
+    pub async fn run(&mut self) {
+        loop {
+            let next_ns = (self.clock.now_ns() / 1_000_000_000 + 1) * 1_000_000_000;
+            tokio::time::sleep(self.clock.until(next_ns).min(2 * PERIOD)).await;
+            self.scrape().await;
+        }
+    }
+
+    /// Scrapes everything once. Each source is stamped with the time at which its answer was there.
+    pub async fn scrape(&mut self) {
+        self.log.series(self.clock.now_ns(), Source::Generator, process::read());
+        let (metrics, statistics) = tokio::join!(
+            page(&self.clock, &self.log, self.metrics.as_ref().filter(|_| !self.absent.contains("metrics"))),
+            counts(&self.clock, &self.log, self.http.as_ref().filter(|_| !self.absent.contains("statistics"))),
+        );
+        self.note("metrics", metrics);
+        self.note("statistics", statistics);
+    }
+
+    fn note(&mut self, source: &'static str, outcome: Result<(), FetchError>) {
+        match outcome {
+            Ok(()) => {
+                self.failing.remove(source);
+            }
+            // 404 and the like say that there is no such page: asking every second would be noise in its logs.
+            Err(FetchError::Status(status @ (404 | 405 | 501))) => {
+                self.absent.insert(source);
+                self.failed(source, format!("HTTP status {status}; not asked for again in this run"));
+            }
+            Err(e) => {
+                if self.failing.insert(source) {
+                    self.failed(source, e.to_string());
+                }
+            }
+        }
+    }
+
+    fn failed(&self, source: &str, message: String) {
+        self.log.event(self.clock.now_ns(), EventKind::ScrapeFailed { source: source.to_owned(), message });
+    }
+}
+
+async fn page(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
+    let Some(from) = from else { return Ok(()) };
+    let body = fetch(from, "").await?;
+    // Buckets are many and can be had from the samples; counts and sums stay.
+    let wanted = |name: &str| !name.ends_with("_bucket") && !name.ends_with("_created");
+    let values = prometheus::parse(&String::from_utf8_lossy(&body), MOST_VALUES, wanted);
+    log.series(clock.now_ns(), Source::Target, values.into_iter().map(|m| (m.name, m.labels, m.value)));
+    Ok(())
+}
+
+async fn counts(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
+    let Some(from) = from else { return Ok(()) };
+    let body = fetch(from, STATISTICS_PATH).await?;
+    let values = statistics::parse(&body).map_err(|e| FetchError::Transport(format!("not KServe statistics: {e}")))?;
+    log.series(clock.now_ns(), Source::Statistics, values.into_iter().take(MOST_VALUES));
+    Ok(())
+}
+
+/// What a KServe target says about itself and about these models. Any part that it does not tell is left out.
+pub async fn describe_target(http: &Address, models: &BTreeSet<String>) -> (Option<String>, serde_json::Value) {
+    let json = async |path: String| {
+        let body = fetch(http, &path).await.ok()?;
+        serde_json::from_slice::<serde_json::Value>(&body).ok()
+    };
+    let server = json("/v2".to_owned()).await.and_then(|server| {
+        let text = |key: &str| server.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+        Some(format!("{} {}", text("name")?, text("version").unwrap_or_default()).trim_end().to_owned())
+    });
+    let mut described = serde_json::Map::new();
+    for model in models {
+        let mut parts = serde_json::Map::new();
+        for (part, path) in
+            [("metadata", format!("/v2/models/{model}")), ("config", format!("/v2/models/{model}/config"))]
+        {
+            if let Some(value) = json(path).await {
+                parts.insert(part.to_owned(), value);
+            }
+        }
+        described.insert(model.clone(), parts.into());
+    }
+    (server, described.into())
+}

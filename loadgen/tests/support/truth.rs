@@ -1,0 +1,50 @@
+//! One comparison of the generator with the reference simulation.
+
+use proofload_loadgen::plan::Process;
+use proofload_loadgen::scenario::Model;
+use proofload_run::sample::{Outcome, Sample};
+
+use crate::freezing_server::FreezingServer;
+use crate::reference::{Figures, Freeze, figures, simulate};
+use crate::scenarios::{Failure, drive, get};
+
+/// What was measured, what is true, and how late the generator was itself.
+#[derive(Debug)]
+pub struct Comparison {
+    pub measured: Figures,
+    pub truth: Figures,
+    pub late_p99_ms: f64,
+    pub connections: u32,
+}
+
+/// Drives `rate` constant arrivals a second at a freezing server and compares.
+pub fn compare(
+    freeze: Freeze,
+    rate: f64,
+    seconds: u64,
+    connections: Option<u32>,
+    slow_ms: f64,
+) -> Result<Comparison, Failure> {
+    let server = FreezingServer::start(freeze)?;
+    let model = Model::Open { arrivals: Process::Constant };
+    let driven = drive(&get(model, rate, seconds, connections), &server.url())?;
+    let answered = driven.samples.iter().filter(|s| s.outcome() == Outcome::Ok).count();
+    if answered as f64 != rate * seconds as f64 {
+        return Err(format!("{answered} of {} answered: {:?}", rate * seconds as f64, driven.end).into());
+    }
+    let offset_ms = server.zero_ms(driven.manifest.clocks[0].zero_unix_ns);
+    let arrivals_ms: Vec<f64> = driven.samples.iter().map(|s| s.intended_ns as f64 / 1e6 - offset_ms).collect();
+    let latencies_ms: Vec<f64> = driven.samples.iter().map(|s| s.latency_ns() as f64 / 1e6).collect();
+    Ok(Comparison {
+        measured: figures(&latencies_ms, slow_ms),
+        truth: figures(&simulate(&freeze, &arrivals_ms, connections), slow_ms),
+        late_p99_ms: late_p99_ms(&driven.samples),
+        connections: driven.samples.iter().map(|s| s.connection + 1).max().unwrap_or(0),
+    })
+}
+
+fn late_p99_ms(samples: &[Sample]) -> f64 {
+    let mut late: Vec<u64> = samples.iter().map(|s| s.generator_late_ns).collect();
+    late.sort_unstable();
+    late[late.len() * 99 / 100] as f64 / 1e6
+}
