@@ -175,6 +175,13 @@ mod tests {
     }
 
     #[test]
+    fn the_example_file_holds_the_defaults() {
+        let example = written::parse(include_str!("../../daemon.example.toml"))
+            .and_then(|written| validate(written, CORES).map_err(|errors| errors.join("; ")));
+        assert_eq!(example, validate(Written::default(), CORES).map_err(|errors| errors.join("; ")));
+    }
+
+    #[test]
     fn mistakes_say_where_and_what_is_right() {
         check("[server]\nhttp_prt = 1", Err(&["http_prt"]));
         check("[server]\nhttp_port = \"x\"", Err(&["line 2"]));

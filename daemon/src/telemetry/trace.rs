@@ -1,6 +1,6 @@
-//! OTLP traces: `InferRequest` → the model → `queue`, `copy_in`, `compute`, `copy_out`, with the times that were measured
-//! anyway. A request hands its record over and goes on; a thread of its own makes the spans, and records are dropped
-//! and counted when the collector cannot keep up. Nothing of this exists without an endpoint.
+//! OTLP traces: `InferRequest` → the model → `queue`, `copy_in`, `compute`, `copy_out`, with the times that were
+//! measured anyway. A request hands its record over and goes on; a thread of its own makes the spans, and records are
+//! dropped and counted when the collector cannot keep up. Nothing of this exists without an endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

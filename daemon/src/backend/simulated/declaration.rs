@@ -7,10 +7,15 @@ use proofload_wire::grpc::inference::ModelParameter;
 use super::SimulatedSpec;
 use super::service_time::{ServiceTimeSpec, Spread};
 
+/// `constant` (the default), `exponential` or `lognormal`.
 const SERVICE_TIME: &str = "service_time";
+/// Mean time of an execution beside its elements, in milliseconds. The only one that must be given.
 const MEAN_MS: &str = "mean_ms";
+/// What every batch element adds to it, in milliseconds; 0 by default.
 const PER_ELEMENT_MS: &str = "per_element_ms";
+/// Standard deviation over mean; for `lognormal` only, which needs it.
 const CV: &str = "cv";
+/// Seed of the times; 0 by default.
 const SEED: &str = "seed";
 
 /// Reads a declaration. All mistakes are given at once.
