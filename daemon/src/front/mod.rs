@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod not_offered;
 mod ops;
+mod phases;
 pub mod refusal;
 mod studio;
 

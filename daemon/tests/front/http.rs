@@ -172,6 +172,26 @@ async fn http_2_is_spoken_on_the_same_port() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_frees_its_place() {
+    let server = Server::start().await;
+    let body = ECHO.replace("[1,2]", "[2]");
+    let ask = || tokio::spawn(send(server.http, request("POST", "/v2/models/slow/infer", &[], body.clone())));
+    let (first, second) = (ask(), ask());
+    while server.engine.in_flight() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    second.abort();
+    let gone = async {
+        while server.engine.in_flight() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // Executions take 300 ms: this is not the first one ending.
+    tokio::time::timeout(Duration::from_millis(150), gone).await.expect("the place is free at once");
+    assert_eq!(first.await.unwrap().status.as_u16(), 200);
+}
+
+#[tokio::test]
 async fn stopping_answers_what_is_in_flight_and_nothing_new() {
     let server = Server::start().await;
     let http = server.http;

@@ -4,21 +4,19 @@ use bytes::Bytes;
 
 use super::DataType;
 
-/// A Rust type that a tensor can hold. Sealed by [`private::Sealed`]: the protocol's list of types is closed.
+/// A Rust type that a tensor can hold. Sealed, because the protocol's list of types is closed.
 pub trait Element: private::Sealed + Copy {
     /// The protocol's name for it.
     const DATATYPE: DataType;
 }
 
 mod private {
-    /// Little-endian bytes of a number, and back.
+    /// Little-endian bytes of numbers, and back.
     pub trait Sealed: Sized {
-        /// Bytes of one element.
-        const SIZE: usize;
-        /// Writes exactly [`Sealed::SIZE`] bytes.
-        fn write(self, out: &mut [u8]);
-        /// Reads exactly [`Sealed::SIZE`] bytes.
-        fn read(bytes: &[u8]) -> Self;
+        /// The bytes of all values, one after the other.
+        fn encode(values: &[Self]) -> Vec<u8>;
+        /// The values in some bytes; a rest that is no whole element is left out.
+        fn decode(bytes: &[u8]) -> impl ExactSizeIterator<Item = Self>;
     }
 }
 
@@ -28,15 +26,20 @@ macro_rules! elements {
             const DATATYPE: DataType = DataType::$datatype;
         }
 
+        // Chunks of constant size: the compiler turns both loops into plain copies.
         impl private::Sealed for $rust {
-            const SIZE: usize = size_of::<$rust>();
-
-            fn write(self, out: &mut [u8]) {
-                out.copy_from_slice(&self.to_le_bytes());
+            fn encode(values: &[Self]) -> Vec<u8> {
+                let mut out = vec![0; size_of_val(values)];
+                let (slots, _) = out.as_chunks_mut::<{ size_of::<$rust>() }>();
+                for (slot, value) in slots.iter_mut().zip(values) {
+                    *slot = value.to_le_bytes();
+                }
+                out
             }
 
-            fn read(bytes: &[u8]) -> Self {
-                Self::from_le_bytes(bytes.try_into().unwrap_or_default())
+            fn decode(bytes: &[u8]) -> impl ExactSizeIterator<Item = Self> {
+                let (chunks, _) = bytes.as_chunks::<{ size_of::<$rust>() }>();
+                chunks.iter().copied().map(Self::from_le_bytes)
             }
         }
     )*};
@@ -50,14 +53,10 @@ elements! {
 
 /// All values, one after the other.
 pub(crate) fn to_bytes<T: Element>(values: &[T]) -> Bytes {
-    let mut out = vec![0; values.len() * T::SIZE];
-    for (slot, value) in out.chunks_exact_mut(T::SIZE).zip(values) {
-        value.write(slot);
-    }
-    out.into()
+    T::encode(values).into()
 }
 
 /// The values in some bytes; a rest that is no whole element is left out.
 pub(crate) fn values<T: Element>(bytes: &[u8]) -> impl ExactSizeIterator<Item = T> {
-    bytes.chunks_exact(T::SIZE).map(T::read)
+    T::decode(bytes)
 }

@@ -7,7 +7,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use proofload_wire::infer::InferRequest;
 use proofload_wire::json_body::{
@@ -18,7 +18,7 @@ use proofload_wire::phases::Phases;
 use super::ModelPath;
 use crate::engine::{Engine, Protocol};
 use crate::front::refusal::Refusal;
-use crate::front::{FrontState, context};
+use crate::front::{FrontState, context, phases};
 
 /// Serves one inference.
 pub(super) async fn infer(
@@ -84,7 +84,7 @@ fn decode_raw(engine: &Engine, path: ModelPath, body: &Bytes) -> Result<DecodedR
     Ok(DecodedRequest { request, binary_outputs: BinaryOutputs::all() })
 }
 
-fn respond(encoded: EncodedBody, phases: &Phases) -> Response {
+fn respond(encoded: EncodedBody, timing: &Phases) -> Response {
     let content_type = encoded.content_type();
     let mut response = Response::new(Body::from(encoded.body));
     let headers = response.headers_mut();
@@ -92,15 +92,6 @@ fn respond(encoded: EncodedBody, phases: &Phases) -> Response {
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
-    insert_phases(headers, phases);
+    phases::insert(headers, timing);
     response
-}
-
-/// Says where the time went.
-pub(crate) fn insert_phases(headers: &mut HeaderMap, phases: &Phases) {
-    for (name, value) in phases.to_headers() {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    }
 }

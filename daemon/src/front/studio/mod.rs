@@ -66,10 +66,7 @@ fn respond(relief: Relief, format: Format) -> Response {
     headers.insert(CONTENT_DISPOSITION, disposition(format));
     headers.insert(TRIANGLES, HeaderValue::from(triangles));
     headers.insert(VERTICES, HeaderValue::from(vertices));
-    for (name, value) in phases.to_headers() {
-        // Digits and words of ASCII are always a valid value.
-        headers.extend(HeaderValue::try_from(value).ok().map(|value| (HeaderName::from_static(name), value)));
-    }
+    super::phases::insert(headers, &phases);
     response
 }
 
