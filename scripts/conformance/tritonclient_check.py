@@ -169,9 +169,9 @@ def refusals(checks, protocol, module, client, model):
 
 
 def expect_counts(client, model, before, **sent):
-    grown = counts(client, model) - before
+    grown = (counts(client, model) - before).tolist()
     wanted = [sent["requests"], sent["inferences"], sent["failures"]]
-    assert list(grown) == wanted, f"requests, inferences, failures grew by {list(grown)}, sent were {wanted}"
+    assert grown == wanted, f"requests, inferences, failures grew by {grown}, sent were {wanted}"
     return f"{wanted[0]} requests, {wanted[1]} inferences, {wanted[2]} failures"
 
 
