@@ -2,6 +2,7 @@
 //! of arrivals over 10 ms bins. `dispatch_cost URL constant|poisson|closed LEVEL SECONDS`.
 
 #[path = "../tests/support/scenarios.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod scenarios;
 
 use proofload_loadgen::plan::{Process, Think};

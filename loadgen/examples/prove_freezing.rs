@@ -3,12 +3,16 @@
 //! than 5 % away from the reference simulation.
 
 #[path = "../tests/support/freezing_server.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod freezing_server;
 #[path = "../tests/support/reference.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod reference;
 #[path = "../tests/support/scenarios.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod scenarios;
 #[path = "../tests/support/truth.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod truth;
 
 const FREEZE: reference::Freeze =

@@ -3,12 +3,16 @@
 //! the fewest connections and with as many as needed; `examples/prove_freezing.rs` has all of it.
 
 #[path = "support/freezing_server.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod freezing_server;
 #[path = "support/reference.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod reference;
 #[path = "support/scenarios.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod scenarios;
 #[path = "support/truth.rs"]
+#[allow(dead_code)] // Shared: nobody uses all of it.
 mod truth;
 
 use reference::{Freeze, figures, simulate};

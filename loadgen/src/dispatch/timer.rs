@@ -136,11 +136,19 @@ pub fn start(duty: Duty, clock: RunClock, curtain: Arc<Curtain>) -> std::io::Res
         // The default slack would let the kernel wake us up to 50 µs late. A refusal costs only precision.
         let _ = set_current_timer_slack(std::num::NonZeroU64::new(1));
         prefer_this_thread(-10);
+        await_zero(&clock, &curtain);
         match duty {
             Duty::Open { arrivals, hub } => release_arrivals(*arrivals, &hub, &clock, &curtain),
             Duty::Closed(alarms) => ring_alarms(&alarms, &clock, &curtain),
         }
     })
+}
+
+/// Sleeps until the run begins. Before that the clock reads 0, and what is due at 0 would be early.
+fn await_zero(clock: &RunClock, curtain: &Curtain) {
+    while !clock.until(0).is_zero() && !curtain.is_down() {
+        sleep_until(Some(0), clock);
+    }
 }
 
 /// Lets the scheduler prefer the calling thread, so that what else runs on the machine does not make the load late.

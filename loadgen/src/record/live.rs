@@ -214,10 +214,10 @@ mod tests {
     fn seconds_and_totals() {
         let mut live = Live::default();
         for n in 0..100 {
-            live.add(&sample(Outcome::Ok, 1000 + n, n + 1));
+            live.add(&sample(Ok, 1000 + n, n + 1));
         }
-        live.add(&sample(Outcome::Shed, 1200, 1));
-        live.add(&sample(Outcome::Timeout, 1200, 900));
+        live.add(&sample(Shed, 1200, 1));
+        live.add(&sample(Timeout, 1200, 900));
         assert_eq!(live.recent(), Recent::default(), "the running second is not over");
         let series = live.turn().series();
         let value = |name: &str| series.iter().find(|(n, _)| *n == name).unwrap().1;

@@ -11,7 +11,7 @@ use proofload_wire::tensor::{DataType, element_count};
 
 use super::as_written::{self as written, ProtocolWord};
 use super::files;
-use super::reader::{Located, Problems};
+use super::reader::{Located, Problems, complain_missing};
 use super::validate::slo_of;
 use super::{DataSpec, HttpSpec, InputSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec};
 use crate::payload::PictureKind;
@@ -45,20 +45,20 @@ impl Entries<'_> {
         example: &str,
         table: &Located<()>,
     ) -> Option<String> {
-        let path = format!("{}.{key}", table.key);
-        let told = self.problems.borrow().iter().any(|problem| problem.key == path);
-        if value.is_none() && !told {
-            self.complain(table, format!("`{key}` is missing; write {key} = \"{example}\""));
+        if value.is_none() {
+            complain_missing(self.problems, table, key, format!("write {key} = \"{example}\""));
         }
         value.map(|value| value.value.clone())
     }
 
     /// All entries. Those with problems are left out; the problems stop the run anyway.
     pub(super) fn all(&self, mix: &[written::Mix], whole: &Located<()>) -> Vec<MixEntry> {
-        if mix.is_empty() && !self.problems.borrow().iter().any(|problem| problem.key.starts_with("mix")) {
-            self.complain(
+        if mix.is_empty() {
+            complain_missing(
+                self.problems,
                 whole,
-                "there is nothing to send; add [[mix]] with name, protocol and what the protocol needs",
+                "mix",
+                "add [[mix]] with a name, a protocol and what the protocol needs",
             );
         }
         if mix.len() > MOST_ENTRIES {
@@ -97,10 +97,9 @@ impl Entries<'_> {
 
     fn entry(&self, written: &written::Mix) -> Option<MixEntry> {
         let name = self.required(written.name.as_ref(), "name", "relief", &written.here);
-        let told = self.problems.borrow().iter().any(|p| p.key == format!("{}.protocol", written.here.key));
-        if written.protocol.is_none() && !told {
-            let words = "http, kserve-http-json, kserve-http-binary or kserve-grpc";
-            self.complain(&written.here, format!("`protocol` is missing; write {words}"));
+        if written.protocol.is_none() {
+            let remedy = "write http, kserve-http-json, kserve-http-binary or kserve-grpc";
+            complain_missing(self.problems, &written.here, "protocol", remedy);
         }
         let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, self.problems));
         let (request, payload) = match written.protocol.as_ref()?.value {
@@ -217,11 +216,9 @@ impl Entries<'_> {
         {
             self.complain(model, "no model has such a name");
         }
-        if written.inputs.is_empty()
-            && !self.problems.borrow().iter().any(|p| p.key.starts_with(&format!("{}.inputs", written.here.key)))
-        {
-            let example = "inputs = [{ name = \"x\", datatype = \"FP32\", shape = [1, 16] }]";
-            self.complain(&written.here, format!("a KServe request needs inputs; write {example}"));
+        if written.inputs.is_empty() {
+            let remedy = "write inputs = [{ name = \"x\", datatype = \"FP32\", shape = [1, 16] }]";
+            complain_missing(self.problems, &written.here, "inputs", remedy);
         }
         let inputs: Vec<InputSpec> = written.inputs.iter().filter_map(|input| self.input(input, protocol)).collect();
         let variable =
@@ -264,7 +261,7 @@ impl Entries<'_> {
         let word = self.required(written.datatype.as_ref(), "datatype", "FP32", &written.here);
         let datatype = word.and_then(|word| self.datatype(&word, written.datatype.as_ref()?, protocol));
         let Some(shape) = &written.shape else {
-            self.complain(&written.here, "`shape` is missing; write shape = [1, 16]");
+            complain_missing(self.problems, &written.here, "shape", "write shape = [1, 16]");
             return None;
         };
         match element_count(&shape.value) {

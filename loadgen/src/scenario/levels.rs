@@ -5,7 +5,7 @@ use proofload_run::units::parse_rate_per_s;
 
 use super::as_written::{self as written, ModelWord};
 use super::document::Value;
-use super::reader::{Located, Problems};
+use super::reader::{Located, Problems, complain_missing};
 use super::steps::{self, Growth, MOST_STEPS};
 
 /// Shortest step: anything shorter has no arrivals to speak of.
@@ -33,7 +33,7 @@ impl Levels<'_> {
     /// A level that must be there.
     fn level(&self, level: Option<&Located<Value>>, key: &str, table: &Located<()>) -> Option<f64> {
         let Some(level) = level else {
-            self.complain(table, format!("`{key}` is missing; write {key} = {}", self.example()));
+            complain_missing(self.problems, table, key, format!("write {key} = {}", self.example()));
             return None;
         };
         match self.read(&level.value) {
@@ -73,7 +73,7 @@ impl Levels<'_> {
     fn duration(&self, duration_ns: Option<&Located<u64>>, key: &str, table: &Located<()>) -> Option<u64> {
         match duration_ns {
             None => {
-                self.complain(table, format!("`{key}` is missing; write {key} = \"30s\""));
+                complain_missing(self.problems, table, key, format!("write {key} = \"30s\""));
                 None
             }
             Some(ns) if ns.value < SHORTEST_STEP_NS => {
@@ -235,10 +235,8 @@ impl Levels<'_> {
                 None
             }
             (None, None) => {
-                self.complain(
-                    &table.here,
-                    format!("`step` is missing; write step = {} or percent = \"5%\"", self.example()),
-                );
+                let remedy = format!("write step = {} or percent = \"5%\"", self.example());
+                complain_missing(self.problems, &table.here, "step", remedy);
                 None
             }
         }

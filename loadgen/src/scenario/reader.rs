@@ -11,6 +11,18 @@ use super::problem::{Place, Problem};
 /// Where problems gather.
 pub(super) type Problems = RefCell<Vec<Problem>>;
 
+/// Complains that a table lacks a key, unless the key is there and something else is wrong with it.
+pub(super) fn complain_missing(problems: &Problems, table: &Located<()>, key: &str, remedy: impl Display) {
+    let path = if table.key.is_empty() { key.to_owned() } else { format!("{}.{key}", table.key) };
+    let mut problems = problems.borrow_mut();
+    let told = problems
+        .iter()
+        .any(|problem| problem.key.strip_prefix(&path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')));
+    if !told {
+        problems.push(table.problem(format!("`{key}` is missing; {remedy}")));
+    }
+}
+
 /// A value and where it stands, for complaints that come later.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Located<T> {
@@ -174,7 +186,7 @@ impl<'a> Table<'a> {
         self.inner(self.node(key)?, self.join(key))
     }
 
-    /// An array of tables. Their paths carry the table's name where it has one, otherwise its index.
+    /// An array of tables.
     pub(super) fn tables(&self, key: &str) -> Vec<Table<'a>> {
         let Some(node) = self.node(key) else { return Vec::new() };
         let Value::Array(items) = &node.value else {

@@ -9,7 +9,7 @@ use super::as_written::{self as written, ModelWord, ThinkWord};
 use super::document::Value;
 use super::entries::Entries;
 use super::levels::Levels;
-use super::reader::{Located, Problems};
+use super::reader::{Located, Problems, complain_missing};
 use super::{Load, MixEntry, Model, Scenario, Source, Target};
 use crate::plan::{Process, Think};
 use crate::transport::check_url;
@@ -65,12 +65,9 @@ impl Check<'_> {
 
     /// The kind. A missing one is complained about, and so is every other thing that is wrong.
     fn kind(&self, written: &written::Scenario) -> Option<ScenarioKind> {
-        let told = self.problems.borrow().iter().any(|problem| problem.key == "kind");
-        if written.kind.is_none() && !told {
-            self.complain(
-                &written.here,
-                "`kind` is missing; write kind = \"sustained\", \"stress\", \"spike\", \"endurance\" or \"ramp\"",
-            );
+        if written.kind.is_none() {
+            let remedy = "write kind = \"sustained\", \"stress\", \"spike\", \"endurance\" or \"ramp\"";
+            complain_missing(self.problems, &written.here, "kind", remedy);
         }
         written.kind.as_ref().map(|kind| kind.value)
     }
@@ -97,7 +94,12 @@ impl Check<'_> {
 
     fn load(&self, written: &written::Scenario, kind: Option<ScenarioKind>) -> Option<Load> {
         let Some(load) = &written.load else {
-            self.complain(&written.here, "there is no [load]; add one with rate = \"50/s\" and duration = \"30s\"");
+            complain_missing(
+                self.problems,
+                &written.here,
+                "load",
+                "add [load] with rate = \"50/s\" and duration = \"30s\"",
+            );
             return None;
         };
         let model = load.model.as_ref().map_or(ModelWord::Open, |model| model.value);
@@ -234,10 +236,7 @@ pub(super) fn slo_of(written: &written::Slo, problems: &Problems) -> Option<Slo>
         complain(latency.problem("no answer comes in no time; write a latency such as \"300ms\""));
     }
     let Some(latency) = &written.latency_ns else {
-        let told = problems.borrow().iter().any(|problem| problem.key == format!("{}.latency", written.here.key));
-        if !told {
-            complain(written.here.problem("`latency` is missing; write latency = \"300ms\""));
-        }
+        complain_missing(problems, &written.here, "latency", "write latency = \"300ms\"");
         return None;
     };
     let error_rate = written.error_rate.as_ref().map_or(DEFAULT_ERROR_RATE, |rate| rate.value);

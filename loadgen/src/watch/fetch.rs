@@ -26,6 +26,9 @@ pub enum FetchError {
     /// Another status than 200.
     #[error("HTTP status {0}")]
     Status(u16),
+    /// An answer, and not what was asked for.
+    #[error("not what was asked for: {0}")]
+    Form(String),
     /// Too slow.
     #[error("no whole answer within {} ms", TIMEOUT.as_millis())]
     Timeout,

@@ -62,10 +62,10 @@ impl Scraper {
             Ok(()) => {
                 self.failing.remove(source);
             }
-            // 404 and the like say that there is no such page: asking every second would be noise in its logs.
-            Err(FetchError::Status(status @ (404 | 405 | 501))) => {
+            // There is no such page: asking for it every second would be noise in the target's logs.
+            Err(e @ (FetchError::Status(404 | 405 | 501) | FetchError::Form(_))) => {
                 self.absent.insert(source);
-                self.failed(source, format!("HTTP status {status}; not asked for again in this run"));
+                self.failed(source, format!("{e}; not asked for again in this run"));
             }
             Err(e) => {
                 if self.failing.insert(source) {
@@ -93,7 +93,7 @@ async fn page(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(),
 async fn counts(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
     let Some(from) = from else { return Ok(()) };
     let body = fetch(from, STATISTICS_PATH).await?;
-    let values = statistics::parse(&body).map_err(|e| FetchError::Transport(format!("not KServe statistics: {e}")))?;
+    let values = statistics::parse(&body).map_err(|e| FetchError::Form(e.to_string()))?;
     log.series(clock.now_ns(), Source::Statistics, values.into_iter().take(MOST_VALUES));
     Ok(())
 }

@@ -10,14 +10,14 @@ use crate::reference::Freeze;
 
 /// A running server. Its threads end with the process.
 #[derive(Debug)]
-pub struct FreezingServer {
+pub(crate) struct FreezingServer {
     address: SocketAddr,
     zero_unix_ns: u64,
 }
 
 impl FreezingServer {
     /// Starts it on a free port; its periods count from now.
-    pub fn start(freeze: Freeze) -> std::io::Result<Self> {
+    pub(crate) fn start(freeze: Freeze) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let zero = Instant::now();
@@ -33,12 +33,12 @@ impl FreezingServer {
     }
 
     /// Its base URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// When its periods began, ms on the clock of a run that began at `run_zero_unix_ns`; negative when before.
-    pub fn zero_ms(&self, run_zero_unix_ns: u64) -> f64 {
+    pub(crate) fn zero_ms(&self, run_zero_unix_ns: u64) -> f64 {
         (self.zero_unix_ns as f64 - run_zero_unix_ns as f64) / 1e6
     }
 }

@@ -3,17 +3,17 @@
 
 /// How a server freezes. It is frozen from `phase_ms` for `freeze_ms` in every `period_ms`.
 #[derive(Debug, Clone, Copy)]
-pub struct Freeze {
-    pub service_ms: f64,
-    pub freeze_ms: f64,
-    pub period_ms: f64,
-    pub phase_ms: f64,
+pub(crate) struct Freeze {
+    pub(crate) service_ms: f64,
+    pub(crate) freeze_ms: f64,
+    pub(crate) period_ms: f64,
+    pub(crate) phase_ms: f64,
 }
 
 impl Freeze {
     /// When a request is answered that reaches the server at `at_ms` on the server's clock. Work stands still
     /// while the server is frozen.
-    pub fn answered_ms(&self, at_ms: f64) -> f64 {
+    pub(crate) fn answered_ms(&self, at_ms: f64) -> f64 {
         let into = (at_ms - self.phase_ms).rem_euclid(self.period_ms);
         let start_ms = if into < self.freeze_ms { at_ms + self.freeze_ms - into } else { at_ms };
         let until_freeze = self.period_ms - (start_ms - self.phase_ms).rem_euclid(self.period_ms);
@@ -23,7 +23,7 @@ impl Freeze {
 }
 
 /// Latencies of arrivals (ms on the server's clock, ascending) over so many connections, or over as many as needed.
-pub fn simulate(freeze: &Freeze, arrivals_ms: &[f64], connections: Option<u32>) -> Vec<f64> {
+pub(crate) fn simulate(freeze: &Freeze, arrivals_ms: &[f64], connections: Option<u32>) -> Vec<f64> {
     let mut free_at = std::collections::VecDeque::from(vec![f64::NEG_INFINITY; connections.unwrap_or(0) as usize]);
     let mut latencies = Vec::new();
     for arrival in arrivals_ms {
@@ -40,14 +40,14 @@ pub fn simulate(freeze: &Freeze, arrivals_ms: &[f64], connections: Option<u32>) 
 
 /// The three figures that are compared.
 #[derive(Debug, Clone, Copy)]
-pub struct Figures {
-    pub p95_ms: f64,
-    pub mean_ms: f64,
-    pub slow: f64,
+pub(crate) struct Figures {
+    pub(crate) p95_ms: f64,
+    pub(crate) mean_ms: f64,
+    pub(crate) slow: f64,
 }
 
 /// Figures of latencies; slow is what takes longer than `slow_ms`.
-pub fn figures(latencies_ms: &[f64], slow_ms: f64) -> Figures {
+pub(crate) fn figures(latencies_ms: &[f64], slow_ms: f64) -> Figures {
     let mut sorted = latencies_ms.to_vec();
     sorted.sort_by(f64::total_cmp);
     let n = sorted.len() as f64;
@@ -60,7 +60,7 @@ pub fn figures(latencies_ms: &[f64], slow_ms: f64) -> Figures {
 
 impl Figures {
     /// The largest relative difference from the truth.
-    pub fn worst_error(&self, truth: &Self) -> f64 {
+    pub(crate) fn worst_error(&self, truth: &Self) -> f64 {
         let pairs = [(self.p95_ms, truth.p95_ms), (self.mean_ms, truth.mean_ms), (self.slow, truth.slow)];
         pairs.into_iter().map(|(measured, truth)| (measured / truth - 1.0).abs()).fold(0.0, f64::max)
     }

@@ -10,10 +10,10 @@ use proofload_run::journal::JournalReader;
 use proofload_run::manifest::{End, Host, Manifest, ScenarioKind, Step, Tool};
 use proofload_run::sample::Sample;
 
-pub type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// A `GET /` at one level for so many seconds.
-pub fn get(model: Model, level: f64, seconds: u64, max_connections: Option<u32>) -> Scenario {
+pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Option<u32>) -> Scenario {
     let step = Step {
         name: "hold".to_owned(),
         start_ns: 0,
@@ -62,20 +62,20 @@ pub fn get(model: Model, level: f64, seconds: u64, max_connections: Option<u32>)
 }
 
 /// A finished run.
-pub struct Driven {
-    pub samples: Vec<Sample>,
-    pub manifest: Manifest,
-    pub end: End,
-    pub folder: tempfile::TempDir,
+pub(crate) struct Driven {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) manifest: Manifest,
+    pub(crate) end: End,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// Drives a scenario at a target.
-pub fn drive(scenario: &Scenario, url: &str) -> Result<Driven, Failure> {
+pub(crate) fn drive(scenario: &Scenario, url: &str) -> Result<Driven, Failure> {
     drive_until(scenario, url, StopHandle::default())
 }
 
 /// Drives a scenario at a target; whoever has the handle may end it.
-pub fn drive_until(scenario: &Scenario, url: &str, stop: StopHandle) -> Result<Driven, Failure> {
+pub(crate) fn drive_until(scenario: &Scenario, url: &str, stop: StopHandle) -> Result<Driven, Failure> {
     let folder = tempfile::tempdir()?;
     let options = RunOptions {
         folder: folder.path().join("run"),

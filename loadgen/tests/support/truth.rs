@@ -10,15 +10,15 @@ use crate::scenarios::{Failure, drive, get};
 
 /// What was measured, what is true, and how late the generator was itself.
 #[derive(Debug)]
-pub struct Comparison {
-    pub measured: Figures,
-    pub truth: Figures,
-    pub late_p99_ms: f64,
-    pub connections: u32,
+pub(crate) struct Comparison {
+    pub(crate) measured: Figures,
+    pub(crate) truth: Figures,
+    pub(crate) late_p99_ms: f64,
+    pub(crate) connections: u32,
 }
 
 /// Drives `rate` constant arrivals a second at a freezing server and compares.
-pub fn compare(
+pub(crate) fn compare(
     freeze: Freeze,
     rate: f64,
     seconds: u64,
@@ -28,9 +28,8 @@ pub fn compare(
     let server = FreezingServer::start(freeze)?;
     let model = Model::Open { arrivals: Process::Constant };
     let driven = drive(&get(model, rate, seconds, connections), &server.url())?;
-    let answered = driven.samples.iter().filter(|s| s.outcome() == Outcome::Ok).count();
-    if answered as f64 != rate * seconds as f64 {
-        return Err(format!("{answered} of {} answered: {:?}", rate * seconds as f64, driven.end).into());
+    if driven.samples.iter().any(|s| s.outcome() != Outcome::Ok) {
+        return Err(format!("not everything was answered: {:?}", driven.end).into());
     }
     let offset_ms = server.zero_ms(driven.manifest.clocks[0].zero_unix_ns);
     let arrivals_ms: Vec<f64> = driven.samples.iter().map(|s| s.intended_ns as f64 / 1e6 - offset_ms).collect();

@@ -1,0 +1,142 @@
+//! Scenario files: every shipped one is valid, and every broken one says what is wrong with it and where.
+
+// Helpers outside of the test functions unwrap for the same reason as these do.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proofload_loadgen::scenario::{Model, Place, Scenario};
+use proofload_run::criteria::Metric;
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn every_shipped_scenario_is_valid() {
+    let shipped = files("../scenarios");
+    assert!(shipped.len() >= 6, "{shipped:?}");
+    for path in shipped {
+        if let Err(errors) = Scenario::load(&path, &[]) {
+            panic!("{errors}");
+        }
+    }
+}
+
+/// File (without `.toml`), then for each problem `line:column key: beginning of the message`.
+const BROKEN: &[(&str, &[&str])] = &[
+    ("duration_without_unit", &["4:12 load.duration: `30` is not a duration; write a number and a unit"]),
+    ("endless_steps", &["5:8 load.steps.step: steps of 0 never reach `to`"]),
+    ("half_precision_in_json", &["10:36 mix.0.inputs.0.datatype: FP16 has no JSON form; use protocol"]),
+    ("impossible_slo", &["13:14 slo.percentile: a percentile lies above 0 and below 100"]),
+    ("malformed_threshold", &["2:15 thresholds.0: `p95 = 300ms` is not a threshold; write a metric"]),
+    (
+        "many_mistakes",
+        &[
+            "2:8 seed: a seed is a whole number of 0 or more",
+            "4:8 load.rate: `fast` is not a rate; write requests per second",
+            "6:19 load.request_timeout: write 1ms to 1h",
+            "8:8 mix.0.name: a name is not empty and has no `:`",
+            "10:8 mix.0.path: a path begins with `/`",
+            "11:10 mix.0.method: `FETCH` is no method; write GET, POST",
+        ],
+    ),
+    ("missing_grpc_side", &["2:1 target: an entry speaks kserve-grpc; add grpc = "]),
+    ("missing_payload", &["10:10 mix.0.files.0: "]),
+    ("negative_rate", &["3:8 load.rate: a rate of -5/s is negative; write one above 0"]),
+    ("negative_shape", &["10:52 mix.0.inputs.0.shape: shape [-1, 4] is impossible"]),
+    ("no_kind", &["0:0 : `kind` is missing; write kind = "]),
+    ("no_load", &["0:0 : `load` is missing; add [load] with rate"]),
+    ("no_mix", &["0:0 : `mix` is missing; add [[mix]] with a name"]),
+    ("not_toml", &["2:6 : not valid TOML: unclosed table, expected `]`"]),
+    ("rate_in_closed_model", &["5:8 load.rate: belongs to model = \"open\""]),
+    ("same_name", &["12:8 mix.1.name: there is another entry `a`"]),
+    ("table_of_another_kind", &["8:1 load.ramp: belongs to kind = \"ramp\"; remove it or change the kind"]),
+    ("think_time_in_open_model", &["5:14 load.think_time: belongs to model = \"closed\""]),
+    ("threshold_on_unknown_entry", &["2:15 thresholds.0: there is no entry `b` in the mix; there are a"]),
+    ("tls_target", &["3:8 target.http: `https://127.0.0.1:8000` is not plain http"]),
+    ("too_many_arrivals", &["2:1 load: 360000000000 arrivals are too many"]),
+    ("unknown_key", &["4:1 load.durration: unknown key; did you mean `duration`?"]),
+    ("unknown_kind", &["1:8 kind: `smoke` is none of sustained, stress, spike, endurance, ramp"]),
+    ("wrong_datatype", &["10:36 mix.0.inputs.0.datatype: `FLOAT` is no datatype; write one of BOOL"]),
+    ("wrong_type", &["4:12 load.duration: a quantity such as \"30s\" was expected, not a boolean"]),
+    ("zero_weights", &["8:10 mix.0.weight: all weights are 0, so nothing would be sent"]),
+];
+
+#[test]
+fn every_broken_scenario_says_what_is_wrong_and_where() {
+    let listed: BTreeSet<&str> = BROKEN.iter().map(|(name, _)| *name).collect();
+    let found = files("tests/broken");
+    let found: BTreeSet<&str> = found.iter().map(|path| path.file_stem().unwrap().to_str().unwrap()).collect();
+    assert_eq!(listed, found);
+    for (name, expected) in BROKEN {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broken").join(format!("{name}.toml"));
+        let errors = Scenario::load(&path, &[]).unwrap_err();
+        let said: Vec<String> = errors
+            .problems
+            .iter()
+            .map(|problem| match &problem.place {
+                Place::File { line, column } => format!("{line}:{column} {}: {}", problem.key, problem.message),
+                _ => format!("0:0 {}: {}", problem.key, problem.message),
+            })
+            .collect();
+        assert_eq!(said.len(), expected.len(), "{name}: {said:#?}");
+        for (said, expected) in said.iter().zip(*expected) {
+            assert!(said.starts_with(expected), "{name}: {said}");
+        }
+        assert!(errors.to_string().contains(&format!("{name}.toml")), "{errors}");
+    }
+}
+
+const VALID: &str = r#"
+kind = "sustained"
+[load]
+rate = "10/s"
+duration = "5s"
+[[mix]]
+name = "a"
+protocol = "http"
+path = "/"
+"#;
+
+#[test]
+fn overrides_change_what_they_name_and_are_checked_like_the_file() {
+    let load = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
+        Scenario::parse(Path::new("dir/test.toml"), VALID, &overrides)
+    };
+    let scenario = load(&["load.duration=1h", "mix.a.weight=3", "name=longer"]).unwrap();
+    assert_eq!(scenario.load.steps[0].end_ns, 3_600_000_000_000);
+    assert!((scenario.mix[0].weight - 3.0).abs() < 1e-9);
+    assert_eq!(scenario.name, "longer");
+
+    let refused = |overrides: &[&str], expected: &str| {
+        let message = load(overrides).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(&["load.duration=soon"], "--set load.duration=soon: load.duration: `soon` is not a duration");
+    refused(&["load.length=1h"], "--set load.length=1h: load.length: unknown key");
+    refused(&["load.model=closed"], "`users` is missing");
+    refused(&["nonsense"], "write key=value");
+    refused(&["mix.b.weight=2"], "nor the name of an entry");
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let scenario = Scenario::parse(Path::new("dir/plain.toml"), VALID, &[]).unwrap();
+    assert_eq!(scenario.name, "plain");
+    assert_eq!(scenario.seed, 1);
+    assert!(matches!(scenario.load.model, Model::Open { .. }));
+    assert_eq!((scenario.load.request_timeout_ns, scenario.load.max_connections), (10_000_000_000, None));
+    assert_eq!(scenario.thresholds.len(), 1, "sheds are bounded unless the load is meant to be too much");
+    assert_eq!(scenario.thresholds[0].metric, Metric::ShedRate);
+    let json = serde_json::to_value(&scenario).unwrap();
+    assert_eq!(json["load"]["model"], "open");
+    assert_eq!(json["mix"][0]["path"], "/");
+}
