@@ -19,7 +19,7 @@ settle = "1s"
 name = "slots"
 protocol = "kserve-http-binary"
 model = "sim_4x10ms"
-inputs = [{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }]
+inputs = [{ name = "input", datatype = "FP32", shape = [16], data = "random" }]
 [slo]
 latency = "30ms"
 percentile = 95.0

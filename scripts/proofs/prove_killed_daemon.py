@@ -17,7 +17,7 @@ duration = "40s"
 name = "small"
 protocol = "kserve-http-json"
 model = "tiny_mlp"
-inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]
+inputs = [{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }]
 """
 
 KILLED_AT_S = 10.0

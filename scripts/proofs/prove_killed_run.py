@@ -18,7 +18,7 @@ duration = "60s"
 name = "small"
 protocol = "kserve-http-json"
 model = "tiny_mlp"
-inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]
+inputs = [{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }]
 """
 
 KILLED_AT_S = 20.0

@@ -1,0 +1,124 @@
+//! What the user can say on the command line, and the help that teaches it. Decides nothing.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE (too little data), \
+4 INVALID (the generator, not the target, was the bottleneck).";
+
+const EXAMPLES: &str = "Examples:
+  proofload run scenarios/quick.toml                      30 s against the embedded daemon, then a report
+  proofload run scenarios/stress.toml --target http://127.0.0.1:8000
+  proofload run my.toml --set load.duration=10m --set load.rate=200/s
+  proofload gate reports/runs/quick-20261120-101500 --format junit > verdict.xml
+  proofload doctor my.toml                                check machine, file and target first
+
+Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE, 4 INVALID.";
+
+/// Proves what load an inference service bears, and finds where it breaks.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Drive load by a scenario file, analyse it, write a report, give a verdict.
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Analyse run folders again and write their reports again, offline. Also finishes a run that was killed.
+    #[command(after_help = EXIT_CODES)]
+    Report(ReportArgs),
+    /// Print the verdict on a run folder for CI, and exit by it.
+    #[command(after_help = EXIT_CODES)]
+    Gate(GateArgs),
+    /// The inference daemon: KServe v2 over HTTP and gRPC, and pictures to relief meshes.
+    Daemon(Box<proofload_daemon::DaemonArgs>),
+    /// Check this machine, and a scenario and its target if one is named, before a run.
+    #[command(after_help = "Exit codes: 0 nothing in the way, 1 something is, 2 usage or configuration error.")]
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Scenario files, run one after the other. A file that names no target gets the embedded daemon, started on
+    /// free loopback ports and stopped at the end.
+    #[arg(required = true, value_name = "SCENARIO.toml")]
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// HTTP base URL of the target, instead of the one in the file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) target: Option<String>,
+    /// gRPC base URL of the target, instead of the one in the file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) grpc_target: Option<String>,
+    /// Folder for the run; with several scenarios each gets a folder below it. [default: reports/runs/NAME-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Override a value of the scenario by its dotted key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Run folders.
+    #[arg(required = true, value_name = "RUN_DIR")]
+    pub(crate) runs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateArgs {
+    /// The run folder.
+    #[arg(value_name = "RUN_DIR")]
+    pub(crate) run: PathBuf,
+    /// How to print the verdict.
+    #[arg(long, value_enum, default_value_t = GateFormat::Text)]
+    pub(crate) format: GateFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GateFormat {
+    /// A short table for a terminal or a log.
+    Text,
+    /// JUnit XML: one test case a threshold.
+    Junit,
+    /// Markdown for a pull request comment.
+    Markdown,
+    /// The findings, whole.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A scenario to check, with its payloads and its target.
+    #[arg(value_name = "SCENARIO.toml")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// HTTP base URL of the target, instead of the one in the file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// No progress, no table: only errors, and the exit code.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

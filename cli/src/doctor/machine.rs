@@ -1,0 +1,163 @@
+//! Is this machine fit to generate load? Facts are read at the edge (`facts`), judged in pure functions.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proofload_run::units::{format_duration_ns, significant};
+use rustix::process::{Resource, getrlimit};
+
+use super::check::Check;
+
+/// Sleeps measured for the timer check.
+const SLEEPS: usize = 200;
+/// Descriptors beside the connections: journal, series, events, the runtime's own, the embedded daemon's pipes.
+const OTHER_DESCRIPTORS: u64 = 64;
+/// A sample in the journal and, for a moment, in Parquet beside it.
+const DISK_BYTES_PER_SAMPLE: u64 = 256;
+
+/// All checks of the machine. `connections` and `samples` are what the scenario asks for, where there is one.
+pub(crate) fn checks(folder: &Path, connections: u64, samples: u64) -> Vec<Check> {
+    vec![
+        cores(std::thread::available_parallelism().map_or(1, usize::from)),
+        load_average(one_minute_load(), std::thread::available_parallelism().map_or(1, usize::from)),
+        timer(worst_lateness(SLEEPS)),
+        descriptors(getrlimit(Resource::Nofile).current, connections),
+        memory(available_memory_bytes()),
+        disk(free_disk_bytes(folder), samples),
+        gpu(Path::new("/proc/driver/nvidia/version").exists()),
+    ]
+}
+
+fn cores(cores: usize) -> Check {
+    match cores {
+        1 => Check::doubtful(
+            "cores",
+            "1 core: generator and embedded daemon take turns on it",
+            "use a machine with 2 cores or more, or a target on another machine",
+        ),
+        _ => Check::fine("cores", format!("{cores} cores")),
+    }
+}
+
+fn load_average(load: Option<f64>, cores: usize) -> Check {
+    match load {
+        Some(load) if load > 0.5 * cores as f64 => Check::doubtful(
+            "other load",
+            format!("load average {} on {cores} cores: something else is running", significant(load)),
+            "wait for it to end, or expect late arrivals and noisy latencies",
+        ),
+        Some(load) => Check::fine("other load", format!("load average {}", significant(load))),
+        None => Check::fine("other load", "not known on this system"),
+    }
+}
+
+/// `lateness_ns` is the 99th percentile of how late a sleeping thread wakes.
+fn timer(lateness_ns: u64) -> Check {
+    let text = format!("a sleeping thread wakes {} late (p99)", format_duration_ns(lateness_ns as f64));
+    match lateness_ns {
+        0..1_000_000 => Check::fine("timer", text),
+        _ => Check::doubtful("timer", text, "arrivals will be late by as much: stop other work on this machine"),
+    }
+}
+
+fn descriptors(limit: Option<u64>, connections: u64) -> Check {
+    let needed = connections + OTHER_DESCRIPTORS;
+    match limit {
+        Some(limit) if limit < needed => Check::in_the_way(
+            "descriptors",
+            format!("{limit} open files allowed, {needed} may be needed"),
+            format!("raise the limit first: ulimit -n {needed}"),
+        ),
+        Some(limit) => Check::fine("descriptors", format!("{limit} open files allowed, up to {needed} needed")),
+        None => Check::fine("descriptors", "no limit on open files"),
+    }
+}
+
+fn memory(available_bytes: Option<u64>) -> Check {
+    const ENOUGH: u64 = 512 << 20;
+    match available_bytes {
+        Some(bytes) if bytes < ENOUGH => Check::doubtful(
+            "memory",
+            format!("{} MiB available", bytes >> 20),
+            "free some: a swapping generator sends late",
+        ),
+        Some(bytes) => Check::fine("memory", format!("{} MiB available", bytes >> 20)),
+        None => Check::fine("memory", "not known on this system"),
+    }
+}
+
+fn disk(free_bytes: Option<u64>, samples: u64) -> Check {
+    let needed = samples * DISK_BYTES_PER_SAMPLE;
+    let text = |free: u64| format!("{} MiB free, about {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
+    match free_bytes {
+        Some(free) if free < needed => {
+            Check::in_the_way("disk", text(free), "free some, or choose another folder with --out")
+        }
+        Some(free) => Check::fine("disk", text(free)),
+        None => Check::fine("disk", "not known on this system"),
+    }
+}
+
+fn gpu(driver: bool) -> Check {
+    Check::fine("gpu", if driver { "NVIDIA driver present" } else { "no NVIDIA driver: the daemon uses the CPU" })
+}
+
+fn one_minute_load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+fn available_memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Free space where the folder is or will be.
+fn free_disk_bytes(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let space = rustix::fs::statvfs(if existing.as_os_str().is_empty() { Path::new(".") } else { existing }).ok()?;
+    Some(space.f_bavail * space.f_frsize)
+}
+
+/// The 99th percentile of the lateness of short sleeps.
+fn worst_lateness(sleeps: usize) -> u64 {
+    const SLEEP: Duration = Duration::from_millis(1);
+    let mut late: Vec<u64> = (0..sleeps)
+        .map(|_| {
+            let start = Instant::now();
+            std::thread::sleep(SLEEP);
+            u64::try_from(start.elapsed().saturating_sub(SLEEP).as_nanos()).unwrap_or(u64::MAX)
+        })
+        .collect();
+    late.sort_unstable();
+    late[sleeps * 99 / 100]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::State;
+    use super::*;
+
+    #[test]
+    fn each_fact_is_judged() {
+        let check = |check: Check, state: State, part: &str| {
+            assert_eq!(check.state, state, "{check}");
+            assert!(check.to_string().contains(part), "{check}");
+            assert_eq!(check.state == State::Fine, check.remedy.is_empty(), "a problem needs a remedy: {check}");
+        };
+        check(cores(1), State::Doubtful, "1 core");
+        check(cores(8), State::Fine, "8 cores");
+        check(load_average(Some(1.5), 2), State::Doubtful, "something else");
+        check(load_average(Some(0.1), 2), State::Fine, "0.1");
+        check(load_average(None, 2), State::Fine, "not known");
+        check(timer(60_000), State::Fine, "60 µs");
+        check(timer(4_000_000), State::Doubtful, "4 ms");
+        check(descriptors(Some(256), 1000), State::InTheWay, "ulimit -n 1064");
+        check(descriptors(Some(4096), 1000), State::Fine, "4096");
+        check(descriptors(None, 1000), State::Fine, "no limit");
+        check(memory(Some(100 << 20)), State::Doubtful, "100 MiB");
+        check(memory(Some(1 << 30)), State::Fine, "1024 MiB");
+        check(disk(Some(1 << 20), 1_000_000), State::InTheWay, "--out");
+        check(disk(Some(1 << 40), 1_000_000), State::Fine, "245 MiB needed");
+    }
+}

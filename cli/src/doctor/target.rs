@@ -1,0 +1,100 @@
+//! Does the target answer, and has it the models that the scenario asks for?
+
+use proofload_loadgen::scenario::{RequestSpec, Scenario};
+use proofload_loadgen::transport::Address;
+use proofload_loadgen::watch::fetch;
+use tokio::net::TcpStream;
+
+use super::check::Check;
+
+/// All checks of a target.
+pub(crate) fn checks(http: Option<&str>, grpc: Option<&str>, scenario: Option<&Scenario>) -> Vec<Check> {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Check::in_the_way("target", error.to_string(), "free some memory or threads")],
+    };
+    runtime.block_on(async {
+        let mut checks = Vec::new();
+        if let Some(url) = http {
+            checks.extend(http_side(url, scenario).await);
+        }
+        if let Some(url) = grpc {
+            checks.push(grpc_side(url).await);
+        }
+        checks
+    })
+}
+
+async fn http_side(url: &str, scenario: Option<&Scenario>) -> Vec<Check> {
+    let address = match Address::resolve(url) {
+        Ok(address) => address,
+        Err(error) => return vec![Check::in_the_way("target", error.to_string(), "write the base URL of the target")],
+    };
+    if let Err(error) = TcpStream::connect(address.socket).await {
+        let finding = format!("{url} does not accept connections: {error}");
+        return vec![Check::in_the_way("target", finding, "start it, or name another with --target")];
+    }
+    let mut checks = vec![ready(url, &address).await, metrics(&address).await];
+    for model in scenario.map(models).unwrap_or_default() {
+        checks.push(model_ready(&address, &model).await);
+    }
+    checks
+}
+
+async fn ready(url: &str, address: &Address) -> Check {
+    match fetch(address, "/v2/health/ready").await {
+        Ok(_) => Check::fine("target", format!("{url} says that it is ready")),
+        Err(error) => Check::doubtful(
+            "target",
+            format!("{url} accepts connections, but /v2/health/ready says: {error}"),
+            "fine for a plain HTTP target; a KServe server is not ready yet",
+        ),
+    }
+}
+
+async fn metrics(address: &Address) -> Check {
+    match fetch(address, "/metrics").await {
+        Ok(page) => Check::fine("metrics", format!("/metrics has {} bytes", page.len())),
+        Err(error) => Check::doubtful(
+            "metrics",
+            format!("/metrics: {error}"),
+            "the report will lack the server's side; set target.metrics if it is elsewhere",
+        ),
+    }
+}
+
+async fn model_ready(address: &Address, model: &str) -> Check {
+    match fetch(address, &format!("/v2/models/{model}/ready")).await {
+        Ok(_) => Check::fine("model", format!("{model} is ready")),
+        Err(error) => Check::in_the_way(
+            "model",
+            format!("{model}: {error}"),
+            "load it into the target, or correct the name in the scenario",
+        ),
+    }
+}
+
+async fn grpc_side(url: &str) -> Check {
+    let unreachable = |why: String| {
+        Check::in_the_way("gRPC", format!("{url}: {why}"), "start it, or name another with --grpc-target")
+    };
+    match Address::resolve(url) {
+        Err(error) => unreachable(error.to_string()),
+        Ok(address) => match TcpStream::connect(address.socket).await {
+            Ok(_) => Check::fine("gRPC", format!("{url} accepts connections")),
+            Err(error) => unreachable(error.to_string()),
+        },
+    }
+}
+
+/// The KServe models that the mix asks for, each once.
+fn models(scenario: &Scenario) -> Vec<String> {
+    let asked = scenario.mix.iter().filter_map(|entry| match &entry.request {
+        RequestSpec::Kserve(spec) => Some(spec.model.clone()),
+        RequestSpec::Http(_) => None,
+    });
+    let mut models: Vec<String> = asked.collect();
+    models.sort();
+    models.dedup();
+    models
+}

@@ -1,0 +1,65 @@
+//! From a run folder to its report: shared by `run`, `report` and `gate`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use proofload_run::findings::Findings;
+use proofload_run::verdict::Verdict;
+
+use crate::args::{GateArgs, GateFormat, ReportArgs};
+use crate::console::{note, print};
+use crate::summary::summary;
+
+/// Analyses the folder, writes every report into it, prints the summary, and says the verdict.
+pub(crate) fn report_on(folder: &Path, quiet: bool) -> anyhow::Result<Verdict> {
+    let findings =
+        proofload_analyzer::analyze(folder).with_context(|| format!("cannot analyse {}", folder.display()))?;
+    let reports = proofload_analyzer::write_reports(folder, &findings)
+        .with_context(|| format!("cannot write the reports into {}", folder.display()))?;
+    if !quiet {
+        print(&summary(&findings));
+        print(&format!("report  {}", absolute(&reports.html).display()));
+    }
+    Ok(findings.verdict)
+}
+
+/// `proofload report`: the worst verdict over the folders. A folder that cannot be read does not keep the others
+/// from being reported.
+pub(crate) fn report_command(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    let mut worst = Verdict::Pass;
+    let mut failed = None;
+    for folder in &args.runs {
+        match report_on(folder, args.output.quiet) {
+            Ok(verdict) => worst = worst.max(verdict),
+            Err(error) => {
+                note(&format!("proofload: {error:#}"));
+                failed = Some(folder);
+            }
+        }
+    }
+    match failed {
+        Some(folder) => anyhow::bail!("not every folder could be reported ({} was the last)", folder.display()),
+        None => Ok(worst),
+    }
+}
+
+/// `proofload gate`: prints the verdict in the form asked for.
+pub(crate) fn gate_command(args: &GateArgs) -> anyhow::Result<Verdict> {
+    let findings =
+        proofload_analyzer::analyze(&args.run).with_context(|| format!("cannot analyse {}", args.run.display()))?;
+    print(rendered(&findings, args.format)?.trim_end());
+    Ok(findings.verdict)
+}
+
+fn rendered(findings: &Findings, format: GateFormat) -> anyhow::Result<String> {
+    Ok(match format {
+        GateFormat::Text => summary(findings),
+        GateFormat::Junit => proofload_analyzer::junit_xml(findings),
+        GateFormat::Markdown => proofload_analyzer::summary_markdown(findings),
+        GateFormat::Json => serde_json::to_string_pretty(findings)?,
+    })
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

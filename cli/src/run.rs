@@ -1,0 +1,194 @@
+//! `proofload run`: everything is checked first; then each scenario gets its target, its load, its folder and its
+//! report.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use proofload_loadgen::host;
+use proofload_loadgen::progress::Snapshot;
+use proofload_loadgen::run::{ResolvedTarget, RunOptions, run};
+use proofload_loadgen::scenario::Scenario;
+use proofload_loadgen::stop::StopHandle;
+use proofload_run::manifest::Tool;
+use proofload_run::verdict::Verdict;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::args::RunArgs;
+use crate::console::note;
+use crate::embedded::EmbeddedDaemon;
+use crate::progress::Progress;
+use crate::report::report_on;
+
+/// Where run folders go when `--out` does not say.
+pub(crate) const DEFAULT_FOLDER: &str = "reports/runs";
+
+/// Runs every scenario, one after the other, and says the strongest verdict.
+pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
+    let planned = planned(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let stop = StopHandle::default();
+    stop.obey_ctrl_c();
+    runtime.spawn(obey_sigterm(stop.clone()));
+    let mut worst = Verdict::Pass;
+    for planned in planned {
+        runtime.block_on(drive(args, &planned, &stop))?;
+        worst = worst.max(report_on(&planned.folder, args.output.quiet)?);
+        if stop.count() > 0 {
+            break;
+        }
+    }
+    Ok(worst)
+}
+
+/// A scenario that may run, and where its folder will be.
+struct Planned {
+    scenario: Scenario,
+    run_id: String,
+    folder: PathBuf,
+}
+
+/// Reads and checks every file before the first socket opens, and says everything that is wrong with all of them.
+fn planned(args: &RunArgs) -> anyhow::Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    let mut problems = Vec::new();
+    for path in &args.scenarios {
+        match Scenario::load(path, &args.overrides) {
+            Ok(scenario) => {
+                problems.extend(missing_side(args, &scenario));
+                planned.push(placed(args, scenario));
+            }
+            Err(errors) => problems.push(errors.to_string()),
+        }
+    }
+    problems.extend(planned.iter().filter_map(occupied));
+    if !problems.is_empty() {
+        bail!("nothing was run:\n{}", problems.join("\n"));
+    }
+    Ok(planned)
+}
+
+fn placed(args: &RunArgs, scenario: Scenario) -> Planned {
+    let now = chrono::Utc::now();
+    let run_id = format!("{}-{}", scenario.name, now.format("%Y%m%d-%H%M%S"));
+    let folder = match &args.out {
+        Some(out) if args.scenarios.len() == 1 => out.clone(),
+        Some(out) => out.join(&scenario.name),
+        None => Path::new(DEFAULT_FOLDER).join(&run_id),
+    };
+    Planned { scenario, run_id, folder }
+}
+
+fn occupied(planned: &Planned) -> Option<String> {
+    let taken = planned.folder.join("run.json").exists();
+    taken.then(|| format!("{} holds a run already; choose another folder with --out", planned.folder.display()))
+}
+
+/// `--target` replaces the file's target as a whole, so a gRPC entry needs `--grpc-target` beside it.
+fn missing_side(args: &RunArgs, scenario: &Scenario) -> Option<String> {
+    let grpc = scenario.mix.iter().find(|entry| entry.request.is_grpc())?;
+    let lacking = args.target.is_some() && args.grpc_target.is_none();
+    lacking.then(|| {
+        format!(
+            "{}: entry `{}` speaks gRPC; say where with --grpc-target URL beside --target",
+            scenario.source.path.display(),
+            grpc.name
+        )
+    })
+}
+
+/// Starts a daemon where the scenario has no target, drives the load, and stops the daemon whatever happens.
+async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::Result<()> {
+    let quiet = args.output.quiet;
+    let (target, daemon) = match named_target(args, &planned.scenario) {
+        Some(target) => (target, None),
+        None => {
+            let (target, daemon) = embedded(planned, quiet).await?;
+            (target, Some(daemon))
+        }
+    };
+    let outcome = load(args, planned, target, stop).await;
+    if let Some(daemon) = daemon {
+        // The run is judged by its samples; how the daemon ended is told, and changes nothing.
+        if let Err(error) = daemon.stop().await {
+            note(&format!("proofload: {error:#}"));
+        }
+    }
+    outcome
+}
+
+fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<ResolvedTarget> {
+    if args.target.is_some() || args.grpc_target.is_some() {
+        return Some(ResolvedTarget {
+            http_url: args.target.clone(),
+            grpc_url: args.grpc_target.clone(),
+            metrics_url: None,
+            embedded: false,
+        });
+    }
+    scenario.target.as_ref().map(|target| ResolvedTarget {
+        http_url: target.http.clone(),
+        grpc_url: target.grpc.clone(),
+        metrics_url: target.metrics.clone(),
+        embedded: false,
+    })
+}
+
+async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTarget, EmbeddedDaemon)> {
+    std::fs::create_dir_all(&planned.folder)
+        .with_context(|| format!("cannot make the run folder {}", planned.folder.display()))?;
+    let daemon = EmbeddedDaemon::start(&planned.folder.join("daemon.log")).await?;
+    if !quiet {
+        note(&format!("{}: embedded daemon at {} (gRPC {})", planned.scenario.name, daemon.http_url, daemon.grpc_url));
+    }
+    let target = ResolvedTarget {
+        http_url: Some(daemon.http_url.clone()),
+        grpc_url: Some(daemon.grpc_url.clone()),
+        metrics_url: None,
+        embedded: true,
+    };
+    Ok((target, daemon))
+}
+
+async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &StopHandle) -> anyhow::Result<()> {
+    let (progress, snapshots) = watch::channel(Snapshot::default());
+    let shown = tokio::spawn(show(Progress::new(args.output.quiet, &planned.scenario.name), snapshots));
+    let options = RunOptions {
+        folder: planned.folder.clone(),
+        run_id: planned.run_id.clone(),
+        target,
+        tool: tool(),
+        host: host::probe(),
+        stop: stop.clone(),
+        progress,
+    };
+    let outcome = run(&planned.scenario, options).await;
+    // The sender is gone with the run, so this ends by itself.
+    let _ = shown.await;
+    outcome.map(drop).with_context(|| format!("{} could not be run", planned.scenario.source.path.display()))
+}
+
+async fn show(mut progress: Progress, mut snapshots: watch::Receiver<Snapshot>) {
+    while snapshots.changed().await.is_ok() {
+        progress.show(&snapshots.borrow_and_update());
+    }
+    progress.finish();
+}
+
+fn tool() -> Tool {
+    let commit = env!("PROOFLOAD_GIT_COMMIT");
+    Tool {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit: (!commit.is_empty()).then(|| commit.to_owned()),
+    }
+}
+
+/// SIGTERM ends a run like Ctrl-C does.
+async fn obey_sigterm(stop: StopHandle) {
+    // Without a handler SIGTERM kills the process, which the journal survives.
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
+    while terminated.recv().await.is_some() {
+        stop.request("sigterm");
+    }
+}

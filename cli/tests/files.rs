@@ -1,0 +1,57 @@
+//! Scenario files: every file that ships is valid, and a broken one is refused before anything happens.
+
+mod support;
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use support::{Place, repository, run, text};
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(repository().join(folder)).unwrap();
+    let mut files: Vec<PathBuf> = listed
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_scenario_that_ships_is_valid() {
+    let files = files("scenarios");
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        if let Err(errors) = proofload_loadgen::scenario::Scenario::load(&file, &[]) {
+            panic!("{errors}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_file_is_refused_before_any_socket_opens() {
+    let place = Place::new();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap();
+    target.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", target.local_addr().unwrap());
+    let files = files("loadgen/tests/broken");
+    assert!(files.len() >= 20, "{} broken files", files.len());
+    for file in files {
+        let folder = place.path("never");
+        let output = run(&["run", file.to_str().unwrap(), "--target", &url, "--out", folder.to_str().unwrap()]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{}: {message}", file.display());
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(message.contains(name), "{name} is not named: {message}");
+        assert!(!folder.exists(), "{name}: a run folder was made");
+        assert_eq!(target.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "{name}: the target was touched");
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    for arguments in [&["run"][..], &["run", "no-such-file.toml"], &["fly"], &["report", "no-such-folder"]] {
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
