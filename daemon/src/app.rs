@@ -65,6 +65,7 @@ pub enum DaemonError {
 /// A daemon that serves.
 pub struct App {
     engine: Engine,
+    studio: Arc<Studio>,
     drain: Drain,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -92,12 +93,12 @@ impl App {
         let (stop_fronts, stopped) = oneshot::channel();
         let limits = relief::workshop::Limits::for_threads(config.compute_threads);
         let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
-        let state = FrontState { engine: engine.clone(), studio, limits: config.front };
+        let state = FrontState { engine: engine.clone(), studio: Arc::clone(&studio), limits: config.front };
         let fronts = tokio::spawn(front::listen(state, listeners, async {
             // A sender that is gone means the same as its message: nobody needs the fronts any more.
             let _ = stopped.await;
         }));
-        Ok(Self { engine, drain: Drain::new(config.grace), http, grpc, stop_fronts, fronts })
+        Ok(Self { engine, studio, drain: Drain::new(config.grace), http, grpc, stop_fronts, fronts })
     }
 
     /// Where HTTP is served.
@@ -127,22 +128,25 @@ impl App {
     }
 
     /// Stops accepting, lets what is in flight finish within the grace period, and ends the models.
-    pub async fn drain(mut self) -> Outcome {
-        self.engine.begin_drain();
-        let mut state = self.drain.on(Event::StopRequested, Instant::now());
+    pub async fn drain(self) -> Outcome {
+        let Self { engine, studio, mut drain, stop_fronts, mut fronts, .. } = self;
+        engine.begin_drain();
+        let mut state = drain.on(Event::StopRequested, Instant::now());
         // The fronts may have ended already; then there is nobody to tell.
-        let _ = self.stop_fronts.send(());
+        let _ = stop_fronts.send(());
+        // A picture is at the engine for a part of its way only.
+        let in_flight = || engine.in_flight().max(studio.occupied());
         loop {
             let deadline = match state {
                 State::Serving => Instant::now(),
                 State::Draining { deadline } => deadline,
-                State::Stopped(outcome) => return end(self.engine, outcome).await,
+                State::Stopped(outcome) => return end(engine, outcome).await,
             };
             let event = tokio::select! {
-                _ = &mut self.fronts => Event::Idle,
-                () = tokio::time::sleep_until(deadline.into()) => Event::Tick { in_flight: self.engine.in_flight() },
+                _ = &mut fronts => Event::Idle,
+                () = tokio::time::sleep_until(deadline.into()) => Event::Tick { in_flight: in_flight() },
             };
-            state = self.drain.on(event, Instant::now());
+            state = drain.on(event, Instant::now());
         }
     }
 }

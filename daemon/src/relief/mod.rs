@@ -83,6 +83,11 @@ impl Studio {
         })
     }
 
+    /// Requests that have a place.
+    pub fn occupied(&self) -> usize {
+        self.workshop.occupied()
+    }
+
     /// Counts a request that never became one: it could not be read, or asked for the impossible.
     pub fn count_invalid(&self) {
         self.meters.outcome(Outcome::Invalid);

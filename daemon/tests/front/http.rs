@@ -108,7 +108,9 @@ async fn every_answer_says_where_its_time_went() {
         let phases = Phases::from_lookup(|name| answer.headers.get(name)?.to_str().ok()).expect("phases");
         assert_eq!(answer.header("x-proofload-total-ns"), phases.total_ns().to_string());
         assert_eq!(phases.batch_size, 1);
-        assert!(!path.contains("slow") || phases.compute_ns >= 300_000_000, "{phases:?}");
+        // A simulated model makes up for a late start, so its time counts from the arrival.
+        let slow = phases.total_ns() >= 300_000_000 && phases.compute_ns >= 150_000_000;
+        assert!(!path.contains("slow") || slow, "{phases:?}");
     }
 }
 
