@@ -39,7 +39,10 @@ pub(crate) fn audit(scope: &Scope<'_>) -> Audit {
         cpu_cores: cpu_cores(scope),
         faults: Vec::new(),
     };
-    audit.faults = faults(&audit).chain(accounting_faults(scope)).collect();
+    let lost = scope.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::TargetLost);
+    // A target that has died is dead, however late the generator was.
+    let late = if lost { None } else { lateness_fault(&audit) };
+    audit.faults = late.into_iter().chain(losses(&audit)).chain(accounting_faults(scope)).collect();
     audit.trustworthy = audit.faults.is_empty();
     audit
 }
@@ -80,24 +83,27 @@ fn cpu_cores(scope: &Scope<'_>) -> Option<f64> {
     (seconds > 0.0).then(|| (last.1 - first.1) / seconds)
 }
 
-fn faults(audit: &Audit) -> impl Iterator<Item = String> {
+fn lateness_fault(audit: &Audit) -> Option<String> {
     let off = |effect: &&LateEffect| {
         let by = effect.measured_ns.saturating_sub(effect.without_ns);
         by > MAX_EFFECT_NS && by as f64 > MAX_EFFECT_SHARE * effect.measured_ns as f64
     };
-    let late = audit.effects.iter().find(off).map(|effect| {
+    audit.effects.iter().find(off).map(|effect| {
         format!(
             "the generator's own lateness makes p{} {} instead of {}",
             effect.percentile,
             format_duration_ns(effect.measured_ns as f64),
             format_duration_ns(effect.without_ns as f64),
         )
-    });
+    })
+}
+
+fn losses(audit: &Audit) -> impl Iterator<Item = String> {
     let dropped = (audit.dropped.share > MAX_DROPPED_SHARE).then(|| {
         format!("the generator did not send {} of {} intended arrivals", audit.dropped.count, audit.dropped.n)
     });
     let lost = (audit.lost_samples > 0).then(|| format!("{} samples could not be written", audit.lost_samples));
-    [late, dropped, lost].into_iter().flatten()
+    [dropped, lost].into_iter().flatten()
 }
 
 /// Every intended arrival must be accounted for: the samples, the generator's own counts and the plan must agree.

@@ -18,6 +18,15 @@ pub(crate) const SUCCESS_COUNT: &str = "inference_success_count";
 /// In a run that was killed, requests cross the last scrape; a scrape takes about this long.
 const SCRAPE_EDGE_NS: u64 = 100_000_000;
 
+/// In a run that was killed, what the server answered after the journal's last chunk has no sample: only counts
+/// from before that can be compared.
+fn last_comparable_ns(scope: &Scope<'_>) -> u64 {
+    match scope.manifest().end {
+        Some(_) => u64::MAX,
+        None => scope.run.rows.iter().map(|row| row.done_ns).max().unwrap_or(0).saturating_sub(SCRAPE_EDGE_NS),
+    }
+}
+
 /// Compares the counts of every model that the mix names.
 pub(crate) fn conservation(scope: &Scope<'_>) -> Vec<Conservation> {
     let models: BTreeSet<&str> = scope.manifest().entries.iter().map(|entry| entry.model.as_str()).collect();
@@ -25,7 +34,8 @@ pub(crate) fn conservation(scope: &Scope<'_>) -> Vec<Conservation> {
 }
 
 fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
-    let counts = server_counts(&scope.run.series, model);
+    let mut counts = server_counts(&scope.run.series, model);
+    counts.retain(|count| count.0 <= last_comparable_ns(scope));
     let (Some(first), Some(last)) = (counts.first(), counts.last()) else {
         return finding(model, 0, 0, 0, Balance::NotCounted);
     };

@@ -91,8 +91,10 @@ fn target_lost(findings: &Findings, run: &Run) -> Reason {
     });
     let (at_ns, message) = lost.unwrap_or((findings.run.driven_ns, findings.run.end_detail.as_str()));
     let because = if message.is_empty() { String::new() } else { format!(": {message}") };
-    let at = significant(at_ns as f64 / NS_PER_S as f64);
-    let sentence = format!("the target stopped answering at {at} s{because}");
+    let sentence = match at_ns {
+        0 => format!("the target never answered{because}"),
+        _ => format!("the target stopped answering at {} s{because}", significant(at_ns as f64 / NS_PER_S as f64)),
+    };
     reason(Verdict::Fail, sentence, "look into the target's log around that time")
 }
 

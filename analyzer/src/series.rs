@@ -102,6 +102,9 @@ fn lines(pick: &Pick, points: &[SeriesPoint]) -> Vec<SeriesFindings> {
     let mut lines: Vec<SeriesFindings> =
         by_labels.into_iter().filter_map(|((_, labels), points)| line(pick, name, labels, points)).collect();
     lines.sort_by(|a, b| b.mean.total_cmp(&a.mean));
+    // Models that nobody asks for have nothing to show; where all are idle one line says so.
+    let busy = lines.iter().filter(|line| line.max > 0.0).count();
+    lines.truncate(busy.max(1));
     lines.truncate(MAX_LINES);
     lines
 }

@@ -25,6 +25,11 @@ struct Tally {
     sheds: u64,
     begun: u64,
     ended: u64,
+    /// Time that requests were under way in the bucket where they began or ended.
+    part_ns: u64,
+    /// Requests that were under way through whole buckets: from this one on, and up to this one.
+    through_from: u64,
+    through_until: u64,
     latencies: Vec<(u64, u32)>,
 }
 
@@ -36,15 +41,22 @@ pub(crate) fn timeline(scope: &Scope<'_>, levels: &Levels) -> Timeline {
     let mut tallies = vec![Tally::default(); usize::try_from(last / bucket_ns + 1).unwrap_or(1)];
     for row in rows {
         count(row, &mut tallies, |t_ns| usize::try_from(t_ns / bucket_ns).unwrap_or(0), scope, levels);
+        if row.outcome != Outcome::Dropped {
+            presence(&mut tallies, row.intended_ns, row.intended_ns + scope.age_ns(row), bucket_ns);
+        }
     }
-    let mut under_way = 0;
+    let (mut under_way, mut through) = (0, 0);
     let starts = (0..).map(|index: u64| index * bucket_ns);
     let buckets = starts.zip(tallies).map(|(t_ns, tally)| {
         under_way += tally.begun;
         under_way -= tally.ended.min(under_way);
+        through += tally.through_from;
+        through -= tally.through_until.min(through);
         // The last bucket is as long as the run was in it, and no rate is taken over a sliver.
         let length = (last - t_ns).clamp(bucket_ns / 5, bucket_ns);
-        bucket(t_ns, tally, under_way, length as f64 / NS_PER_S as f64)
+        let mean = through as f64 + tally.part_ns as f64 / length as f64;
+        let counted = bucket(t_ns, tally, length as f64 / NS_PER_S as f64);
+        Bucket { in_flight: under_way, in_flight_mean: mean, ..counted }
     });
     Timeline { bucket_ns, buckets: buckets.collect() }
 }
@@ -78,7 +90,22 @@ fn count(row: &Row, tallies: &mut [Tally], index: impl Fn(u64) -> usize, scope: 
     }
 }
 
-fn bucket(t_ns: u64, tally: Tally, in_flight: u64, seconds: f64) -> Bucket {
+/// Adds the time from `from_ns` to `to_ns` to the buckets that it covers.
+fn presence(tallies: &mut [Tally], from_ns: u64, to_ns: u64, bucket_ns: u64) {
+    let last = tallies.len() - 1;
+    let index = |t_ns: u64| usize::try_from(t_ns / bucket_ns).unwrap_or(last).min(last);
+    let (first, end) = (index(from_ns), index(to_ns));
+    if first == end {
+        tallies[first].part_ns += to_ns - from_ns;
+        return;
+    }
+    tallies[first].part_ns += bucket_ns - from_ns % bucket_ns;
+    tallies[end].part_ns += to_ns - end as u64 * bucket_ns;
+    tallies[first + 1].through_from += 1;
+    tallies[end].through_until += 1;
+}
+
+fn bucket(t_ns: u64, tally: Tally, seconds: f64) -> Bucket {
     let per_s = |count: u64| count as f64 / seconds;
     let latencies: Population = tally.latencies.into_iter().collect();
     Bucket {
@@ -89,7 +116,8 @@ fn bucket(t_ns: u64, tally: Tally, in_flight: u64, seconds: f64) -> Bucket {
         goodput_per_s: per_s(tally.good),
         errors_per_s: per_s(tally.errors),
         sheds_per_s: per_s(tally.sheds),
-        in_flight,
+        in_flight: 0,
+        in_flight_mean: 0.0,
         n: latencies.n(),
         p50_ns: latencies.value(50.0),
         p95_ns: latencies.value(95.0),

@@ -99,6 +99,9 @@ fn the_timeline_adds_up_to_the_totals() {
         let end = bucket.t_ns + S;
         let under_way = recorded.samples.iter().filter(|s| s.intended_ns < end && s.done_ns >= end).count() as u64;
         assert_eq!(bucket.in_flight, under_way, "at {end}");
+        let overlap = |s: &Sample| s.done_ns.min(end).saturating_sub(s.intended_ns.max(bucket.t_ns));
+        let mean = recorded.samples.iter().map(overlap).sum::<u64>() as f64 / S as f64;
+        assert!((bucket.in_flight_mean - mean).abs() < 1e-9, "{} is not {mean}", bucket.in_flight_mean);
     }
     let outage = found.errors.iter().find(|class| class.outcome == "connect_error").unwrap();
     assert!(outage.first_ns >= 10 * S && outage.last_ns < 12 * S + MS);

@@ -81,7 +81,7 @@ fn latency(findings: &Findings) -> Option<Chart> {
     let limit = findings.run.slo.map(|slo| slo.latency_ns as f64);
     let (unit, scale) = latency_unit(high.max(limit.unwrap_or(0.0)));
     let top = high.max(limit.unwrap_or(0.0)) / scale;
-    let wide = high > WIDE_RANGE * low;
+    let wide = top * scale > WIDE_RANGE * low;
     let axis = if wide { Axis::logarithmic("", low / scale * 0.8, top * 1.25) } else { Axis::from_zero("", top) };
     let note = "Of successes, from the intended arrival, placed at the time of that arrival.";
     let logarithmic = if wide { " (logarithmic)" } else { "" };
@@ -229,10 +229,10 @@ fn trouble(findings: &Findings) -> Option<Chart> {
 }
 
 fn in_flight(findings: &Findings) -> Chart {
-    let top = largest(findings, |b| [b.in_flight as f64, 0.0, 0.0]);
-    let note = "Requests under way at the end of each bucket, counted from their intended arrival.";
+    let top = largest(findings, |b| [b.in_flight_mean, 0.0, 0.0]);
+    let note = "Requests under way, on average over each bucket, counted from their intended arrival.";
     let mut chart = over_time(findings, "In flight, requests", note, Axis::from_zero("", top));
-    chart.series = vec![line(findings, "in flight", Ink::Violet, Mark::Area, |b| Some(b.in_flight as f64))];
+    chart.series = vec![line(findings, "in flight", Ink::Violet, Mark::Area, |b| Some(b.in_flight_mean))];
     chart.summary = format!("Requests in flight over time, at most {}", number(top));
     chart
 }

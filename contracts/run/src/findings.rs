@@ -322,6 +322,8 @@ pub struct Bucket {
     pub sheds_per_s: f64,
     /// Requests that were under way at the bucket's end, from their intended arrival.
     pub in_flight: u64,
+    /// The same, on average over the bucket.
+    pub in_flight_mean: f64,
     /// Successes whose intended arrival lies in the bucket: what the percentiles are over.
     pub n: u64,
     /// Median.
