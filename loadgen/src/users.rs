@@ -25,8 +25,14 @@ type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Goose could not run the users.
 #[derive(Debug, thiserror::Error)]
-#[error("the simulated users could not be started: {0}")]
-pub struct UsersError(#[from] Box<GooseError>);
+pub enum UsersError {
+    /// It refused.
+    #[error("the simulated users could not be started: {0}")]
+    Goose(#[from] Box<GooseError>),
+    /// It ended on its own, which it is not asked to.
+    #[error("Goose ended the simulated users before the run was over")]
+    Ended,
+}
 
 /// Hosts the slots of an open model until the run is over.
 ///
@@ -158,7 +164,7 @@ async fn attack(users: u32, work: impl Fn(u32) -> Work + Send + Sync + 'static) 
         .map_err(Box::new)?
         .register_scenario(Scenario::new("load").register_transaction(transaction));
     tokio::select! {
-        ended = attack.execute() => ended.map(|_| ()).map_err(|e| Box::new(e).into()),
+        ended = attack.execute() => Err(ended.map_or_else(|e| Box::new(e).into(), |_| UsersError::Ended)),
         () = all_done.notified() => Ok(()),
     }
 }

@@ -87,6 +87,8 @@ fn the_users_of_a_closed_run_think_and_come_with_the_level() {
     scenario.load.steps.push(second);
     let driven = drive(&scenario, &server.url()).unwrap();
     check_books(&driven);
+    assert_eq!(driven.end.reason, EndReason::Completed);
+    assert!(driven.end.at_ns >= 2_000_000_000, "the plan is carried out to its end");
     assert!(driven.samples.iter().all(|s| s.flags & flags::CLOSED_MODEL != 0 && s.outcome() == Outcome::Ok));
     for (step, users) in [(0, 4), (1, 2)] {
         let in_step = driven.samples.iter().filter(|s| s.step == step);

@@ -265,3 +265,98 @@ fn framed(request: InferRequest) -> Bytes {
     framed.put_slice(&message.encode_to_vec());
     framed.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Arrival;
+    use proofload_wire::json_body::decode_request;
+    use std::collections::HashSet;
+
+    /// A scenario of one KServe entry.
+    fn scenario(protocol: &str, datatype: &str, payload: &str) -> Scenario {
+        let text = format!(
+            r#"
+kind = "sustained"
+[load]
+rate = "1/s"
+duration = "5s"
+[[mix]]
+name = "a"
+protocol = "{protocol}"
+model = "m"
+version = "2"
+payload = "{payload}"
+inputs = [
+  {{ name = "flags", datatype = "BOOL", shape = [2], data = "zeros" }},
+  {{ name = "x", datatype = "{datatype}", shape = [2, 3] }},
+]
+"#
+        );
+        Scenario::parse(Path::new("test.toml"), &text, &[]).unwrap()
+    }
+
+    fn ready(scenario: &Scenario) -> Entry {
+        let address = Address::resolve("http://127.0.0.1:1/base").unwrap();
+        prepare(scenario, &scenario.mix[0], Some(&address), Some(&address)).unwrap()
+    }
+
+    fn bodies(entry: &Entry) -> Vec<Bytes> {
+        let arrival = |unique| Arrival { unique, ..Arrival::default() };
+        (0..200).map(|unique| entry.request(&arrival(unique)).request.into_body().concat().into()).collect()
+    }
+
+    fn decoded(entry: &Entry, body: &Bytes) -> InferRequest {
+        if entry.via == Via::Grpc {
+            let message = ModelInferRequest::decode(body.slice(5..)).unwrap();
+            return InferRequest::try_from(message).unwrap();
+        }
+        let length = entry.headers.get("inference-header-content-length").map(|v| v.to_str().unwrap().parse().unwrap());
+        decode_request("m", Some("2"), body, length).unwrap().request
+    }
+
+    /// Every body decodes to a request that differs from every other in `x` alone, whatever carries it.
+    #[test]
+    fn unique_requests_are_valid_and_differ_where_they_should() {
+        for protocol in ["kserve-http-json", "kserve-http-binary", "kserve-grpc"] {
+            for datatype in ["FP32", "FP64", "INT8", "UINT64", "BYTES", "FP16"] {
+                if protocol == "kserve-http-json" && datatype == "FP16" {
+                    continue;
+                }
+                let entry = ready(&scenario(protocol, datatype, "unique"));
+                let requests: Vec<_> = bodies(&entry).iter().map(|body| decoded(&entry, body)).collect();
+                assert!(requests.iter().all(|r| r.inputs[0] == requests[0].inputs[0]), "{protocol} {datatype}");
+                assert!(requests.iter().all(|r| r.inputs[1].shape == [2, 3]), "{protocol} {datatype}");
+                let distinct: HashSet<&Bytes> = requests.iter().map(|r| &r.inputs[1].data).collect();
+                assert_eq!(distinct.len(), 200, "{protocol} {datatype}");
+            }
+        }
+    }
+
+    #[test]
+    fn fixed_requests_are_all_the_same() {
+        let entry = ready(&scenario("kserve-grpc", "FP32", "fixed"));
+        let distinct: HashSet<Bytes> = bodies(&entry).into_iter().collect();
+        assert_eq!(distinct.len(), 1);
+    }
+
+    #[test]
+    fn requests_go_where_the_protocol_says() {
+        let check = |protocol: &str, uri: &str, content_type: &str| {
+            let entry = ready(&scenario(protocol, "FP32", "unique"));
+            assert_eq!(entry.uri.to_string(), uri);
+            assert_eq!(entry.headers[CONTENT_TYPE], content_type);
+            assert_eq!(entry.method, Method::POST);
+        };
+        check("kserve-http-json", "/base/v2/models/m/versions/2/infer", "application/json");
+        check("kserve-http-binary", "/base/v2/models/m/versions/2/infer", "application/octet-stream");
+        check("kserve-grpc", "http://127.0.0.1:1/inference.GRPCInferenceService/ModelInfer", "application/grpc");
+    }
+
+    #[test]
+    fn a_missing_side_is_named() {
+        let scenario = scenario("kserve-grpc", "FP32", "fixed");
+        let message = prepare(&scenario, &scenario.mix[0], None, None).unwrap_err().to_string();
+        assert!(message.contains("target.grpc"), "{message}");
+    }
+}

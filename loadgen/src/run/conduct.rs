@@ -65,7 +65,8 @@ fn lose(stage: &Stage, now_ns: u64, last_answer_ns: u64) -> Ending {
     } else {
         format!("the target stopped answering at {:.1} s", last_answer_ns as f64 / 1e9)
     };
-    stage.log.event(now_ns, EventKind::TargetLost { last_answer_ns, message: detail.clone() });
+    let message = "since then every connection was refused or broke".to_owned();
+    stage.log.event(now_ns, EventKind::TargetLost { last_answer_ns, message });
     stage.log.event(now_ns, EventKind::StopRequested { by: "target lost".to_owned() });
     Ending { reason: EndReason::TargetLost, detail }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proofload_run::FORMAT_VERSION;
 use proofload_run::manifest::{ClockAnchor, Entry, Load, Manifest, Scenario as ScenarioRecord, Target};
 
-use super::RunOptions;
+use super::{Plan, RunOptions};
 use crate::clock::Anchor;
 use crate::payload::Entry as Ready;
 use crate::plan::{Arrivals, Fingerprint, Mix, Profile, UserPlan};
@@ -16,17 +16,8 @@ const MOST_COUNTED: usize = 10_000_000;
 /// Turns of the first user that a closed plan's fingerprint covers.
 const FINGERPRINTED_TURNS: usize = 1000;
 
-pub(super) fn planned(
-    scenario: &Scenario,
-    options: &RunOptions,
-    mix: &Mix,
-    connections: u32,
-    ready: &[Ready],
-) -> Manifest {
-    let load = &scenario.load;
-    let profile = Profile::new(load.steps.clone());
-    let (planned_arrivals, fingerprint) = fingerprint(scenario, &profile, mix);
-    let entries = scenario.mix.iter().zip(mix.shares()).zip(ready);
+pub(super) fn planned(scenario: &Scenario, options: &RunOptions, plan: &Plan, ready: &[Ready]) -> Manifest {
+    let entries = scenario.mix.iter().zip(plan.mix.shares()).zip(ready);
     Manifest {
         format_version: FORMAT_VERSION,
         run_id: options.run_id.clone(),
@@ -40,24 +31,29 @@ pub(super) fn planned(
             embedded: options.target.embedded,
             ..Target::default()
         },
-        load: Load {
-            model: load.model.load_model(),
-            arrivals: match load.model {
-                Model::Open { arrivals } => arrivals.as_str().to_owned(),
-                Model::Closed { .. } => String::new(),
-            },
-            duration_ns: profile.end_ns(),
-            planned_arrivals,
-            max_connections: connections,
-            request_timeout_ns: load.request_timeout_ns,
-            plan_fingerprint: fingerprint.to_string(),
-        },
-        steps: load.steps.clone(),
+        load: load(scenario, plan),
+        steps: scenario.load.steps.clone(),
         entries: entries.map(|((entry, share), ready)| describe(entry, share, ready.payloads.len())).collect(),
         slo: scenario.slo,
         thresholds: scenario.thresholds.clone(),
         clocks: Vec::new(),
         end: None,
+    }
+}
+
+fn load(scenario: &Scenario, plan: &Plan) -> Load {
+    let (planned_arrivals, fingerprint) = fingerprint(scenario, &plan.profile, &plan.mix);
+    Load {
+        model: scenario.load.model.load_model(),
+        arrivals: match scenario.load.model {
+            Model::Open { arrivals } => arrivals.as_str().to_owned(),
+            Model::Closed { .. } => String::new(),
+        },
+        duration_ns: plan.profile.end_ns(),
+        planned_arrivals,
+        max_connections: plan.connections,
+        request_timeout_ns: scenario.load.request_timeout_ns,
+        plan_fingerprint: fingerprint.to_string(),
     }
 }
 

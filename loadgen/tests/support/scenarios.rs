@@ -74,13 +74,23 @@ pub(crate) fn drive(scenario: &Scenario, url: &str) -> Result<Driven, Failure> {
     drive_until(scenario, url, StopHandle::default())
 }
 
+/// Drives a scenario at the gRPC side of a target that has no other.
+pub(crate) fn drive_grpc(scenario: &Scenario, url: &str) -> Result<Driven, Failure> {
+    let target = ResolvedTarget { grpc_url: Some(url.to_owned()), ..ResolvedTarget::default() };
+    drive_at(scenario, target, StopHandle::default())
+}
+
 /// Drives a scenario at a target; whoever has the handle may end it.
 pub(crate) fn drive_until(scenario: &Scenario, url: &str, stop: StopHandle) -> Result<Driven, Failure> {
+    drive_at(scenario, ResolvedTarget { http_url: Some(url.to_owned()), ..ResolvedTarget::default() }, stop)
+}
+
+fn drive_at(scenario: &Scenario, target: ResolvedTarget, stop: StopHandle) -> Result<Driven, Failure> {
     let folder = tempfile::tempdir()?;
     let options = RunOptions {
         folder: folder.path().join("run"),
         run_id: "test".to_owned(),
-        target: ResolvedTarget { http_url: Some(url.to_owned()), ..ResolvedTarget::default() },
+        target,
         tool: Tool { name: "proofload".to_owned(), version: String::new(), git_commit: None },
         host: Host::default(),
         stop,

@@ -1,0 +1,221 @@
+//! The threads of a run: timer, users, writer. Started together, closed together.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use proofload_run::folder::RunFolder;
+use proofload_run::journal::JournalWriter;
+use proofload_run::manifest::End;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::conduct::Ending;
+use super::{LoadError, Plan};
+use crate::dispatch::Limits;
+use crate::dispatch::hub::{Hub, HubState, OpenSlot};
+use crate::dispatch::slot::Stage;
+use crate::dispatch::timer::{self, Alarms, Duty};
+use crate::plan::{Arrivals, Process, Think};
+use crate::progress::Snapshot;
+use crate::record::{Recorded, Writer, WriterHandle};
+use crate::scenario::{Model, Scenario};
+use crate::users::{Crowd, run_closed, run_open};
+use crate::watch::Scraper;
+
+/// Samples in one chunk of the journal at most; it is flushed ten times a second anyway.
+const CHUNK_SAMPLES: usize = 8192;
+/// Arrivals that may wait beyond what the time limit lets through.
+const SPARE_BACKLOG: f64 = 10_000.0;
+/// Arrivals that may wait at most: 80 MB of them.
+const MOST_BACKLOG: f64 = 2e6;
+/// How long Goose may take to start its users.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long users may take to leave when the run is over.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+
+type ShowHub = Arc<dyn Fn() -> HubState + Send + Sync>;
+
+/// See the module.
+pub(super) struct Crew {
+    hub: Option<Arc<Hub>>,
+    hub_state: ShowHub,
+    users: JoinHandle<()>,
+    users_end: watch::Receiver<Option<Result<(), String>>>,
+    timer: JoinHandle<()>,
+    writer: WriterHandle,
+}
+
+impl Crew {
+    /// Starts everything and waits until the users are up.
+    pub(super) async fn start(
+        scenario: &Scenario,
+        stage: &Arc<Stage>,
+        plan: Plan,
+        folder: &RunFolder,
+        progress: watch::Sender<Snapshot>,
+    ) -> Result<Self, LoadError> {
+        let profile = plan.profile.clone();
+        let cast = Cast::of(scenario, stage, plan);
+        let hub = cast.hub.clone();
+        let hub_state: ShowHub = match hub.clone() {
+            Some(hub) => Arc::new(move || hub.state()),
+            None => Arc::new(HubState::default),
+        };
+        let shown = Arc::clone(&hub_state);
+        let writer = Writer {
+            clock: stage.clock.clone(),
+            ledger: Arc::clone(&stage.ledger),
+            journal: JournalWriter::create(&folder.sample_journal(0), 0, CHUNK_SAMPLES)?,
+            log: Arc::clone(&stage.log),
+            profile,
+            timeout_ns: stage.timeout_ns,
+            hub: Box::new(move || shown()),
+            progress,
+        };
+        let writer = writer.start()?;
+        let timer = timer::start(cast.duty, stage.clock.clone(), Arc::clone(&stage.curtain))?;
+        let (users, users_end, ready) = cast.players.enter()?;
+        let crew = Self { hub, hub_state, users, users_end, timer, writer };
+        match tokio::time::timeout(START_PATIENCE, ready).await {
+            Ok(Ok(())) => Ok(crew),
+            _ => Err(crew.stillborn(stage)),
+        }
+    }
+
+    /// The users did not come up.
+    fn stillborn(&self, stage: &Stage) -> LoadError {
+        stage.curtain.fall();
+        let said = self.users_end.borrow().clone().and_then(Result::err);
+        LoadError::Thread(io::Error::other(said.unwrap_or_else(|| "the users did not start".to_owned())))
+    }
+
+    /// What the dispatcher is doing.
+    pub(super) fn hub_state(&self) -> &dyn Fn() -> HubState {
+        &*self.hub_state
+    }
+
+    /// Ends when the users have ended before they should. In a closed model they may leave a little before the
+    /// plan's end, when the next request of each would come after it; that is no reason to end.
+    pub(super) async fn died(&self) -> Ending {
+        let mut users_end = self.users_end.clone();
+        let end = users_end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        match end {
+            Some(Ok(())) if self.hub.is_none() => std::future::pending().await,
+            Some(Err(e)) => Ending::failed(&e),
+            Some(Ok(())) | None => Ending::failed("the simulated users ended before the plan"),
+        }
+    }
+
+    /// Closes the books, lets everybody go, scrapes a last time.
+    pub(super) async fn end(self, stage: &Stage, ending: Ending, scraper: &mut Scraper) -> End {
+        let now_ns = stage.clock.now_ns();
+        if let Some(hub) = &self.hub {
+            hub.close(now_ns);
+        }
+        stage.ledger.close(now_ns);
+        stage.curtain.fall();
+        scraper.scrape().await;
+        let intended = stage.ledger.intended();
+        let recorded = tokio::task::spawn_blocking(move || self.leave()).await;
+        let Recorded { outcomes, lost } =
+            recorded.unwrap_or_else(|_| Recorded { outcomes: BTreeMap::new(), lost: u64::MAX });
+        End { at_ns: now_ns, reason: ending.reason, detail: ending.detail, intended, outcomes, lost_samples: lost }
+    }
+
+    fn leave(self) -> Recorded {
+        let recorded = self.writer.finish();
+        let _ = self.timer.join();
+        // Users whose requests never end are left behind and die with the process.
+        let until = Instant::now() + LEAVE_PATIENCE;
+        while !self.users.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        recorded
+    }
+}
+
+/// Who does what in this load model.
+struct Cast {
+    hub: Option<Arc<Hub>>,
+    duty: Duty,
+    players: Players,
+}
+
+enum Players {
+    Open { stage: Arc<Stage>, hub: Arc<Hub>, opener: mpsc::UnboundedReceiver<OpenSlot> },
+    Closed { crowd: Arc<Crowd>, users: u32 },
+}
+
+impl Cast {
+    fn of(scenario: &Scenario, stage: &Arc<Stage>, plan: Plan) -> Self {
+        match scenario.load.model {
+            Model::Open { arrivals } => Self::open(arrivals, scenario.seed, Arc::clone(stage), plan),
+            Model::Closed { think } => Self::closed(think, scenario.seed, Arc::clone(stage), plan),
+        }
+    }
+
+    fn open(process: Process, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
+        let waiting = plan.profile.peak() * (stage.timeout_ns as f64 / 1e9) * 1.5 + SPARE_BACKLOG;
+        let limits = Limits { slots: plan.connections, backlog: waiting.min(MOST_BACKLOG) as usize };
+        let (hub, opener) = Hub::new(limits, Arc::clone(&stage.ledger), stage.timeout_ns);
+        let arrivals = Box::new(Arrivals::new(plan.profile, plan.mix, process, seed));
+        Self {
+            hub: Some(Arc::clone(&hub)),
+            duty: Duty::Open { arrivals, hub: Arc::clone(&hub) },
+            players: Players::Open { stage, hub, opener },
+        }
+    }
+
+    fn closed(think: Think, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
+        let alarms = Arc::new(Alarms::default());
+        let crowd = Crowd {
+            stage,
+            alarms: Arc::clone(&alarms),
+            profile: plan.profile,
+            mix: plan.mix,
+            think,
+            seed,
+            sequence: AtomicU64::new(0),
+        };
+        let players = Players::Closed { crowd: Arc::new(crowd), users: plan.connections };
+        Self { hub: None, duty: Duty::Closed(alarms), players }
+    }
+}
+
+/// The users' thread, how it ended, and when they are all up.
+type Entered = (JoinHandle<()>, watch::Receiver<Option<Result<(), String>>>, oneshot::Receiver<()>);
+
+impl Players {
+    fn enter(self) -> io::Result<Entered> {
+        let (ready, is_ready) = oneshot::channel();
+        let ready = Mutex::new(Some(ready));
+        let ready = move || {
+            if let Some(ready) = ready.lock().ok().and_then(|mut ready| ready.take()) {
+                let _ = ready.send(());
+            }
+        };
+        let (tell, users_end) = watch::channel(None);
+        let users = Builder::new().name("load-users".to_owned()).spawn(move || {
+            let _ = tell.send(Some(self.play(ready).map_err(|e| e.to_string())));
+        })?;
+        Ok((users, users_end, is_ready))
+    }
+
+    /// Runs the users on a runtime of one thread: on a small machine the load shares its processors with the
+    /// target, and one thread that is never interrupted by its own siblings costs least and is the least late.
+    fn play(self, ready: impl Fn() + Send + Sync + 'static) -> Result<(), LoadError> {
+        timer::prefer_this_thread(-5);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            match self {
+                Self::Open { stage, hub, opener } => run_open(stage, hub, opener, ready).await,
+                Self::Closed { crowd, users } => run_closed(crowd, users, ready).await,
+            }
+        });
+        runtime.shutdown_background();
+        Ok(outcome?)
+    }
+}
