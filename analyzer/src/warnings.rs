@@ -5,6 +5,7 @@ use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
 use proofload_run::manifest::EndReason;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 
+use crate::audit::{describe, is_noted};
 use crate::load::Run;
 
 /// The same warning is said so often at most.
@@ -17,6 +18,7 @@ pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let found = interrupted(findings)
         .into_iter()
         .chain(counts(findings))
+        .chain(lateness(findings))
         .chain(connection_wait(findings))
         .chain(breaking_point(findings));
     for warning in recorded.chain(found) {
@@ -59,6 +61,20 @@ fn counts(findings: &Findings) -> impl Iterator<Item = Warning> {
         Balance::NotCounted => Some(warning("not_counted", found.sentence.clone())),
         Balance::Surplus | Balance::Deficit | Balance::Reset => Some(warning("counts_differ", found.sentence.clone())),
     })
+}
+
+/// Of an untrustworthy run the verdict says it already.
+fn lateness(findings: &Findings) -> Option<Warning> {
+    let audit = &findings.audit;
+    let noted = audit.effects.iter().find(|effect| audit.trustworthy && is_noted(effect))?;
+    Some(warning(
+        "generator_late",
+        format!(
+            "{}: too little to turn the judgement, but do not compare this figure with other runs; give the generator \
+             more processor time",
+            describe(noted)
+        ),
+    ))
 }
 
 fn connection_wait(findings: &Findings) -> Option<Warning> {

@@ -319,8 +319,9 @@ fn audit(findings: &Findings) -> Table {
     Table {
         title: "The generator",
         note:
-            "A run is INVALID when the generator's own lateness makes a percentile wrong by more than 10 % and 1 ms, \
-               when it sent less than 99 % of the plan, or when samples are unaccounted for."
+            "A run is INVALID when the generator's own lateness is most of a percentile, or changes it by more than 10 % \
+               and 1 ms and 5 % of the tightest bound on latency; when it sent less than 99 % of the plan; or when \
+               samples are unaccounted for."
                 .to_owned(),
         head: head(&["Check", "#Figure", "#n"]),
         rows,
