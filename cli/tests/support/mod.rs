@@ -3,7 +3,7 @@
 // Every test file uses a part of it.
 #![allow(dead_code)]
 // Helpers of tests are no tests to clippy, and here too an unwrap fails with its line.
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,22 +17,22 @@ use rustix::process::{Pid, Signal, kill_process};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A place of its own for one test, which runs alone while it holds it.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         Self { folder: tempfile::tempdir().unwrap(), _alone: alone }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn scenario(&self, text: &str) -> PathBuf {
+    pub(crate) fn scenario(&self, text: &str) -> PathBuf {
         let path = self.path("scenario.toml");
         std::fs::write(&path, text).unwrap();
         path
@@ -40,42 +40,42 @@ impl Place {
 }
 
 /// Small tensors to the embedded daemon.
-pub fn small_tensors(load: &str) -> String {
+pub(crate) fn small_tensors(load: &str) -> String {
     format!(
         "kind = \"sustained\"\nseed = 3\n[load]\n{load}\n[[mix]]\nname = \"small\"\nprotocol = \"kserve-http-json\"\n\
          model = \"tiny_mlp\"\ninputs = [{{ name = \"input\", datatype = \"FP32\", shape = [1, 16], data = \"random\" }}]\n"
     )
 }
 
-pub fn proofload() -> Command {
+pub(crate) fn proofload() -> Command {
     Command::new(env!("CARGO_BIN_EXE_proofload"))
 }
 
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     proofload().args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub fn findings(folder: &Path) -> Findings {
+pub(crate) fn findings(folder: &Path) -> Findings {
     serde_json::from_slice(&std::fs::read(folder.join("findings.json")).unwrap()).unwrap()
 }
 
 /// A run in the background, ended by its pid when the test ends before it does.
-pub struct Background {
-    pub child: Child,
-    pub folder: PathBuf,
+pub(crate) struct Background {
+    pub(crate) child: Child,
+    pub(crate) folder: PathBuf,
 }
 
 impl Background {
     /// Starts the run and waits until its journal has its first samples.
-    pub fn start(scenario: &Path, folder: &Path) -> Self {
+    pub(crate) fn start(scenario: &Path, folder: &Path) -> Self {
         let child = proofload()
             .args(["run", "--quiet"])
             .arg(scenario)
@@ -93,18 +93,18 @@ impl Background {
         background
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Pids of its children: the embedded daemon.
-    pub fn children(&self) -> Vec<u32> {
+    pub(crate) fn children(&self) -> Vec<u32> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let lists = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok());
         lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect()
     }
 
-    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<i32> {
         let mut status = None;
         within(limit, || {
             status = self.child.try_wait().unwrap();
@@ -122,19 +122,19 @@ impl Drop for Background {
     }
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
 }
 
 /// Whether a process is there and is no zombie.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
 }
 
 /// Whether the condition came true within the limit.
-pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+pub(crate) fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     while Instant::now() < end {
         if condition() {
