@@ -32,6 +32,7 @@ fn every_shipped_scenario_is_valid() {
 /// File (without `.toml`), then for each problem `line:column key: beginning of the message`.
 const BROKEN: &[(&str, &[&str])] = &[
     ("duration_without_unit", &["4:12 load.duration: `30` is not a duration; write a number and a unit"]),
+    ("endless_recovery", &["9:18 load.spike.recover_within: leaves nothing to judge; write less than `recovery`"]),
     ("endless_steps", &["5:8 load.steps.step: steps of 0 never reach `to`"]),
     ("half_precision_in_json", &["10:36 mix.0.inputs.0.datatype: FP16 has no JSON form; use protocol"]),
     ("impossible_slo", &["13:14 slo.percentile: a percentile lies above 0 and below 100"]),

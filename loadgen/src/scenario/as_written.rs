@@ -107,6 +107,7 @@ pub(super) struct Spike {
     pub(super) before_ns: Maybe<u64>,
     pub(super) hold_ns: Maybe<u64>,
     pub(super) recovery_ns: Maybe<u64>,
+    pub(super) recover_within_ns: Maybe<u64>,
 }
 
 /// `[load.ramp]`.
@@ -243,6 +244,7 @@ fn spike(table: &Table<'_>) -> Spike {
         before_ns: table.quantity("before", parse_duration_ns),
         hold_ns: table.quantity("hold", parse_duration_ns),
         recovery_ns: table.quantity("recovery", parse_duration_ns),
+        recover_within_ns: table.quantity("recover_within", parse_duration_ns),
     };
     table.finish();
     spike

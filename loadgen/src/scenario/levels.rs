@@ -18,6 +18,8 @@ const HIGHEST_RATE: f64 = 1e6;
 const MOST_USERS: f64 = 100_000.0;
 /// Share of a stress step that settles, unless the file says otherwise.
 const SETTLE: u64 = 5;
+/// Share of a spike's recovery within which the target must have recovered, unless the file says otherwise.
+const RECOVER: u64 = 3;
 
 /// Reads levels and builds steps for one load model, gathering problems.
 pub(super) struct Levels<'a> {
@@ -182,7 +184,13 @@ impl Levels<'_> {
             self.complain(spike.peak.as_ref()?, "a spike's peak must be above its base");
             return None;
         }
-        Some(steps::spike(base, peak, before_ns?, hold_ns?, recovery_ns?))
+        let recovery_ns = recovery_ns?;
+        let settle_ns = spike.recover_within_ns.as_ref().map_or(recovery_ns / RECOVER, |within| within.value);
+        if settle_ns >= recovery_ns {
+            self.complain(spike.recover_within_ns.as_ref()?, "leaves nothing to judge; write less than `recovery`");
+            return None;
+        }
+        Some(steps::spike(base, peak, before_ns?, hold_ns?, recovery_ns, settle_ns))
     }
 
     fn stairs(&self, load: &written::Load) -> Option<Vec<Step>> {

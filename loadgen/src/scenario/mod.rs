@@ -41,6 +41,7 @@
 //! before = "10s"
 //! hold = "10s"
 //! recovery = "20s"
+//! recover_within = "5s"          # start of the recovery that is not judged; default a third of it
 //! [load.ramp]                    # ramp: evenly from one level to the other within `duration`
 //! from = "10/s"
 //! to = "200/s"

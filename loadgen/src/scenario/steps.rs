@@ -56,13 +56,13 @@ pub(super) fn stairs(levels: &[f64], hold_ns: u64, settle_ns: u64) -> Vec<Step> 
         .collect()
 }
 
-/// A base level, a burst, and the base level again.
-pub(super) fn spike(base: f64, peak: f64, at_ns: u64, hold_ns: u64, recovery_ns: u64) -> Vec<Step> {
+/// A base level, a burst, and the base level again, whose first `settle_ns` are the time to recover.
+pub(super) fn spike(base: f64, peak: f64, at_ns: u64, hold_ns: u64, recovery_ns: u64, settle_ns: u64) -> Vec<Step> {
     let (burst_ns, calm_ns) = (at_ns + hold_ns, at_ns + hold_ns + recovery_ns);
     vec![
         step("base", 0, at_ns, base, base),
         step("peak", at_ns, burst_ns, peak, peak),
-        step("recovery", burst_ns, calm_ns, base, base),
+        Step { settle_ns, ..step("recovery", burst_ns, calm_ns, base, base) },
     ]
 }
 
@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(found, expected);
         };
         check(stairs(&[5.0, 6.0], 10, 2), &[("step 1", 0, 10, 5.0), ("step 2", 10, 20, 6.0)]);
-        check(spike(1.0, 9.0, 5, 3, 7), &[("base", 0, 5, 1.0), ("peak", 5, 8, 9.0), ("recovery", 8, 15, 1.0)]);
+        check(spike(1.0, 9.0, 5, 3, 7, 2), &[("base", 0, 5, 1.0), ("peak", 5, 8, 9.0), ("recovery", 8, 15, 1.0)]);
         check(warmed_up(hold(3.0, 10), 4), &[("warm-up", 0, 4, 3.0), ("hold", 4, 14, 3.0)]);
         check(warmed_up(hold(3.0, 10), 0), &[("hold", 0, 10, 3.0)]);
         check(warmed_up(ramp(3.0, 5.0, 10), 1), &[("warm-up", 0, 1, 3.0), ("ramp", 1, 11, 3.0)]);
