@@ -119,16 +119,18 @@ async fn live(crowd: &Crowd, user: u32) {
         if intended_ns >= stage.curtain.stop_ns() {
             return;
         }
-        stage.ledger.intend();
-        slot.send(&Arrival {
+        let arrival = Arrival {
             sequence: crowd.sequence.fetch_add(1, Ordering::Relaxed),
             intended_ns,
             unique: turn.unique,
             payload: turn.payload,
             step: crowd.profile.step_at(intended_ns),
             entry: turn.entry,
-        })
-        .await;
+        };
+        if !stage.ledger.intend_on(user, &arrival) {
+            return;
+        }
+        slot.send(&arrival).await;
         free_ns = stage.clock.now_ns();
     }
 }

@@ -116,6 +116,41 @@ fn a_run_that_is_stopped_keeps_everything_up_to_then() {
 }
 
 #[test]
+fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
+    let server = FreezingServer::start(STEADY).unwrap();
+    for round in 0..6 {
+        let stop = StopHandle::default();
+        let asked = stop.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200 + 7 * round));
+            // The second request ends the drain before it has begun.
+            asked.request("test");
+            asked.request("test");
+        });
+        let connections = (round % 2 == 0).then_some(2);
+        let driven = drive_until(&get(POISSON, 5000.0, 60, connections), &server.url(), stop).unwrap();
+        check_books(&driven);
+        assert_eq!(driven.end.reason, EndReason::Interrupted);
+        assert!(driven.end.intended > 200, "{:?}", driven.end);
+    }
+}
+
+#[test]
+fn what_is_due_at_the_very_end_is_sent_and_answered() {
+    let server = FreezingServer::start(STEADY).unwrap();
+    let mut scenario = get(Model::Open { arrivals: Process::Constant }, 10.0, 1, None);
+    // Nearly all arrivals come in the last 20 ms.
+    let mut rush = scenario.load.steps[0].clone();
+    scenario.load.steps[0].end_ns = 980_000_000;
+    (rush.start_ns, rush.level_start, rush.level_end) = (980_000_000, 20_000.0, 20_000.0);
+    scenario.load.steps.push(rush);
+    let driven = drive(&scenario, &server.url()).unwrap();
+    check_books(&driven);
+    assert_eq!(driven.manifest.load.planned_arrivals, Some(driven.end.intended));
+    assert_eq!(count(&driven, Outcome::InFlight), 0, "{:?}", driven.end);
+}
+
+#[test]
 fn a_target_that_dies_ends_the_run_with_the_time_of_its_last_answer() {
     // Answers for half a second, then closes its port.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -28,6 +28,8 @@ pub struct HubState {
     pub busy: usize,
     /// Slots that were opened.
     pub opened: u32,
+    /// Whether the timer may still have arrivals to release that are due before the stop.
+    pub releasing: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ struct State {
     mailboxes: Vec<mpsc::Sender<Arrival>>,
     /// `None` once the run is over.
     opener: Option<mpsc::UnboundedSender<OpenSlot>>,
+    releasing: bool,
 }
 
 /// See the module.
@@ -51,28 +54,46 @@ impl Hub {
     /// `limits.slots` ever pass through it.
     pub fn new(limits: Limits, ledger: Arc<Ledger>, timeout_ns: u64) -> (Arc<Self>, mpsc::UnboundedReceiver<OpenSlot>) {
         let (opener, slots) = mpsc::unbounded_channel();
-        let state = State { dispatcher: Dispatcher::new(limits), mailboxes: Vec::new(), opener: Some(opener) };
+        let dispatcher = Dispatcher::new(limits);
+        let state = State { dispatcher, mailboxes: Vec::new(), opener: Some(opener), releasing: true };
         (Arc::new(Self { state: Mutex::new(state), ledger, timeout_ns }), slots)
     }
 
-    /// An arrival is due.
+    /// An arrival is due. After [`Hub::close`] it comes too late to be intended.
     pub fn release(&self, arrival: Arrival) {
-        self.ledger.intend();
         let mut state = self.lock();
+        if state.opener.is_none() {
+            return;
+        }
+        self.ledger.intend();
         match state.dispatcher.release(arrival) {
             Released::Assign(slot) => {
+                self.ledger.assign(slot, &arrival);
                 // An idle slot's mailbox is empty, and its receiver lives as long as the run.
                 let _ = state.mailboxes[slot as usize].try_send(arrival);
             }
-            Released::Open(slot) => state.open(slot, arrival),
+            Released::Open(slot) => {
+                self.ledger.assign(slot, &arrival);
+                state.open(slot, arrival);
+            }
             Released::Queued => {}
             Released::Dropped => self.ledger.record(&never_sent(&arrival, arrival.intended_ns, Outcome::Dropped)),
         }
     }
 
+    /// Everything that is due before the stop has been released.
+    pub fn released_all(&self) {
+        self.lock().releasing = false;
+    }
+
     /// A slot has finished its request: what it does next.
     pub fn finished(&self, slot: SlotId) -> Next {
-        self.lock().dispatcher.finished(slot)
+        let mut state = self.lock();
+        let next = state.dispatcher.finished(slot);
+        if let Next::Send(arrival) = &next {
+            self.ledger.assign(slot, arrival);
+        }
+        next
     }
 
     /// Records as timed out what has waited longer than a request may take, and says when to look again.
@@ -87,7 +108,7 @@ impl Hub {
         state.dispatcher.oldest_waiting_ns().map(|oldest_ns| oldest_ns + self.timeout_ns)
     }
 
-    /// Ends the run: what still waits is recorded as in flight at its age (it was due, and the target or the limit
+    /// Ends the run; the ledger is closed after it. What still waits is recorded as in flight at its age (it was due, and the target or the limit
     /// on connections kept it waiting), and idle slots are let go.
     pub fn close(&self, now_ns: u64) {
         let mut state = self.lock();
@@ -102,7 +123,12 @@ impl Hub {
     pub fn state(&self) -> HubState {
         let state = self.lock();
         let dispatcher = &state.dispatcher;
-        HubState { waiting: dispatcher.waiting(), busy: dispatcher.busy(), opened: dispatcher.opened() }
+        HubState {
+            waiting: dispatcher.waiting(),
+            busy: dispatcher.busy(),
+            opened: dispatcher.opened(),
+            releasing: state.releasing,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -124,4 +150,63 @@ impl State {
 /// The sample of an arrival that no connection ever carried.
 fn never_sent(arrival: &Arrival, done_ns: u64, outcome: Outcome) -> Sample {
     Sample { done_ns, outcome: outcome.code(), ..crate::record::blank(arrival) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Takes what comes into its mailbox as a slot does, without a network.
+    fn work(hub: &Hub, OpenSlot { slot, mut mailbox }: OpenSlot) {
+        while let Some(mut arrival) = mailbox.blocking_recv() {
+            loop {
+                hub.ledger.sending(slot, &crate::record::blank(&arrival));
+                hub.ledger.finish(slot, &crate::record::blank(&arrival));
+                match hub.finished(slot) {
+                    Next::Send(next) => arrival = next,
+                    Next::Idle => break,
+                }
+            }
+        }
+    }
+
+    /// Ends a run in the middle of its arrivals, after about `until` of them. Gives those intended and recorded.
+    fn cut_short(until: u64) -> (u64, Vec<u64>) {
+        let ledger = Arc::new(Ledger::default());
+        let (hub, mut opener) = Hub::new(Limits { slots: 4, backlog: 3 }, Arc::clone(&ledger), u64::MAX);
+        let released = AtomicU64::new(0);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for sequence in 0..2 * until {
+                    hub.release(Arrival { sequence, ..Arrival::default() });
+                    released.store(sequence + 1, Ordering::Release);
+                }
+            });
+            threads.spawn(|| {
+                while let Some(opened) = opener.blocking_recv() {
+                    threads.spawn(|| work(&hub, opened));
+                }
+            });
+            while released.load(Ordering::Acquire) < until {
+                std::thread::yield_now();
+            }
+            hub.close(1);
+            ledger.close(1);
+        });
+        let mut samples = Vec::new();
+        assert_eq!(ledger.take(&mut samples), 0);
+        let mut recorded: Vec<u64> = samples.iter().map(|sample| sample.sequence).collect();
+        recorded.sort_unstable();
+        (ledger.intended(), recorded)
+    }
+
+    #[test]
+    fn an_end_at_any_moment_leaves_one_sample_of_each_intended_arrival() {
+        for round in 0..300 {
+            let (intended, recorded) = cut_short(1 + round % 50);
+            assert!(recorded.iter().copied().eq(0..intended), "round {round}: {intended} intended, {recorded:?}");
+        }
+    }
 }

@@ -168,6 +168,9 @@ fn release_arrivals(arrivals: Arrivals, hub: &Hub, clock: &RunClock, curtain: &C
         }
         let expiry = hub.expire(now_ns);
         let next = arrivals.peek().map(|a| a.intended_ns).filter(|t| *t < stop_ns);
+        if next.is_none() {
+            hub.released_all();
+        }
         sleep_until(next.into_iter().chain(expiry).min(), clock);
     }
 }

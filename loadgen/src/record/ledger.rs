@@ -1,7 +1,6 @@
 //! The ledger: who is sending what, and the samples that wait to be written. Every intended arrival leaves exactly
 //! one sample here, and memory is bounded by its capacity.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proofload_run::sample::{Outcome, Sample};
@@ -18,6 +17,7 @@ struct State {
     /// By slot: the sample of the request that it is sending, as far as it is known.
     sending: Vec<Option<Sample>>,
     finished: Vec<Sample>,
+    intended: u64,
     lost: u64,
     closed: bool,
 }
@@ -26,28 +26,43 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Ledger {
     state: Mutex<State>,
-    intended: AtomicU64,
 }
 
 impl Ledger {
     /// Counts an intended arrival.
     pub fn intend(&self) {
-        self.intended.fetch_add(1, Ordering::Relaxed);
+        self.lock().intended += 1;
     }
 
     /// Intended arrivals so far.
     pub fn intended(&self) -> u64 {
-        self.intended.load(Ordering::Relaxed)
+        self.lock().intended
     }
 
-    /// A slot takes up a request. Called again when the request is on the wire, with `sent_ns` set.
+    /// Counts an arrival and gives it to this slot in one step, so that the run cannot end in between. `false` when
+    /// it has ended: the arrival was never intended.
+    pub fn intend_on(&self, slot: SlotId, arrival: &Arrival) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        state.intended += 1;
+        state.hold(slot, Sample { connection: slot, ..blank(arrival) });
+        true
+    }
+
+    /// An arrival was handed to a slot, which may not have woken up yet: from here on the ledger answers for it.
+    pub fn assign(&self, slot: SlotId, arrival: &Arrival) {
+        self.sending(slot, &Sample { connection: slot, ..blank(arrival) });
+    }
+
+    /// A slot takes up a request. Called again when the request is on the wire, with `sent_ns` set. After
+    /// [`Ledger::close`] the request has been recorded already and this is ignored.
     pub fn sending(&self, slot: SlotId, sample: &Sample) {
         let mut state = self.lock();
-        let slot = slot as usize;
-        if state.sending.len() <= slot {
-            state.sending.resize(slot + 1, None);
+        if !state.closed {
+            state.hold(slot, *sample);
         }
-        state.sending[slot] = Some(*sample);
     }
 
     /// A slot's request has ended. After [`Ledger::close`] it has been recorded already and this is ignored.
@@ -98,6 +113,14 @@ impl Ledger {
 }
 
 impl State {
+    fn hold(&mut self, slot: SlotId, sample: Sample) {
+        let slot = slot as usize;
+        if self.sending.len() <= slot {
+            self.sending.resize(slot + 1, None);
+        }
+        self.sending[slot] = Some(sample);
+    }
+
     fn push(&mut self, sample: &Sample) {
         if self.finished.len() < CAPACITY {
             self.finished.push(*sample);
@@ -133,6 +156,9 @@ mod tests {
         assert_eq!(ledger.in_flight(), 2);
         ledger.close(100);
         ledger.finish(2, &Sample { sequence: 2, ..Sample::default() });
+        ledger.sending(3, &Sample { sequence: 3, ..Sample::default() });
+        assert!(!ledger.intend_on(4, &Arrival::default()), "nothing is intended after the end");
+        assert_eq!((ledger.in_flight(), ledger.intended()), (0, 0));
         let mut samples = Vec::new();
         assert_eq!(ledger.take(&mut samples), 0);
         let seen: Vec<_> = samples.iter().map(|s| (s.sequence, s.outcome(), s.done_ns)).collect();
