@@ -2,7 +2,7 @@
 //! about it than about the target. Waiting for a free connection is not its lateness: that is the target's doing.
 
 use proofload_run::criteria::Metric;
-use proofload_run::findings::{Audit, LateEffect, Share};
+use proofload_run::findings::{Audit, Fault, LateEffect, Share};
 use proofload_run::manifest::{End, EndReason, LoadModel, Manifest};
 use proofload_run::sample::Outcome;
 use proofload_run::series::Source;
@@ -24,6 +24,14 @@ const MOST: f64 = 0.50;
 const SHARE_OF_BOUND: f64 = 0.05;
 /// The generator must send at least 99 % of what the plan intends.
 const MAX_DROPPED_SHARE: f64 = 0.01;
+/// A thread that ran, or wanted to, for more than this share of the time set the pace itself.
+const SATURATED: f64 = 0.95;
+/// Processor time of the thread that runs the users, in seconds, cumulative.
+const USERS_CPU: &str = "users_thread_cpu_seconds_total";
+/// How long that thread wanted a processor and had none, in nanoseconds, cumulative.
+const USERS_DELAY: &str = "users_thread_run_delay_ns_total";
+const MORE_CPU: &str = "give the generator more processor time: another machine than the target's, fewer other \
+                        processes, or a lower rate";
 /// The percentiles that are always compared with and without the generator's lateness, besides those that a bound
 /// asks for.
 const COMPARED: [f64; 2] = [50.0, 95.0];
@@ -49,8 +57,8 @@ pub(crate) fn audit(scope: &Scope<'_>) -> Audit {
     };
     let lost = scope.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::TargetLost);
     // A target that has died is dead, however late the generator was.
-    let late = if lost { None } else { lateness_fault(&audit, bounds.tightest_ns) };
-    audit.faults = late.into_iter().chain(losses(&audit)).chain(accounting_faults(scope)).collect();
+    let slow = if lost { None } else { lateness_fault(scope, &audit, &bounds).or_else(|| saturation_fault(scope)) };
+    audit.faults = slow.into_iter().chain(losses(&audit)).chain(accounting_faults(scope)).collect();
     audit.trustworthy = audit.faults.is_empty();
     audit
 }
@@ -142,33 +150,97 @@ fn cpu_cores(scope: &Scope<'_>) -> Option<f64> {
     (seconds > 0.0).then(|| (last.1 - first.1) / seconds)
 }
 
-fn lateness_fault(audit: &Audit, tightest_ns: Option<f64>) -> Option<String> {
-    audit.effects.iter().find(|effect| is_too_much(effect, tightest_ns)).map(describe)
+fn fault(sentence: String, remedy: &str) -> Fault {
+    Fault { sentence, remedy: remedy.to_owned() }
 }
 
-fn losses(audit: &Audit) -> impl Iterator<Item = String> {
+/// The first figure that the generator's lateness spoils: of the whole run, of one step, of one entry. What is lost
+/// among all requests may decide what is said of a few.
+fn lateness_fault(scope: &Scope<'_>, audit: &Audit, bounds: &Bounds) -> Option<Fault> {
+    let spoiled = |effects: &[LateEffect]| effects.iter().find(|e| is_too_much(e, bounds.tightest_ns)).map(describe);
+    let of_part = |(name, rows): (String, Vec<&Row>)| {
+        spoiled(&effects(&rows, &bounds.percentiles)).map(|sentence| format!("in {name}, {sentence}"))
+    };
+    let sentence = spoiled(&audit.effects).or_else(|| parts(scope).into_iter().find_map(of_part))?;
+    Some(fault(sentence, MORE_CPU))
+}
+
+/// The measured requests of each step and of each entry that are judged on their own.
+fn parts<'a>(scope: &Scope<'a>) -> Vec<(String, Vec<&'a Row>)> {
+    let (steps, entries) = (&scope.manifest().steps, &scope.manifest().entries);
+    let names = steps.iter().map(|step| &step.name).chain(entries.iter().map(|entry| &entry.name));
+    let mut parts: Vec<(String, Vec<&Row>)> = names.map(|name| (name.clone(), Vec::new())).collect();
+    for (_, row) in scope.measured().filter(|(_, row)| row.sent_ns > 0) {
+        let places = [usize::from(row.step), steps.len() + usize::from(row.entry)];
+        for place in places {
+            if let Some((_, rows)) = parts.get_mut(place) {
+                rows.push(row);
+            }
+        }
+    }
+    parts
+}
+
+/// In a closed model a generator without processor time is not late, because its users send when it gets round to
+/// them: it shows as a thread that is always busy, or always wants to be.
+fn saturation_fault(scope: &Scope<'_>) -> Option<Fault> {
+    if scope.manifest().load.model != LoadModel::Closed {
+        return None;
+    }
+    let busy = busy_share(scope)?;
+    (busy > SATURATED).then(|| {
+        let sentence =
+            format!("the generator's thread was busy, or waiting for a processor, {:.0} % of the time", busy * 100.0);
+        fault(sentence, MORE_CPU)
+    })
+}
+
+/// The share of time in which the thread of the users ran or wanted to.
+fn busy_share(scope: &Scope<'_>) -> Option<f64> {
+    let growth = |name: &str| {
+        let points = scope.run.series.iter().filter(|p| p.source == Source::Generator && p.name == name);
+        let mut points: Vec<(u64, f64)> = points.map(|p| (p.t_ns, p.value)).collect();
+        points.sort_by_key(|point| point.0);
+        let (first, last) = (*points.first()?, *points.last()?);
+        (last.0 > first.0).then(|| ((last.1 - first.1), (last.0 - first.0) as f64))
+    };
+    let (cpu_s, over_ns) = growth(USERS_CPU)?;
+    let waited_ns = growth(USERS_DELAY).map_or(0.0, |(waited_ns, _)| waited_ns);
+    Some((cpu_s * NS_PER_S as f64 + waited_ns) / over_ns)
+}
+
+fn losses(audit: &Audit) -> impl Iterator<Item = Fault> {
     let dropped = (audit.dropped.share > MAX_DROPPED_SHARE).then(|| {
-        format!("the generator did not send {} of {} intended arrivals", audit.dropped.count, audit.dropped.n)
+        let sentence =
+            format!("the generator did not send {} of {} intended arrivals", audit.dropped.count, audit.dropped.n);
+        fault(sentence, "see the warnings for why: too many connections, too few open files, or too little memory")
     });
-    let lost = (audit.lost_samples > 0).then(|| format!("{} samples could not be written", audit.lost_samples));
+    let lost = (audit.lost_samples > 0).then(|| {
+        let sentence = match audit.lost_samples {
+            u64::MAX => "the journal's writer died".to_owned(),
+            lost => format!("{lost} samples could not be written"),
+        };
+        fault(sentence, "free some disk, or choose another folder with --out")
+    });
     [dropped, lost].into_iter().flatten()
 }
 
 /// Every intended arrival must be accounted for: the samples, the generator's own counts and the plan must agree.
-fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = String> {
+fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
     let end = scope.manifest().end.as_ref();
     let samples = scope.run.rows.len() as u64;
     let failed = end.filter(|end| end.reason == EndReason::GeneratorFailed).map(|end| {
-        format!("the generator itself failed: {}", if end.detail.is_empty() { "no reason given" } else { &end.detail })
+        let why = if end.detail.is_empty() { "no reason given" } else { &end.detail };
+        fault(format!("the generator itself failed: {why}"), "see events.jsonl in the run folder")
     });
     let found = crate::rates::outcomes(scope.run.rows.iter());
     let agrees = |end: &&End| end.outcomes.iter().filter(|(_, count)| **count > 0).eq(found.iter());
     let uncounted = end.filter(|end| !agrees(end)).map(|end| {
-        let counted: u64 = end.outcomes.values().sum();
+        let counted: u64 = end.outcomes.values().fold(0, |sum, count| sum.saturating_add(*count));
         format!("the generator counted {counted} requests by outcome, but the folder's {samples} samples do not agree")
     });
     let unaccounted = end
-        .filter(|end| end.intended != samples + end.lost_samples)
+        .filter(|end| end.intended != samples.saturating_add(end.lost_samples))
         .map(|end| format!("of {} intended arrivals, {samples} are accounted for", end.intended));
     let load = &scope.manifest().load;
     let completed = end.is_some_and(|end| end.reason == EndReason::Completed) && load.model == LoadModel::Open;
@@ -176,7 +248,8 @@ fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = String> {
         .planned_arrivals
         .filter(|&planned| completed && planned != samples)
         .map(|planned| format!("the plan had {planned} arrivals, {samples} are accounted for"));
-    [failed, uncounted, unaccounted.or(unplanned)].into_iter().flatten()
+    let disagreements = [uncounted, unaccounted.or(unplanned)].into_iter().flatten();
+    failed.into_iter().chain(disagreements.map(|s| fault(s, "report this as a bug, with the run folder")))
 }
 
 #[cfg(test)]

@@ -15,15 +15,17 @@ use crate::series::label_value;
 /// The server's count of successful requests, per model and version.
 pub(crate) const SUCCESS_COUNT: &str = "inference_success_count";
 
-/// In a run that was killed, requests cross the last scrape; a scrape takes about this long.
-const SCRAPE_EDGE_NS: u64 = 100_000_000;
+/// A scrape is given up after about this long: requests answered so shortly before the last count may be in it or not.
+const SCRAPE_EDGE_NS: u64 = 1_000_000_000;
+/// A journal is flushed several times within this.
+const FLUSH_NS: u64 = 250_000_000;
 
 /// In a run that was killed, what the server answered after the journal's last chunk has no sample: only counts
 /// from before that can be compared.
 fn last_comparable_ns(scope: &Scope<'_>) -> u64 {
     match scope.manifest().end {
         Some(_) => u64::MAX,
-        None => scope.run.rows.iter().map(|row| row.done_ns).max().unwrap_or(0).saturating_sub(SCRAPE_EDGE_NS),
+        None => scope.run.rows.iter().map(|row| row.done_ns).max().unwrap_or(0).saturating_sub(FLUSH_NS),
     }
 }
 
@@ -39,7 +41,9 @@ fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
     let (Some(first), Some(last)) = (counts.first(), counts.last()) else {
         return finding(model, 0, 0, 0, Balance::NotCounted);
     };
-    let edge = if scope.manifest().end.is_some() { 0 } else { SCRAPE_EDGE_NS };
+    // Only a count that was taken after the load had ended has everything in it.
+    let after_all = scope.manifest().end.as_ref().is_some_and(|end| last.0 >= end.at_ns);
+    let edge = if after_all { 0 } else { SCRAPE_EDGE_NS };
     let ours = |row: &&Row| scope.manifest().entries.get(usize::from(row.entry)).is_some_and(|e| e.model == model);
     let (mut certain, mut possible) = (0, 0);
     for row in scope.run.rows.iter().filter(ours).filter(|row| row.sent_ns > 0) {

@@ -1,7 +1,7 @@
 //! From what was found to a verdict: the strongest of the reasons, each with one sentence and what to do about it.
 //! INVALID over FAIL over INCONCLUSIVE over PASS.
 
-use proofload_run::criteria::{Metric, Threshold};
+use proofload_run::criteria::{Comparison, Metric, Threshold};
 use proofload_run::events::EventKind;
 use proofload_run::findings::{Balance, BreakingKind, Findings, Kept, Reason, SloResult, ThresholdResult};
 use proofload_run::manifest::{EndReason, Manifest, ScenarioKind};
@@ -10,24 +10,21 @@ use proofload_run::verdict::Verdict;
 
 use crate::load::Run;
 
-/// What a run is judged by when its scenario states neither thresholds nor a service level: at most 1 % errors,
-/// and, unless overload is the plan, at most 1 % sheds.
+/// The largest share of errors, and of sheds, that a run may have when its scenario does not say.
+const DEFAULT_SHARE: f64 = 0.01;
+
+/// What a run is judged by besides what its scenario states: at most 1 % errors where neither a service level nor a
+/// threshold bounds them, and at most 1 % sheds where overload is not the plan. Where the limit is sought, what comes
+/// of crossing it is the result.
 pub(crate) fn default_thresholds(manifest: &Manifest) -> Vec<Threshold> {
-    let stated = manifest.slo.is_some() || manifest.entries.iter().any(|entry| entry.slo.is_some());
-    if stated || !manifest.thresholds.is_empty() {
-        return Vec::new();
-    }
-    let bound = |metric| Threshold {
-        entry: None,
-        metric,
-        comparison: proofload_run::criteria::Comparison::AtMost,
-        bound: 0.01,
-    };
-    if manifest.scenario.kind.overloads() {
-        vec![bound(Metric::ErrorRate)]
-    } else {
-        vec![bound(Metric::ErrorRate), bound(Metric::ShedRate)]
-    }
+    let kind = manifest.scenario.kind;
+    let stated = |metric| manifest.thresholds.iter().any(|t| t.entry.is_none() && t.metric == metric);
+    let levelled = manifest.slo.is_some() || manifest.entries.iter().all(|entry| entry.slo.is_some());
+    let errors = !kind.seeks_the_limit() && !levelled && !stated(Metric::ErrorRate);
+    let sheds = !kind.overloads() && !stated(Metric::ShedRate);
+    let wanted = [(errors, Metric::ErrorRate), (sheds, Metric::ShedRate)];
+    let bound = |metric| Threshold { entry: None, metric, comparison: Comparison::AtMost, bound: DEFAULT_SHARE };
+    wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, metric)| bound(metric)).collect()
 }
 
 /// All reasons, the strongest first. Never empty.
@@ -51,13 +48,10 @@ fn reason(verdict: Verdict, sentence: impl Into<String>, remedy: impl Into<Strin
 }
 
 fn generator(findings: &Findings) -> impl Iterator<Item = Reason> {
-    findings.audit.faults.iter().map(|fault| {
-        reason(
-            Verdict::Invalid,
-            fault.as_str(),
-            "give the generator more processor time: another machine than the target's, fewer other processes, or a \
-             lower rate; this run says nothing about the target",
-        )
+    let faults = findings.audit.faults.iter();
+    faults.map(|fault| {
+        let remedy = format!("{}; this run says nothing about the target", fault.remedy);
+        reason(Verdict::Invalid, fault.sentence.as_str(), remedy)
     })
 }
 
@@ -73,15 +67,22 @@ fn end(findings: &Findings, run: &Run) -> Option<Reason> {
         Some(EndReason::TargetLost) => Some(target_lost(findings, run)),
         None => Some(reason(
             Verdict::Inconclusive,
-            format!(
-                "the run never ended: its process was killed, {} s of {} s are there",
-                significant(findings.run.driven_ns as f64 / NS_PER_S as f64),
-                significant(findings.run.planned_ns as f64 / NS_PER_S as f64),
-            ),
+            format!("the run never ended, its process was killed: {}", driven(findings)),
             "run it again to its end",
         )),
-        Some(EndReason::Completed | EndReason::Interrupted | EndReason::GeneratorFailed) => None,
+        Some(EndReason::Interrupted) => Some(reason(
+            Verdict::Inconclusive,
+            format!("the run was ended early: {}", driven(findings)),
+            "run it to its end",
+        )),
+        Some(EndReason::Completed | EndReason::GeneratorFailed) => None,
     }
+}
+
+/// How much of the plan was driven.
+fn driven(findings: &Findings) -> String {
+    let seconds = |ns: u64| significant(ns as f64 / NS_PER_S as f64);
+    format!("{} s of {} s are there", seconds(findings.run.driven_ns), seconds(findings.run.planned_ns))
 }
 
 fn target_lost(findings: &Findings, run: &Run) -> Reason {

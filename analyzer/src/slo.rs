@@ -106,15 +106,18 @@ fn keeps(slo: &Slo, bad: &Share, errors: &Share) -> (Kept, bool) {
     if bad.n == 0 {
         return (Kept::Inconclusive, false);
     }
-    if errors.share > slo.error_rate {
-        return (Kept::Missed, errors.low > slo.error_rate || bad.low > allowed);
-    }
     let clear = bad.low > allowed || bad.high <= allowed;
-    match (clear || enough(bad.n, slo.percentile), bad.share > allowed) {
-        (false, _) => (Kept::Inconclusive, false),
-        (true, true) => (Kept::Missed, clear),
-        (true, false) => (Kept::Met, clear),
+    let judged = clear || enough(bad.n, slo.percentile);
+    if judged && bad.share > allowed {
+        return (Kept::Missed, clear);
     }
+    if errors.share > slo.error_rate {
+        // One error among few requests is no rate yet, unless its interval says so.
+        let sure = errors.low > slo.error_rate;
+        let many = sure || enough(errors.n, 100.0 * (1.0 - slo.error_rate));
+        return if many { (Kept::Missed, sure) } else { (Kept::Inconclusive, false) };
+    }
+    if judged { (Kept::Met, clear) } else { (Kept::Inconclusive, false) }
 }
 
 #[cfg(test)]
@@ -153,6 +156,8 @@ mod tests {
         check(20, 1000, 0, (Kept::Met, true));
         check(100, 1000, 0, (Kept::Missed, true));
         check(11, 1000, 11, (Kept::Missed, false));
+        check(1, 40, 1, (Kept::Inconclusive, false));
+        check(60, 100, 2, (Kept::Missed, true));
         check(3, 100, 0, (Kept::Inconclusive, false));
         check(0, 100, 0, (Kept::Met, true));
         check(60, 100, 0, (Kept::Missed, true));

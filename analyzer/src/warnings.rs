@@ -2,8 +2,7 @@
 
 use proofload_run::events::EventKind;
 use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
-use proofload_run::manifest::EndReason;
-use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
+use proofload_run::units::format_duration_ns;
 
 use crate::audit::{describe, is_noted};
 use crate::load::Run;
@@ -15,12 +14,8 @@ const MAX_REPEATS: usize = 3;
 pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
     let recorded = run.events.iter().filter_map(|event| recorded(&event.kind));
-    let found = interrupted(findings)
-        .into_iter()
-        .chain(counts(findings))
-        .chain(lateness(findings))
-        .chain(connection_wait(findings))
-        .chain(breaking_point(findings));
+    let found =
+        counts(findings).chain(lateness(findings)).chain(connection_wait(findings)).chain(breaking_point(findings));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {
@@ -42,17 +37,6 @@ fn recorded(kind: &EventKind) -> Option<Warning> {
         }
         _ => None,
     }
-}
-
-fn interrupted(findings: &Findings) -> Option<Warning> {
-    (findings.run.end == Some(EndReason::Interrupted)).then(|| {
-        let seconds = |ns: u64| significant(ns as f64 / NS_PER_S as f64);
-        let (driven, planned) = (seconds(findings.run.driven_ns), seconds(findings.run.planned_ns));
-        warning(
-            "interrupted",
-            format!("the run was stopped after {driven} s of {planned} s; it is judged on what is there"),
-        )
-    })
 }
 
 fn counts(findings: &Findings) -> impl Iterator<Item = Warning> {

@@ -41,7 +41,7 @@ fn check(recorded: &Recorded, verdict: Verdict, sentence: &str) -> Findings {
 fn a_good_run_passes_and_a_slow_one_fails() {
     let thresholds = ["p95 < 100ms", "error_rate <= 1%", "tensor: p99 < 1s"];
     let good = run(ScenarioKind::Sustained, 200.0, Some(SLO), &thresholds, SERVER).completed();
-    check(&good, Verdict::Pass, "all 3 thresholds were met");
+    check(&good, Verdict::Pass, "all 4 thresholds were met");
     let slow = run(ScenarioKind::Sustained, 390.0, Some(SLO), &["p50 < 10ms"], SERVER).completed();
     check(&slow, Verdict::Fail, "p50 < 10 ms was missed");
     let few = run(ScenarioKind::Sustained, 20.0, None, &["p99.9 < 1s"], SERVER).completed();
@@ -117,14 +117,28 @@ fn a_lost_target_is_a_failure_with_its_time() {
 }
 
 #[test]
-fn an_interrupted_run_is_judged_on_what_there_is() {
+fn an_interrupted_run_is_no_pass_and_still_fails_on_what_there_is() {
     let mut early = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 100ms"], SERVER);
     early.samples.retain(|sample| sample.intended_ns < 7 * S);
     early.event(7 * S, EventKind::StopRequested { by: "ctrl-c".to_owned() });
     early.end(EndReason::Interrupted, 7 * S + 100 * MS);
-    let found = check(&early, Verdict::Pass, "the threshold was met");
+    let found = check(&early, Verdict::Inconclusive, "the run was ended early: 7 s of 20 s are there");
     assert_eq!(found.run.measured_ns, 7 * S);
-    assert!(found.warnings.iter().any(|warning| warning.code == "interrupted"));
+    early.manifest.thresholds = vec!["p50 < 1us".parse().unwrap()];
+    check(&early, Verdict::Fail, "p50 < 1 µs was missed");
+}
+
+#[test]
+fn a_dead_target_is_dead_however_late_the_generator_was() {
+    let server = Server { down: Some((8 * S, 30 * S)), ..SERVER };
+    let mut lost = run(ScenarioKind::Sustained, 200.0, None, &["error_rate <= 100%"], server);
+    lost.samples.retain(|sample| sample.intended_ns < 11 * S);
+    for sample in &mut lost.samples {
+        sample.generator_late_ns = sample.latency_ns() * 9 / 10;
+    }
+    lost.event(11 * S, EventKind::TargetLost { last_answer_ns: 8 * S, message: String::new() });
+    lost.end(EndReason::TargetLost, 11 * S);
+    check(&lost, Verdict::Fail, "the target stopped answering at 8 s");
 }
 
 #[test]
@@ -180,7 +194,7 @@ fn a_generator_that_was_the_bottleneck_invalidates_the_run() {
     }
     tolerable.series.clear();
     tolerable.scrape();
-    let found = check(&tolerable.completed(), Verdict::Pass, "the threshold was met");
+    let found = check(&tolerable.completed(), Verdict::Pass, "thresholds were met");
     assert!(found.warnings.iter().any(|warning| warning.code == "generator_late"), "{:?}", found.warnings);
 
     let mut dropping = run(ScenarioKind::Sustained, 200.0, None, &thresholds, SERVER);
@@ -206,7 +220,7 @@ fn waiting_for_a_connection_is_not_the_generators_fault() {
     }
     waiting.series.clear();
     waiting.scrape();
-    let found = check(&waiting.completed(), Verdict::Pass, "the threshold was met");
+    let found = check(&waiting.completed(), Verdict::Pass, "thresholds were met");
     assert!(found.warnings.iter().any(|warning| warning.code == "connection_wait"));
 }
 
@@ -238,7 +252,7 @@ fn requests_that_were_abandoned_may_have_been_counted() {
     for sample in abandoned.samples.iter_mut().filter(|sample| sample.sequence % 40 == 0) {
         sample.outcome = Outcome::Timeout.code();
     }
-    let found = check(&abandoned.completed(), Verdict::Pass, "the threshold was met");
+    let found = check(&abandoned.completed(), Verdict::Pass, "thresholds were met");
     assert!(found.conservation.iter().all(|c| c.balance == Balance::Balanced && c.our_abandoned > 0));
 }
 

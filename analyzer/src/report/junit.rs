@@ -111,6 +111,6 @@ fn validity(findings: &Findings) -> Case {
         class: "run",
         name: "validity of the generator".to_owned(),
         verdict: if findings.audit.trustworthy { Verdict::Pass } else { Verdict::Invalid },
-        message: findings.audit.faults.join("; "),
+        message: findings.audit.faults.iter().map(|f| f.sentence.as_str()).collect::<Vec<_>>().join("; "),
     }
 }

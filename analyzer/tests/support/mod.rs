@@ -174,7 +174,9 @@ impl Recorded {
 
     /// What a server's own statistics and metrics would have said, once a second.
     pub(crate) fn scrape(&mut self) {
-        let last_ns = self.samples.iter().map(|s| s.done_ns).max().unwrap_or(0) + 10 * MS;
+        let plan_end_ns = self.manifest.steps.last().map_or(0, |step| step.end_ns);
+        // The last scrape comes after the end of everything.
+        let last_ns = self.samples.iter().map(|s| s.done_ns).max().unwrap_or(0).max(plan_end_ns) + 30 * MS;
         let mut times: Vec<u64> = (0..=last_ns / S).map(|second| second * S).collect();
         times.push(last_ns);
         for t_ns in times {

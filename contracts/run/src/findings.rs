@@ -14,7 +14,7 @@ use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Tar
 use crate::verdict::Verdict;
 
 pub use judged::{
-    Audit, Balance, BreakingKind, BreakingPoint, Conservation, Kept, LateEffect, SloResult, ThresholdResult,
+    Audit, Balance, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult, ThresholdResult,
 };
 
 /// The whole of `findings.json`.

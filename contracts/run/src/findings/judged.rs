@@ -62,8 +62,17 @@ pub struct Audit {
     pub lost_samples: u64,
     /// Cores that its process used, on average.
     pub cpu_cores: Option<f64>,
-    /// Sentences about what is wrong; empty when trustworthy.
-    pub faults: Vec<String>,
+    /// What is wrong; empty when trustworthy.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that the generator, or the machine it runs on, did wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// One sentence.
+    pub sentence: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// A latency percentile as measured, and as it is with the generator's lateness taken off every request.
