@@ -30,13 +30,17 @@ pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
     let stop = StopHandle::default();
     stop.obey_ctrl_c();
     runtime.spawn(obey_sigterm(stop.clone()));
+    // The embedded daemon inherits the limit, so it is raised before the first one starts.
+    host::connection_limit();
     let mut worst = Verdict::Pass;
     for planned in planned {
+        if stop.count() > 0 {
+            note(&format!("proofload: {} was not run", planned.scenario.name));
+            worst = worst.max(Verdict::Inconclusive);
+            continue;
+        }
         runtime.block_on(drive(args, &planned, &stop))?;
         worst = worst.max(report_on(&planned.folder, args.output.quiet)?);
-        if stop.count() > 0 {
-            break;
-        }
     }
     Ok(worst)
 }
@@ -62,6 +66,7 @@ fn planned(args: &RunArgs) -> anyhow::Result<Vec<Planned>> {
         }
     }
     problems.extend(planned.iter().filter_map(occupied));
+    problems.extend(shared_folder(&planned));
     if !problems.is_empty() {
         bail!("nothing was run:\n{}", problems.join("\n"));
     }
@@ -82,6 +87,15 @@ fn placed(args: &RunArgs, scenario: Scenario) -> Planned {
 fn occupied(planned: &Planned) -> Option<String> {
     let taken = planned.folder.join("run.json").exists();
     taken.then(|| format!("{} holds a run already; choose another folder with --out", planned.folder.display()))
+}
+
+/// Two scenarios of one name would write into one folder.
+fn shared_folder(planned: &[Planned]) -> Option<String> {
+    let mut folders: Vec<&Path> = planned.iter().map(|planned| planned.folder.as_path()).collect();
+    folders.sort();
+    let twice = folders.windows(2).find(|pair| pair[0] == pair[1])?;
+    let folder = twice[0].display();
+    Some(format!("two scenarios would both write into {folder}; give them different names, or run them one by one"))
 }
 
 /// `--target` replaces the file's target as a whole, so a gRPC entry needs `--grpc-target` beside it.

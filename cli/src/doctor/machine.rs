@@ -3,15 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proofload_run::units::{format_duration_ns, significant};
-use rustix::process::{Resource, getrlimit};
-
 use super::check::Check;
+use proofload_run::units::{format_duration_ns, significant};
 
 /// Sleeps measured for the timer check.
 const SLEEPS: usize = 200;
 /// Descriptors beside the connections: journal, series, events, the runtime's own, the embedded daemon's pipes.
-const OTHER_DESCRIPTORS: u64 = 64;
+const OTHER_DESCRIPTORS: u64 = 256;
 /// A sample in the journal and, for a moment, in Parquet beside it.
 const DISK_BYTES_PER_SAMPLE: u64 = 256;
 
@@ -21,7 +19,7 @@ pub(crate) fn checks(folder: &Path, connections: u64, samples: u64) -> Vec<Check
         cores(std::thread::available_parallelism().map_or(1, usize::from)),
         load_average(one_minute_load(), std::thread::available_parallelism().map_or(1, usize::from)),
         timer(worst_lateness(SLEEPS)),
-        descriptors(getrlimit(Resource::Nofile).current, connections),
+        descriptors(u64::from(proofload_loadgen::host::connection_limit()), connections),
         memory(available_memory_bytes()),
         disk(free_disk_bytes(folder), samples),
         gpu(Path::new("/proc/driver/nvidia/version").exists()),
@@ -60,17 +58,16 @@ fn timer(lateness_ns: u64) -> Check {
     }
 }
 
-fn descriptors(limit: Option<u64>, connections: u64) -> Check {
-    let needed = connections + OTHER_DESCRIPTORS;
-    match limit {
-        Some(limit) if limit < needed => Check::in_the_way(
-            "descriptors",
-            format!("{limit} open files allowed, {needed} may be needed"),
-            format!("raise the limit first: ulimit -n {needed}"),
-        ),
-        Some(limit) => Check::fine("descriptors", format!("{limit} open files allowed, up to {needed} needed")),
-        None => Check::fine("descriptors", "no limit on open files"),
+/// `limit` is what is left for connections after the limit was raised as far as the system lets us.
+fn descriptors(limit: u64, connections: u64) -> Check {
+    if limit < connections {
+        return Check::in_the_way(
+            "connections",
+            format!("{limit} are possible, {connections} may be needed"),
+            format!("raise the hard limit on open files first: ulimit -Hn {}", connections + OTHER_DESCRIPTORS),
+        );
     }
+    Check::fine("connections", format!("{limit} are possible, up to {connections} may be needed"))
 }
 
 fn memory(available_bytes: Option<u64>) -> Check {
@@ -152,9 +149,8 @@ mod tests {
         check(load_average(None, 2), State::Fine, "not known");
         check(timer(60_000), State::Fine, "60 µs");
         check(timer(4_000_000), State::Doubtful, "4 ms");
-        check(descriptors(Some(256), 1000), State::InTheWay, "ulimit -n 1064");
-        check(descriptors(Some(4096), 1000), State::Fine, "4096");
-        check(descriptors(None, 1000), State::Fine, "no limit");
+        check(descriptors(256, 1000), State::InTheWay, "ulimit -Hn 1256");
+        check(descriptors(4096, 1000), State::Fine, "4096");
         check(memory(Some(100 << 20)), State::Doubtful, "100 MiB");
         check(memory(Some(1 << 30)), State::Fine, "1024 MiB");
         check(disk(Some(1 << 20), 1_000_000), State::InTheWay, "--out");
