@@ -64,6 +64,8 @@ pub fn judge(expect: &Expect, result: &Result<Answer, Failure>) -> Judgement {
         Err(failure) => Judgement {
             outcome: match failure {
                 Failure::Connect(_) => Outcome::ConnectError,
+                // The generator never sent it, and the audit says so.
+                Failure::Local(_) => Outcome::Dropped,
                 Failure::Transport(_) => Outcome::TransportError,
                 Failure::Timeout => Outcome::Timeout,
             },
@@ -295,6 +297,7 @@ mod tests {
         let expect = Expect::KserveGrpc { outputs: Vec::new() };
         let check = |failure, expected| assert_eq!(judge(&expect, &Err(failure)).outcome, expected);
         check(Failure::Connect(String::new()), Outcome::ConnectError);
+        check(Failure::Local(String::new()), Outcome::Dropped);
         check(Failure::Transport(String::new()), Outcome::TransportError);
         check(Failure::Timeout, Outcome::Timeout);
     }

@@ -13,7 +13,11 @@ use crate::judge::judge;
 use crate::payload::Entry;
 use crate::plan::Arrival;
 use crate::record::{Ledger, Log, blank};
-use crate::transport::{Address, Links};
+use crate::transport::{Address, Failure, Links};
+
+/// The remedy when this machine gives no more connections.
+const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
+    files (ulimit -n), set a lower load.max_connections, or let the target keep idle connections longer";
 
 /// What every slot and every simulated user needs. Built once per run.
 #[derive(Debug)]
@@ -105,6 +109,9 @@ impl Slot {
         let attempt = self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await;
         self.free_ns = attempt.times.done_ns;
         let judgement = judge(&entry.expect, &attempt.result);
+        if let Err(failure @ Failure::Local(_)) = &attempt.result {
+            stage.log.warn(self.free_ns, "connection_limit", || format!("{failure}; {MORE_CONNECTIONS}"));
+        }
         fill(&mut sample, &attempt, &judgement);
         stage.ledger.finish(self.number, &sample);
         if let Some(message) = judgement.message {

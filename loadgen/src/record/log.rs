@@ -1,7 +1,7 @@
 //! Events and series, written line by line as they happen. A write that fails is remembered and ends up in the
 //! manifest: a run must not die of a full disk without saying so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use proofload_run::RunError;
@@ -19,6 +19,7 @@ struct State {
     events: LineWriter<Event>,
     series: LineWriter<SeriesPoint>,
     examples: BTreeMap<(u16, u8, u16), u32>,
+    warned: BTreeSet<&'static str>,
     failure: Option<String>,
 }
 
@@ -39,6 +40,7 @@ impl Log {
             events: LineWriter::create(&folder.events())?,
             series: LineWriter::create(&folder.series_lines(shard))?,
             examples: BTreeMap::new(),
+            warned: BTreeSet::new(),
             failure: None,
         };
         Ok(Self { shard, state: Mutex::new(state) })
@@ -47,6 +49,15 @@ impl Log {
     /// Writes an event.
     pub fn event(&self, t_ns: u64, kind: EventKind) {
         self.lock().event(Event { t_ns, shard: self.shard, kind });
+    }
+
+    /// Writes a warning the first time that its code comes up.
+    pub fn warn(&self, t_ns: u64, code: &'static str, message: impl FnOnce() -> String) {
+        let mut state = self.lock();
+        if state.warned.insert(code) {
+            let kind = EventKind::Warning { code: code.to_owned(), message: message() };
+            state.event(Event { t_ns, shard: self.shard, kind });
+        }
     }
 
     /// Writes the first few examples of an error, and counts on silently.

@@ -1,12 +1,14 @@
 //! One HTTP/1.1 connection, driven by the task that uses it: no second task, so no second wake-up per request.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 
 use http::Request;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 use super::link::{Unsent, receive};
@@ -85,9 +87,19 @@ async fn drive<F: Future>(
 
 /// Opens a TCP connection that sends at once what it is given.
 pub(super) async fn open(to: SocketAddr) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(to).await.map_err(|e| Failure::Connect(format!("{to}: {e}")))?;
-    stream.set_nodelay(true).map_err(|e| Failure::Connect(format!("{to}: {e}")))?;
+    let failed = |e: io::Error| {
+        let message = format!("{to}: {e}");
+        if is_local(&e) { Failure::Local(message) } else { Failure::Connect(message) }
+    };
+    let stream = TcpStream::connect(to).await.map_err(failed)?;
+    stream.set_nodelay(true).map_err(failed)?;
     Ok(stream)
+}
+
+/// Whether this machine has run out of files, ports or memory, of which the target knows nothing.
+fn is_local(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
 }
 
 /// An error of hyper with its cause.
@@ -95,5 +107,33 @@ pub(super) fn describe(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_targets_fault() {
+        let check = |errno: Errno, expected: bool| {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            assert_eq!(is_local(&error), expected, "{error}");
+        };
+        check(Errno::MFILE, true);
+        check(Errno::NFILE, true);
+        check(Errno::ADDRNOTAVAIL, true);
+        check(Errno::NOBUFS, true);
+        check(Errno::NOMEM, true);
+        check(Errno::CONNREFUSED, false);
+        check(Errno::TIMEDOUT, false);
+        check(Errno::HOSTUNREACH, false);
+        assert!(!is_local(&io::Error::other("no number")));
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_the_targets() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(matches!(open(free).await, Err(Failure::Connect(_))));
     }
 }

@@ -59,6 +59,9 @@ pub enum Failure {
     /// No connection could be made.
     #[error("no connection: {0}")]
     Connect(String),
+    /// This machine gave no connection; the target was not asked.
+    #[error("this machine gives no more connections: {0}")]
+    Local(String),
     /// The connection broke or the answer violated the protocol.
     #[error("{0}")]
     Transport(String),
