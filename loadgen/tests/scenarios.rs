@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proofload_loadgen::scenario::{Model, Place, Scenario};
-use proofload_run::criteria::Metric;
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -135,8 +134,11 @@ fn defaults_are_filled_in() {
     assert_eq!(scenario.seed, 1);
     assert!(matches!(scenario.load.model, Model::Open { .. }));
     assert_eq!((scenario.load.request_timeout_ns, scenario.load.max_connections), (10_000_000_000, None));
-    assert_eq!(scenario.thresholds.len(), 1, "sheds are bounded unless the load is meant to be too much");
-    assert_eq!(scenario.thresholds[0].metric, Metric::ShedRate);
+    assert_eq!(scenario.load.drain_ns, scenario.load.request_timeout_ns);
+    assert!(scenario.thresholds.is_empty(), "only what the file states");
+    let patient = ["load.request_timeout=30s".to_owned()];
+    let patient = Scenario::parse(Path::new("plain.toml"), VALID, &patient).unwrap();
+    assert_eq!(patient.load.drain_ns, 30_000_000_000);
     let json = serde_json::to_value(&scenario).unwrap();
     assert_eq!(json["load"]["model"], "open");
     assert_eq!(json["mix"][0]["path"], "/");

@@ -15,7 +15,7 @@
 //! [target]                       # absent: proofload starts its own daemon
 //! http = "http://127.0.0.1:8000"
 //! grpc = "http://127.0.0.1:8001"                # for kserve-grpc entries
-//! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics
+//! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics; without a path: /metrics
 //!
 //! [load]
 //! model = "open"                 # open (default): arrivals come on schedule | closed: users wait for answers
@@ -24,10 +24,10 @@
 //! duration = "30s"               # sustained, endurance, ramp
 //! think_time = "100ms"           # closed; default 0
 //! think_distribution = "exponential"            # closed: constant (default) | exponential
-//! max_connections = 256          # default "as-needed"
+//! max_connections = 256          # default "as-needed"; to all sides of the target together
 //! request_timeout = "10s"        # from the intended arrival; default 10s
 //! warm_up = "2s"                 # at the first level, left out of every figure; default none
-//! drain = "5s"                   # wait at the end for what is in flight; default 5s
+//! drain = "10s"                  # wait at the end for what is in flight; default request_timeout
 //! traces = "1%"                  # share of requests that start a sampled W3C trace; default none
 //! [load.steps]                   # stress: from, to, and step or percent; each level held
 //! from = "100/s"
@@ -66,8 +66,8 @@
 //! percentile = 95.0              # default 95
 //! error_rate = "1%"              # default 1%
 //! ```
-//! In a closed model every level is a whole number of users. Outside overload scenarios (stress, spike, ramp) a
-//! threshold `shed_rate <= 1%` is added unless the file states one of its own.
+//! In a closed model every level is a whole number of users. The thresholds here are those that the file states;
+//! which others hold by default is the analyzer's affair.
 
 mod as_run;
 mod as_written;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proofload_run::criteria::{Comparison, Metric, Slo, Threshold};
+use proofload_run::criteria::{Metric, Slo, Threshold};
 use proofload_run::manifest::ScenarioKind;
 
 use super::as_written::{self as written, ModelWord, ThinkWord};
@@ -15,13 +15,10 @@ use crate::plan::{Process, Think};
 use crate::transport::check_url;
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
-const DEFAULT_DRAIN_NS: u64 = 5_000_000_000;
 const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
 const MOST_CONNECTIONS: i64 = 65_535;
 const DEFAULT_PERCENTILE: f64 = 95.0;
 const DEFAULT_ERROR_RATE: f64 = 0.01;
-/// Sheds that a run may have when its load is meant to be borne.
-const DEFAULT_SHED_RATE: f64 = 0.01;
 
 /// Validates; `None` when something essential is missing. Whatever is wrong is in `problems` afterwards.
 pub(super) fn validate(written: &written::Scenario, source: Source, problems: &Problems) -> Option<Scenario> {
@@ -103,12 +100,14 @@ impl Check<'_> {
             return None;
         };
         let model = load.model.as_ref().map_or(ModelWord::Open, |model| model.value);
+        let request_timeout_ns = self.request_timeout(load);
         let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load));
         Some(Load {
             model: self.model(model, load),
             max_connections: self.max_connections(load),
-            request_timeout_ns: self.request_timeout(load),
-            drain_ns: load.drain_ns.as_ref().map_or(DEFAULT_DRAIN_NS, |drain| drain.value),
+            request_timeout_ns,
+            // Shorter, and a target that hangs at the end would leave no timeouts behind.
+            drain_ns: load.drain_ns.as_ref().map_or(request_timeout_ns, |drain| drain.value),
             traces: load.traces.as_ref().map_or(0.0, |traces| traces.value),
             steps: steps?,
         })
@@ -191,15 +190,6 @@ impl Check<'_> {
                 }
                 Err(e) => self.complain(text, e),
             }
-        }
-        let sheds_expected = kind.is_some_and(ScenarioKind::overloads);
-        if !sheds_expected && !thresholds.iter().any(|t| t.metric == Metric::ShedRate) {
-            thresholds.push(Threshold {
-                entry: None,
-                metric: Metric::ShedRate,
-                comparison: Comparison::AtMost,
-                bound: DEFAULT_SHED_RATE,
-            });
         }
         thresholds
     }
