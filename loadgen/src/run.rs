@@ -21,11 +21,11 @@ use crate::payload::{PrepareError, prepare};
 use crate::plan::{Mix, Profile};
 use crate::progress::Snapshot;
 use crate::record::Log;
-use crate::scenario::{Model, Scenario};
+use crate::scenario::{MixEntry, Model, Scenario};
 use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError};
 use crate::users::UsersError;
-use crate::watch::{Scraper, describe_target};
+use crate::watch::{Expected, Scraper, describe_target};
 use conduct::{Ending, conduct, drain};
 use crew::Crew;
 
@@ -38,7 +38,7 @@ pub struct ResolvedTarget {
     pub http_url: Option<String>,
     /// Base URL of the gRPC side.
     pub grpc_url: Option<String>,
-    /// URL of the Prometheus page.
+    /// URL of the Prometheus page; without a path, `/metrics` is meant.
     pub metrics_url: Option<String>,
     /// Whether proofload started it itself.
     pub embedded: bool,
@@ -88,10 +88,12 @@ pub enum LoadError {
     #[error(transparent)]
     Users(#[from] UsersError),
     /// The scenario allows fewer connections than it has users, or the system does.
-    #[error("{users} users need {users} connections, and the {whose} allows {limit}; {remedy}")]
+    #[error("{users} users need {needed} connections, and the {whose} allows {limit}; {remedy}")]
     Connections {
         /// Most users at a time.
         users: u32,
+        /// Connections that they need.
+        needed: u32,
         /// Whose limit it is.
         whose: &'static str,
         /// The limit.
@@ -148,8 +150,9 @@ struct Opened {
 
 /// Makes entries ready, asks the target what it is, and makes the run folder.
 async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadError> {
-    let target = Resolved::of(&options.target)?;
-    let entries = scenario.mix.iter().map(|entry| prepare(scenario, entry, target.http.as_ref(), target.grpc.as_ref()));
+    let target = Resolved::of(&options.target).await?;
+    let (http, grpc) = (target.http.as_ref(), target.grpc.as_ref());
+    let entries = scenario.mix.iter().map(|entry| prepare(scenario, &options.run_id, entry, http, grpc));
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let weights = scenario.mix.iter().zip(&entries).map(|(entry, ready)| (entry.weight, ready.payloads.len() as u32));
     let (mix, profile) = (Mix::new(weights), Profile::new(scenario.load.steps.clone()));
@@ -163,7 +166,9 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let folder = RunFolder::create(&options.folder, &manifest)?;
     let log = Arc::new(Log::create(&folder, 0)?);
     let clock = RunClock::default();
-    let scraper = Scraper::new(clock.clone(), Arc::clone(&log), target.metrics, target.http.clone());
+    let expected =
+        Expected { metrics: options.target.metrics_url.is_some(), statistics: !manifest::models(scenario).is_empty() };
+    let scraper = Scraper::new(clock.clone(), Arc::clone(&log), target.metrics, target.http.clone(), expected);
     let stage = Arc::new(Stage {
         clock,
         curtain: Arc::default(),
@@ -198,25 +203,43 @@ struct Resolved {
 }
 
 impl Resolved {
-    fn of(target: &ResolvedTarget) -> Result<Self, AddressError> {
-        let resolve = |url: &Option<String>| url.as_deref().map(Address::resolve).transpose();
-        let http = resolve(&target.http_url)?;
-        let default = || http.clone().map(|http| Address { prefix: format!("{}/metrics", http.prefix), ..http });
-        let metrics = resolve(&target.metrics_url)?.or_else(default);
-        Ok(Self { grpc: resolve(&target.grpc_url)?, metrics, http })
+    async fn of(target: &ResolvedTarget) -> Result<Self, AddressError> {
+        let reach = async |url: &Option<String>| match url {
+            Some(url) => Address::reach(url).await.map(Some),
+            None => Ok(None),
+        };
+        let http = reach(&target.http_url).await?;
+        let metrics = match reach(&target.metrics_url).await? {
+            Some(stated) if !stated.prefix.is_empty() => Some(stated),
+            stated => stated.or_else(|| http.clone()).map(metrics_page),
+        };
+        Ok(Self { grpc: reach(&target.grpc_url).await?, metrics, http })
     }
 }
 
-/// How many connections the run may open.
+/// Where Prometheus text is by convention.
+fn metrics_page(base: Address) -> Address {
+    Address { prefix: format!("{}/metrics", base.prefix), ..base }
+}
+
+/// How many slots or users the run may have. Each holds a connection to every side of the target that the mix needs.
 fn connections(scenario: &Scenario, profile: &Profile) -> Result<u32, LoadError> {
     let system = crate::host::connection_limit();
     let allowed = scenario.load.max_connections.unwrap_or(system);
     let (users, closed) = (profile.peak().ceil() as u32, matches!(scenario.load.model, Model::Closed { .. }));
-    let refuse = |whose, limit, remedy| Err(LoadError::Connections { users, whose, limit, remedy });
+    let sides = sides(&scenario.mix);
+    let needed = users.saturating_mul(sides);
+    let refuse = |whose, limit, remedy| Err(LoadError::Connections { users, needed, whose, limit, remedy });
     match () {
-        () if closed && users > allowed => refuse("scenario", allowed, "raise load.max_connections"),
-        () if closed && users > system => refuse("system", system, "raise the limit on open files (ulimit -n)"),
+        () if closed && needed > allowed => refuse("scenario", allowed, "raise load.max_connections"),
+        () if closed && needed > system => refuse("system", system, "raise the limit on open files (ulimit -n)"),
         () if closed => Ok(users),
-        () => Ok(allowed.min(system)),
+        () => Ok((allowed.min(system) / sides).max(1)),
     }
+}
+
+/// How many sides of the target the mix needs: HTTP, gRPC, or both.
+fn sides(mix: &[MixEntry]) -> u32 {
+    let needs = |grpc: bool| u32::from(mix.iter().any(|entry| entry.request.is_grpc() == grpc));
+    (needs(true) + needs(false)).max(1)
 }

@@ -67,10 +67,13 @@ fn an_open_run_sends_every_arrival_of_its_plan() {
     }
     let series = driven.folder.path().join("run/series-00000.jsonl");
     let series: Vec<SeriesPoint> = LineReader::open(&series).unwrap().map(Result::unwrap).collect();
-    for name in ["lateness_p99_ns", "intended_total", "process_cpu_seconds"] {
+    let users = ["users_thread_cpu_seconds_total", "users_thread_run_delay_ns_total"];
+    for name in ["lateness_p99_ns", "intended_total", "process_cpu_seconds"].into_iter().chain(users) {
         assert!(series.iter().any(|p| p.source == Source::Generator && p.name == name), "{name}");
     }
     let kinds = events(&driven);
+    let scrapes = kinds.iter().filter(|kind| matches!(kind, EventKind::ScrapeFailed { .. }));
+    assert_eq!(scrapes.count(), 0, "a plain target owes nobody metrics");
     assert!(kinds.contains(&EventKind::RunStarted));
     assert!(kinds.contains(&EventKind::StepStarted { step: 0 }) && kinds.contains(&EventKind::StepEnded { step: 0 }));
     assert_eq!(kinds.last(), Some(&EventKind::RunEnded));

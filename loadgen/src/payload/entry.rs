@@ -27,8 +27,10 @@ pub struct Entry {
     pub keep: Keep,
     /// Share of the requests that carry a sampled trace, 0 to 1.
     pub traced: f64,
-    /// Makes trace ids and payloads of different runs differ.
+    /// Makes the payloads of scenarios with different seeds differ.
     pub seed: u64,
+    /// Makes the trace ids of different runs differ, whatever their seeds.
+    pub run: u64,
 }
 
 /// One request, ready to go.
@@ -43,7 +45,8 @@ pub struct Prepared {
 }
 
 impl Entry {
-    /// The request of an arrival. The same arrival gives the same bytes.
+    /// The request of an arrival. The same arrival gives the same body; which arrivals are traced is the same in
+    /// every run too, and only their trace ids are the run's own.
     pub fn request(&self, arrival: &Arrival) -> Prepared {
         let body = self.payloads[arrival.payload as usize].body(arrival.unique ^ mix64(self.seed));
         let body_bytes = body.len();
@@ -60,8 +63,9 @@ impl Entry {
         if (draw >> 11) as f64 / (1u64 << 53) as f64 >= self.traced {
             return 0;
         }
-        let trace_id = u128::from(draw) << 64 | u128::from(mix64(draw)) | 1;
-        let parent = TraceParent { trace_id, parent_id: mix64(draw ^ 1) | 1, sampled: true };
+        let id = mix64(draw ^ self.run);
+        let trace_id = u128::from(id) << 64 | u128::from(mix64(id)) | 1;
+        let parent = TraceParent { trace_id, parent_id: mix64(id ^ 1) | 1, sampled: true };
         if let Ok(value) = HeaderValue::from_str(&parent.to_string()) {
             headers.insert(TRACEPARENT, value);
         }
@@ -86,10 +90,16 @@ mod tests {
             keep: Keep(0),
             traced: 0.25,
             seed: 3,
+            run: 1,
         };
+        let again = Entry { run: 2, ..entry.clone() };
         let mut traced = 0;
         for unique in 0..10_000 {
-            let prepared = entry.request(&Arrival { unique, ..Arrival::default() });
+            let arrival = Arrival { unique, ..Arrival::default() };
+            let prepared = entry.request(&arrival);
+            let in_another_run = again.request(&arrival).trace_id;
+            assert_eq!(in_another_run == 0, prepared.trace_id == 0, "the same requests are traced");
+            assert!(in_another_run == 0 || in_another_run != prepared.trace_id, "under ids of their own");
             let header = prepared.request.headers().get(TRACEPARENT).map(|h| h.to_str().unwrap().to_owned());
             let parsed = header.as_deref().and_then(TraceParent::parse).map_or(0, |parent| parent.trace_id);
             assert_eq!(parsed, prepared.trace_id);

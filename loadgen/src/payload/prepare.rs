@@ -65,12 +65,13 @@ pub enum PrepareError {
     },
 }
 
-/// Makes an entry of a scenario ready for a target.
+/// Makes an entry of a scenario ready for a target, in the run of this name.
 ///
 /// # Errors
 /// When a file cannot be read or the request would not be valid.
 pub fn prepare(
     scenario: &Scenario,
+    run_id: &str,
     entry: &MixEntry,
     http: Option<&Address>,
     grpc: Option<&Address>,
@@ -84,7 +85,8 @@ pub fn prepare(
         }
         RequestSpec::Kserve(spec) => tensors_over_http(entry, spec, http.ok_or_else(|| side("http"))?, seed)?,
     };
-    Ok(Entry { traced: scenario.load.traces, seed, ..prepared })
+    let run = run_id.bytes().fold(0, |hash, byte| mix64(hash ^ u64::from(byte)));
+    Ok(Entry { traced: scenario.load.traces, seed, run, ..prepared })
 }
 
 fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address) -> Result<Entry, PrepareError> {
@@ -120,6 +122,7 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address) -> Result<Entry, Prepa
         keep: KEEP_PLAIN,
         traced: 0.0,
         seed: 0,
+        run: 0,
     })
 }
 
@@ -232,6 +235,7 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
         keep: KEEP_TENSORS,
         traced: 0.0,
         seed: 0,
+        run: 0,
     })
 }
 
@@ -253,6 +257,7 @@ fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
         keep: KEEP_TENSORS,
         traced: 0.0,
         seed: 0,
+        run: 0,
     })
 }
 
@@ -298,7 +303,7 @@ inputs = [
 
     fn ready(scenario: &Scenario) -> Entry {
         let address = Address::resolve("http://127.0.0.1:1/base").unwrap();
-        prepare(scenario, &scenario.mix[0], Some(&address), Some(&address)).unwrap()
+        prepare(scenario, "run", &scenario.mix[0], Some(&address), Some(&address)).unwrap()
     }
 
     fn bodies(entry: &Entry) -> Vec<Bytes> {
@@ -356,7 +361,7 @@ inputs = [
     #[test]
     fn a_missing_side_is_named() {
         let scenario = scenario("kserve-grpc", "FP32", "fixed");
-        let message = prepare(&scenario, &scenario.mix[0], None, None).unwrap_err().to_string();
+        let message = prepare(&scenario, "run", &scenario.mix[0], None, None).unwrap_err().to_string();
         assert!(message.contains("target.grpc"), "{message}");
     }
 }

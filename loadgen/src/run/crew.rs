@@ -23,7 +23,7 @@ use crate::progress::Snapshot;
 use crate::record::{Recorded, Writer, WriterHandle};
 use crate::scenario::{Model, Scenario};
 use crate::users::{Crowd, run_closed, run_open};
-use crate::watch::Scraper;
+use crate::watch::{Scraper, USERS_THREAD};
 
 /// Samples in one chunk of the journal at most; it is flushed ten times a second anyway.
 const CHUNK_SAMPLES: usize = 8192;
@@ -198,7 +198,7 @@ impl Players {
             }
         };
         let (tell, users_end) = watch::channel(None);
-        let users = Builder::new().name("load-users".to_owned()).spawn(move || {
+        let users = Builder::new().name(USERS_THREAD.to_owned()).spawn(move || {
             let _ = tell.send(Some(self.play(ready).map_err(|e| e.to_string())));
         })?;
         Ok((users, users_end, is_ready))

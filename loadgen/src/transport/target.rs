@@ -1,9 +1,14 @@
 //! Where a target is: a base URL, resolved once before the run so that no request waits for a name server.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use http::Uri;
 use http::uri::Authority;
+use tokio::net::TcpStream;
+
+/// How long one of several addresses may take to accept a connection.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a URL is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,18 +58,43 @@ pub fn parse(url: &str) -> Result<(Authority, String), AddressError> {
 }
 
 impl Address {
-    /// Resolves a base URL.
+    /// Resolves a base URL and takes the first address.
     ///
     /// # Errors
     /// When it is no plain HTTP URL or its host does not resolve.
     pub fn resolve(url: &str) -> Result<Self, AddressError> {
+        Self::candidates(url).map(|(first, _)| first)
+    }
+
+    /// Resolves a base URL and takes the first address that accepts a connection: `localhost` is two addresses, and
+    /// a server often listens on one of them only. When none accepts, the first.
+    ///
+    /// # Errors
+    /// As [`Address::resolve`].
+    pub async fn reach(url: &str) -> Result<Self, AddressError> {
+        let (first, others) = Self::candidates(url)?;
+        if others.is_empty() {
+            return Ok(first);
+        }
+        for socket in std::iter::once(first.socket).chain(others) {
+            if matches!(tokio::time::timeout(PATIENCE, TcpStream::connect(socket)).await, Ok(Ok(_))) {
+                return Ok(Self { socket, ..first });
+            }
+        }
+        Ok(first)
+    }
+
+    /// The first address of a base URL, and the sockets of the others.
+    fn candidates(url: &str) -> Result<(Self, Vec<SocketAddr>), AddressError> {
         let (authority, prefix) = parse(url)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let error = |why: String| AddressError::Resolve { host: authority.to_string(), why };
         let mut sockets =
             (host, authority.port_u16().unwrap_or(80)).to_socket_addrs().map_err(|e| error(e.to_string()))?;
         let socket = sockets.next().ok_or_else(|| error("no address".to_owned()))?;
-        Ok(Self { socket, prefix, authority: authority.clone() })
+        // A resolver may give an address once for each type of socket.
+        let others = sockets.filter(|other| *other != socket).collect();
+        Ok((Self { socket, prefix, authority: authority.clone() }, others))
     }
 }
 
@@ -86,5 +116,17 @@ mod tests {
         check("http://", "not a base URL");
         check("http://127.0.0.1:8000/?x=1", "not a base URL");
         check("http://name.invalid:1", "does not resolve");
+    }
+
+    #[tokio::test]
+    async fn the_address_that_accepts_is_taken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Whether `localhost` is one address here or two, only this one accepts.
+        let reached = Address::reach(&format!("http://localhost:{port}/x")).await.unwrap();
+        assert_eq!((reached.socket, reached.prefix.as_str()), (listener.local_addr().unwrap(), "/x"));
+        drop(listener);
+        let url = format!("http://localhost:{port}");
+        assert_eq!(Address::reach(&url).await, Address::resolve(&url), "the first when none accepts");
     }
 }

@@ -7,5 +7,7 @@ mod prometheus;
 mod scraper;
 mod statistics;
 
+pub(crate) use process::USERS_THREAD;
+
 pub use fetch::{FetchError, fetch};
-pub use scraper::{Scraper, describe_target};
+pub use scraper::{Expected, Scraper, describe_target};

@@ -18,6 +18,15 @@ const PERIOD: Duration = Duration::from_secs(1);
 const MOST_VALUES: usize = 2000;
 const STATISTICS_PATH: &str = "/v2/models/stats";
 
+/// Which pages the target should have. That any other is missing is no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expected {
+    /// The scenario states where the metrics are.
+    pub metrics: bool,
+    /// The scenario names a model, for which a KServe server would have statistics.
+    pub statistics: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Scraper {
@@ -25,6 +34,7 @@ pub struct Scraper {
     log: Arc<Log>,
     metrics: Option<Address>,
     http: Option<Address>,
+    expected: Expected,
     /// Sources that failed the last time: only the first failure of a streak is an event.
     failing: BTreeSet<&'static str>,
     /// Sources that the target does not have.
@@ -33,8 +43,14 @@ pub struct Scraper {
 
 impl Scraper {
     /// A scraper of a metrics page and of the statistics of a KServe server; either may be missing.
-    pub fn new(clock: RunClock, log: Arc<Log>, metrics: Option<Address>, http: Option<Address>) -> Self {
-        Self { clock, log, metrics, http, failing: BTreeSet::new(), absent: BTreeSet::new() }
+    pub fn new(
+        clock: RunClock,
+        log: Arc<Log>,
+        metrics: Option<Address>,
+        http: Option<Address>,
+        expected: Expected,
+    ) -> Self {
+        Self { clock, log, metrics, http, expected, failing: BTreeSet::new(), absent: BTreeSet::new() }
     }
 
     /// Scrapes once a second, on whole seconds of the run, until dropped.
@@ -53,11 +69,11 @@ impl Scraper {
             page(&self.clock, &self.log, self.metrics.as_ref().filter(|_| !self.absent.contains("metrics"))),
             counts(&self.clock, &self.log, self.http.as_ref().filter(|_| !self.absent.contains("statistics"))),
         );
-        self.note("metrics", metrics);
-        self.note("statistics", statistics);
+        self.note("metrics", self.expected.metrics, metrics);
+        self.note("statistics", self.expected.statistics, statistics);
     }
 
-    fn note(&mut self, source: &'static str, outcome: Result<(), FetchError>) {
+    fn note(&mut self, source: &'static str, expected: bool, outcome: Result<(), FetchError>) {
         match outcome {
             Ok(()) => {
                 self.failing.remove(source);
@@ -65,7 +81,9 @@ impl Scraper {
             // There is no such page: asking for it every second would be noise in the target's logs.
             Err(e @ (FetchError::Status(404 | 405 | 501) | FetchError::Form(_))) => {
                 self.absent.insert(source);
-                self.failed(source, format!("{e}; not asked for again in this run"));
+                if expected {
+                    self.failed(source, format!("{e}; not asked for again in this run"));
+                }
             }
             Err(e) => {
                 if self.failing.insert(source) {
