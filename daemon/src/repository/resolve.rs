@@ -138,6 +138,13 @@ fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &m
             )),
         }
     }
+    if batching.priority_levels > 0 || batching.default_priority_level > 0 {
+        errors.push(
+            "'priority_levels' and 'default_priority_level' are not supported: requests are served in the order they \
+             come; remove both"
+                .to_owned(),
+        );
+    }
     preferred.sort_unstable();
     preferred.dedup();
     let max_delay = Duration::from_micros(batching.max_queue_delay_microseconds);
@@ -146,7 +153,7 @@ fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &m
 
 fn queue_spec(policy: &ModelQueuePolicy, defaults: Limits, errors: &mut Vec<String>) -> QueueSpec {
     let timeout_us = policy.default_timeout_microseconds;
-    if timeout_us > 0 && policy.timeout_action() == TimeoutAction::Delay {
+    if policy.timeout_action() == TimeoutAction::Delay {
         errors.push("'timeout_action' DELAY is not supported; use REJECT".to_owned());
     }
     let requests = match policy.max_queue_size {
@@ -163,6 +170,9 @@ fn queue_spec(policy: &ModelQueuePolicy, defaults: Limits, errors: &mut Vec<Stri
 fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<String>) -> usize {
     if groups.iter().any(|group| group.kind() == Kind::Gpu) {
         errors.push("an 'instance_group' of KIND_GPU cannot run here; use KIND_CPU or KIND_AUTO".to_owned());
+    }
+    if groups.iter().any(|group| group.kind() == Kind::Model) {
+        errors.push("an 'instance_group' of KIND_MODEL is not supported; use KIND_CPU or KIND_AUTO".to_owned());
     }
     if groups.iter().any(|group| group.count < 0) {
         errors.push("the 'count' of an 'instance_group' must be 0 (one instance) or more".to_owned());
@@ -249,17 +259,19 @@ mod tests {
             &format!("{HEAD}{MEAN}dynamic_batching {{ preferred_batch_size: 8 }}"),
             &["must be between 1 and 'max_batch_size', 4"],
         );
-        check(&format!("{HEAD}{MEAN}max_batch_size: 0 dynamic_batching {{ }}"), &["needs a 'max_batch_size' above 0"]);
-        check(&format!("{HEAD}{MEAN}max_batch_size: -2"), &["'max_batch_size' must be 0"]);
+        let unbatched = HEAD.replace("max_batch_size: 4", "max_batch_size: 0");
+        check(&format!("{unbatched}{MEAN}dynamic_batching {{ }}"), &["needs a 'max_batch_size' above 0"]);
+        let negative = HEAD.replace("max_batch_size: 4", "max_batch_size: -2");
+        check(&format!("{negative}{MEAN}"), &["'max_batch_size' must be 0"]);
         check(
             &format!("{HEAD}{MEAN}instance_group {{ kind: KIND_GPU count: -1 }}"),
             &["KIND_GPU cannot run here", "'count' of"],
         );
+        check(&format!("{HEAD}{MEAN}instance_group {{ kind: KIND_MODEL }}"), &["KIND_MODEL is not supported"]);
         check(&format!("{HEAD}{MEAN}instance_group {{ count: 2000 }}"), &["more than 1024"]);
+        check(&format!("{HEAD}{MEAN}dynamic_batching {{ priority_levels: 2 }}"), &["'priority_levels' and"]);
         check(
-            &format!(
-                "{HEAD}{MEAN}dynamic_batching {{ default_queue_policy {{ timeout_action: DELAY default_timeout_microseconds: 1 }} }}"
-            ),
+            &format!("{HEAD}{MEAN}dynamic_batching {{ default_queue_policy {{ timeout_action: DELAY }} }}"),
             &["DELAY is not supported"],
         );
         check(

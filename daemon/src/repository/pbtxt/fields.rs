@@ -9,7 +9,7 @@ use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction;
 use proofload_wire::grpc::inference::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use proofload_wire::grpc::inference::{
     DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
-    ModelQueuePolicy, ModelTensorReshape, ModelVersionPolicy, model_input,
+    ModelQueuePolicy, ModelTensorReshape, ModelTransactionPolicy, ModelVersionPolicy, model_input,
 };
 
 use super::text::{Field, Message, Value};
@@ -29,11 +29,10 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Fields of Triton's without which the model would be another one.
-const UNSUPPORTED: [&str; 9] = [
+const UNSUPPORTED: [&str; 8] = [
     "sequence_batching",
     "ensemble_scheduling",
     "model_operations",
-    "model_transaction_policy",
     "batch_input",
     "batch_output",
     "model_repository_agents",
@@ -41,10 +40,19 @@ const UNSUPPORTED: [&str; 9] = [
     "is_shape_tensor",
 ];
 
+/// Fields that may be given several times. Any other that is given twice is refused, as Triton refuses it: one of
+/// the two would be lost.
+const REPEATED: [&str; 9] =
+    ["input", "output", "instance_group", "parameters", "dims", "shape", "gpus", "versions", "preferred_batch_size"];
+
 /// Reads the fields of a configuration.
 pub fn read(message: &Message) -> Parsed {
     let mut reader = Reader::default();
+    reader.refuse_repetition(message);
     let config = reader.config(message);
+    if config.backend != "simulated" {
+        reader.warn_of_parameters(message);
+    }
     Parsed { config, errors: reader.errors, warnings: reader.warnings }
 }
 
@@ -57,6 +65,34 @@ struct Reader {
 impl Reader {
     fn error(&mut self, field: &Field, what: impl Into<String>) {
         self.errors.push(Remark { line: field.line, what: what.into() });
+    }
+
+    fn warn(&mut self, field: &Field, what: &str) {
+        self.warnings.push(Remark { line: field.line, what: format!("'{}' {what}", field.name) });
+    }
+
+    /// A warning for a field that was set to something, for it does nothing.
+    fn warn_unless_default<T: Default + PartialEq>(&mut self, field: &Field, value: &T, what: &str) {
+        if *value != T::default() {
+            self.warn(field, what);
+        }
+    }
+
+    fn refuse_repetition(&mut self, message: &Message) {
+        let known = |name: &str| [&REPEATED[..], &WITHOUT_EFFECT, &UNSUPPORTED].concat().contains(&name);
+        for (index, field) in message.fields.iter().enumerate() {
+            let before = message.fields.iter().take(index).find(|before| before.name == field.name);
+            if let Some(before) = before.filter(|_| !known(&field.name)) {
+                let what = format!("'{}' is given twice, first on line {}; give it once", field.name, before.line);
+                self.error(field, what);
+            }
+        }
+    }
+
+    fn warn_of_parameters(&mut self, message: &Message) {
+        for field in message.fields.iter().filter(|field| field.name == "parameters") {
+            self.warn(field, "have no effect on an ONNX model; only backend \"simulated\" reads them");
+        }
     }
 
     /// Puts a field's value into its place, or remarks why not.
@@ -77,6 +113,7 @@ impl Reader {
     /// A nested message, read by `read`; an empty one when the field holds something else.
     fn nested<T: Default>(&mut self, field: &Field, read: impl FnOnce(&mut Self, &Message) -> T) -> T {
         if let Value::Message(message) = &field.value {
+            self.refuse_repetition(message);
             return read(self, message);
         }
         self.error(field, format!("'{}' must be a message in braces", field.name));
@@ -117,10 +154,24 @@ impl Reader {
                         self.error(field, format!("the parameter '{key}' is given twice"));
                     }
                 }
+                "model_transaction_policy" => {
+                    config.model_transaction_policy = Some(self.nested(field, Self::transaction_policy));
+                }
                 _ => self.other(field, "a model configuration"),
             }
         }
         config
+    }
+
+    fn transaction_policy(&mut self, message: &Message) -> ModelTransactionPolicy {
+        let mut policy = ModelTransactionPolicy::default();
+        for field in &message.fields {
+            match field.name.as_str() {
+                "decoupled" => self.set(field, boolean(field).and_then(not_decoupled), &mut policy.decoupled),
+                _ => self.other(field, "a transaction policy"),
+            }
+        }
+        policy
     }
 
     fn input(&mut self, message: &Message) -> ModelInput {
@@ -129,7 +180,10 @@ impl Reader {
             match field.name.as_str() {
                 "name" => self.set(field, text(field), &mut input.name),
                 "data_type" => self.set(field, named(field, DataType::from_str_name), &mut input.data_type),
-                "format" => self.set(field, named(field, model_input::Format::from_str_name), &mut input.format),
+                "format" => {
+                    self.set(field, named(field, model_input::Format::from_str_name), &mut input.format);
+                    self.warn_unless_default(field, &input.format, "has no effect here: a tensor is taken as it comes");
+                }
                 "dims" => self.push(field, number(field), &mut input.dims),
                 "reshape" => input.reshape = Some(self.nested(field, Self::reshape)),
                 "optional" => self.set(field, boolean(field), &mut input.optional),
@@ -172,7 +226,12 @@ impl Reader {
                 "name" => self.set(field, text(field), &mut group.name),
                 "count" => self.set(field, number(field), &mut group.count),
                 "kind" => self.set(field, named(field, Kind::from_str_name), &mut group.kind),
-                "gpus" => self.push(field, number(field), &mut group.gpus),
+                "gpus" => {
+                    if group.gpus.is_empty() {
+                        self.warn(field, "has no effect here: models run on the CPU");
+                    }
+                    self.push(field, number(field), &mut group.gpus);
+                }
                 _ => self.other(field, "an instance group"),
             }
         }
@@ -225,7 +284,10 @@ impl Reader {
                 "max_queue_delay_microseconds" => {
                     self.set(field, number(field), &mut batching.max_queue_delay_microseconds);
                 }
-                "preserve_ordering" => self.set(field, boolean(field), &mut batching.preserve_ordering),
+                "preserve_ordering" => {
+                    self.set(field, boolean(field), &mut batching.preserve_ordering);
+                    self.warn_unless_default(field, &batching.preserve_ordering, "has no effect here");
+                }
                 "priority_levels" => self.set(field, number(field), &mut batching.priority_levels),
                 "default_priority_level" => self.set(field, number(field), &mut batching.default_priority_level),
                 "default_queue_policy" => {
@@ -297,10 +359,14 @@ fn number<T: FromStr>(field: &Field) -> Result<T, String> {
 
 fn boolean(field: &Field) -> Result<bool, String> {
     match &field.value {
-        Value::Word(word) if word == "true" => Ok(true),
-        Value::Word(word) if word == "false" => Ok(false),
+        Value::Word(word) if ["true", "True", "t", "1"].contains(&word.as_str()) => Ok(true),
+        Value::Word(word) if ["false", "False", "f", "0"].contains(&word.as_str()) => Ok(false),
         _ => Err("must be true or false".to_owned()),
     }
+}
+
+fn not_decoupled(decoupled: bool) -> Result<bool, String> {
+    if decoupled { Err("must be false: every request gets one answer here".to_owned()) } else { Ok(false) }
 }
 
 fn named<T: Into<i32>>(field: &Field, find: impl Fn(&str) -> Option<T>) -> Result<i32, String> {
@@ -335,7 +401,11 @@ mod tests {
             "#,
         );
         assert_eq!(parsed.errors, []);
-        assert_eq!(parsed.warnings, [Remark { line: 14, what: "'optimization' has no effect here".to_owned() }]);
+        let warned: Vec<_> = parsed.warnings.iter().map(|Remark { line, what }| format!("{line} {what}")).collect();
+        let parameters = "'parameters' have no effect on an ONNX model; only backend \"simulated\" reads them";
+        let expected =
+            ["14 'optimization' has no effect here", &format!("11 {parameters}"), &format!("12 {parameters}")];
+        assert_eq!(warned, expected);
         let config = parsed.config;
         assert_eq!((config.name.as_str(), config.max_batch_size), ("m", 8));
         assert_eq!(config.input[0].dims, [3, -1, -1]);
@@ -369,6 +439,36 @@ mod tests {
         check("\nsequence_batching { }", &[(2, "'sequence_batching' is not supported")]);
         check("instance_group { count: 1 kind: \"KIND_CPU\" }", &[(1, "without quotes")]);
         check("parameters { key: \"a\" }\nparameters { key: \"a\" }", &[(2, "'a' is given twice")]);
-        check("dynamic_batching { preserve_ordering: 1 }", &[(1, "must be true or false")]);
+        check("dynamic_batching { preserve_ordering: 2 }", &[(1, "must be true or false")]);
+        check("model_transaction_policy { decoupled: true }", &[(1, "'decoupled' must be false")]);
+        check("max_batch_size: 1\nname: \"m\"\nmax_batch_size: 2", &[(3, "twice, first on line 1")]);
+        check("instance_group { count: 1 }\ninstance_group { count: 1\n count: 2 }", &[(3, "'count' is given twice")]);
+        check("name: [\"a\", \"b\"]", &[(1, "'name' is given twice")]);
+    }
+
+    fn check_warnings(text: &str, expected: &[(usize, &str)]) {
+        let Parsed { errors, warnings, .. } = parse(text);
+        assert_eq!((errors, warnings.len()), (Vec::new(), expected.len()), "{text}: {warnings:?}");
+        for (warning, (line, part)) in warnings.iter().zip(expected) {
+            assert!(warning.line == *line && warning.what.contains(part), "{text}: {warning:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_is_said() {
+        for word in ["true", "True", "t", "1"] {
+            let text = format!("dynamic_batching {{\npreserve_ordering: {word} }}");
+            check_warnings(&text, &[(2, "'preserve_ordering' has no effect")]);
+        }
+        for word in ["false", "False", "f", "0"] {
+            check_warnings(&format!("dynamic_batching {{ preserve_ordering: {word} }}"), &[]);
+        }
+        check_warnings("model_transaction_policy { decoupled: false }", &[]);
+        check_warnings("instance_group { gpus: [0, 1] kind: KIND_CPU }", &[(1, "'gpus' has no effect")]);
+        check_warnings("input { format: FORMAT_NCHW }", &[(1, "'format' has no effect")]);
+        check_warnings("input { format: FORMAT_NONE }", &[]);
+        let parameter = "parameters { key: \"a\" }";
+        check_warnings(parameter, &[(1, "'parameters' have no effect on an ONNX model")]);
+        check_warnings(&format!("{parameter} backend: \"simulated\""), &[]);
     }
 }
