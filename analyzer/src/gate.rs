@@ -191,12 +191,16 @@ fn missed_sentence(step: &str, slo: &SloResult) -> String {
 
 fn passed(findings: &Findings) -> Reason {
     let thresholds = findings.thresholds.len();
+    let kept = match findings.run.kind {
+        ScenarioKind::Spike => "the service level was kept before the peak and again after it",
+        _ => "the service level was kept",
+    };
     let sentence = match (&findings.breaking_point, thresholds) {
         (Some(found), _) => found.sentence.clone(),
-        (None, 0) => "the service level was kept".to_owned(),
+        (None, 0) => kept.to_owned(),
         (None, 1) => "the threshold was met".to_owned(),
         (None, n) => format!("all {n} thresholds were met"),
     };
     let with_level = findings.breaking_point.is_none() && !findings.slos.is_empty() && thresholds > 0;
-    reason(Verdict::Pass, if with_level { format!("{sentence}, and the service level was kept") } else { sentence }, "")
+    reason(Verdict::Pass, if with_level { format!("{sentence}, and {kept}") } else { sentence }, "")
 }
