@@ -191,3 +191,48 @@ fn sleep_until(t_ns: Option<u64>, clock: &RunClock) {
         std::thread::park_timeout(sleep);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::Limits;
+    use crate::plan::{Mix, Process, Profile};
+    use crate::record::Ledger;
+    use proofload_run::manifest::Step;
+
+    #[test]
+    fn the_timer_says_when_all_that_is_due_before_the_stop_is_released() {
+        let step = Step {
+            name: String::new(),
+            start_ns: 0,
+            end_ns: 10_000_000_000,
+            level_start: 1000.0,
+            level_end: 1000.0,
+            settle_ns: 0,
+            warm_up: false,
+        };
+        let arrivals = Arrivals::new(Profile::new(vec![step]), Mix::new([(1.0, 1)]), Process::Constant, 1);
+        let ledger = Arc::new(Ledger::default());
+        let (hub, _opener) = Hub::new(Limits { slots: 1, backlog: 10_000 }, Arc::clone(&ledger), 60_000_000_000);
+        let (clock, curtain) = (RunClock::default(), Arc::new(Curtain::default()));
+        let duty = Duty::Open { arrivals: Box::new(arrivals), hub: Arc::clone(&hub) };
+        let timer = start(duty, clock.clone(), Arc::clone(&curtain)).unwrap();
+        clock.start_in(Duration::ZERO);
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(hub.state().releasing, "nobody has said when to stop");
+        // A stop that lies behind, as the conductor's does when the timer is late.
+        let stop_ns = clock.now_ns();
+        curtain.stop_at(stop_ns);
+        while hub.state().releasing {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let intended = ledger.intended();
+        assert!(intended >= stop_ns / 1_000_000, "{intended} released of those due before {stop_ns} ns");
+        curtain.fall();
+        timer.join().unwrap();
+        hub.release(crate::plan::Arrival::default());
+        hub.close(clock.now_ns());
+        hub.release(crate::plan::Arrival::default());
+        assert_eq!(ledger.intended(), intended + 1, "after the close nothing is intended");
+    }
+}
