@@ -26,7 +26,7 @@ pub(crate) fn checks(http: Option<&str>, grpc: Option<&str>, scenario: Option<&S
 }
 
 async fn http_side(url: &str, scenario: Option<&Scenario>) -> Vec<Check> {
-    let address = match Address::resolve(url) {
+    let address = match Address::reach(url).await {
         Ok(address) => address,
         Err(error) => return vec![Check::in_the_way("target", error.to_string(), "write the base URL of the target")],
     };
@@ -78,7 +78,7 @@ async fn grpc_side(url: &str) -> Check {
     let unreachable = |why: String| {
         Check::in_the_way("gRPC", format!("{url}: {why}"), "start it, or name another with --grpc-target")
     };
-    match Address::resolve(url) {
+    match Address::reach(url).await {
         Err(error) => unreachable(error.to_string()),
         Ok(address) => match TcpStream::connect(address.socket).await {
             Ok(_) => Check::fine("gRPC", format!("{url} accepts connections")),
