@@ -15,7 +15,7 @@ arrivals = "poisson"
 request_timeout = "5s"
 [load.steps]
 from = "280/s"
-to = "440/s"
+to = "420/s"
 step = "20/s"
 hold = "10s"
 settle = "1s"
