@@ -1,9 +1,10 @@
 //! What is read only when `/metrics` is asked for: the models' counts under Triton's names, queue lengths, the
-//! process and the GPUs. Nothing of this costs a request anything.
+//! process and the GPUs' last readings. Nothing of this costs a request anything.
 
 use std::fmt::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
@@ -40,7 +41,7 @@ impl Collector for Scrape {
         gauge(&mut encoder, catalogue::IN_FLIGHT, self.in_flight.load(Ordering::Relaxed) as f64)?;
         counter(&mut encoder, catalogue::DROPPED_TRACES, self.dropped_traces.load(Ordering::Relaxed) as f64)?;
         encode_process(&mut encoder)?;
-        encode_gpus(&mut encoder, &self.gpus.read())
+        encode_gpus(&mut encoder, &self.gpus.read(Instant::now()))
     }
 }
 
