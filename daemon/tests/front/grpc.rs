@@ -65,7 +65,7 @@ async fn models_describe_themselves() {
     let config = pb::ModelConfigRequest { name: name.clone(), version: version.clone() };
     assert_eq!(client.model_config(config).await.unwrap().into_inner().config.unwrap().max_batch_size, 8);
     let index = client.repository_index(pb::RepositoryIndexRequest::default()).await.unwrap().into_inner();
-    assert_eq!(index.models.len(), 3);
+    assert_eq!(index.models.len(), 4);
     client.model_infer(request("echo", "", &[3, 1], &[1.0, 2.0, 3.0])).await.unwrap();
     let statistics = client.model_statistics(pb::ModelStatisticsRequest { name, version }).await.unwrap().into_inner();
     assert_eq!(statistics.model_stats[0].inference_count, 3);
@@ -144,9 +144,28 @@ async fn open_streams_do_not_hold_up_the_end() {
     assert!(watch.message().await.unwrap().is_none());
     let answer = answers.message().await.unwrap().expect("what was in flight is answered");
     assert_eq!(answer.error_message, "");
-    assert!(answers.message().await.unwrap().is_none(), "then the stream ends, though the client holds it open");
+    let end = answers.message().await.expect_err("then the stream ends, though the client holds it open");
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
     assert_eq!(stopped.await.unwrap(), Outcome::Finished);
     drop(requests);
+}
+
+#[tokio::test]
+async fn stopping_answers_every_message_that_has_arrived() {
+    let server = Server::start().await;
+    let mut client = client(&server).await;
+    let requests = (0..60).map(|at| request("brief", &at.to_string(), &[1], &[1.0]));
+    let held_open = futures::StreamExt::chain(tokio_stream::iter(requests), futures::stream::pending());
+    let mut answers = client.model_stream_infer(held_open).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.infer_response.unwrap().id, "0");
+    let stopped = server.begin_stop();
+    for at in 1..60 {
+        let answer = answers.message().await.unwrap().expect("an answer to every message");
+        assert_eq!((answer.error_message.as_str(), answer.infer_response.unwrap().id), ("", at.to_string()));
+    }
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(stopped.await.unwrap(), Outcome::Finished);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Name and configuration of the models: simulated ones give back their inputs.
-const MODELS: [(&str, &str); 3] = [
+const MODELS: [(&str, &str); 4] = [
     (
         "echo",
         r#"backend: "simulated" max_batch_size: 8
@@ -43,6 +43,12 @@ const MODELS: [(&str, &str); 3] = [
         r#"backend: "simulated"
            input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
            parameters { key: "mean_ms" value { string_value: "300" } }"#,
+    ),
+    (
+        "brief",
+        r#"backend: "simulated"
+           input { name: "x" data_type: TYPE_FP32 dims: [ -1 ] } output { name: "y" data_type: TYPE_FP32 dims: [ -1 ] }
+           parameters { key: "mean_ms" value { string_value: "10" } }"#,
     ),
 ];
 

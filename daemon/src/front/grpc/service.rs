@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::infer;
+use super::{incoming, infer};
 use crate::engine::{Engine, ServeError};
 use crate::front::not_offered::NotOffered;
-use crate::front::{drained, refusal};
+use crate::front::refusal;
 
 /// Requests of one stream that are worked on at the same time. Answers keep the order of the requests.
 const STREAM_DEPTH: usize = 32;
@@ -74,9 +74,7 @@ impl GrpcInferenceService for Inference {
     ) -> Answer<BoxStream<pb::ModelStreamInferResponse>> {
         let (metadata, _, messages) = request.into_parts();
         let engine = self.engine.clone();
-        let answers = messages
-            // A client that holds its stream open must not hold up the end of the daemon.
-            .take_until(drained(self.draining.clone()))
+        let answers = incoming::until_drained(messages, self.draining.clone())
             .map(move |message| {
                 let (engine, metadata) = (engine.clone(), metadata.clone());
                 async move { Ok(infer::streamed(engine, metadata, message?).await) }
