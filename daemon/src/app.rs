@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 use rten::ThreadPool;
@@ -25,6 +25,11 @@ use crate::repository;
 use crate::telemetry::meters::Families;
 use crate::telemetry::scrape::Scrape;
 use crate::telemetry::trace::{TraceError, Traces};
+
+/// How long beyond the grace period an execution that nobody waits for may keep the daemon.
+const BEYOND_GRACE: Duration = Duration::from_millis(250);
+/// How long the last traces may keep it, whatever the collector does.
+const LAST_TRACES: Duration = Duration::from_secs(3);
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,7 @@ pub struct App {
     drain: Drain,
     http: SocketAddr,
     grpc: SocketAddr,
+    answering: Arc<AtomicUsize>,
     stop_fronts: oneshot::Sender<()>,
     fronts: JoinHandle<()>,
 }
@@ -93,12 +99,18 @@ impl App {
         let (stop_fronts, stopped) = oneshot::channel();
         let limits = relief::workshop::Limits::for_threads(config.compute_threads);
         let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
-        let state = FrontState { engine: engine.clone(), studio: Arc::clone(&studio), limits: config.front };
+        let answering = Arc::default();
+        let state = FrontState {
+            engine: engine.clone(),
+            studio: Arc::clone(&studio),
+            limits: config.front,
+            answering: Arc::clone(&answering),
+        };
         let fronts = tokio::spawn(front::listen(state, listeners, async {
             // A sender that is gone means the same as its message: nobody needs the fronts any more.
             let _ = stopped.await;
         }));
-        Ok(Self { engine, studio, drain: Drain::new(config.grace), http, grpc, stop_fronts, fronts })
+        Ok(Self { engine, studio, drain: Drain::new(config.grace), http, grpc, answering, stop_fronts, fronts })
     }
 
     /// Where HTTP is served.
@@ -129,36 +141,56 @@ impl App {
 
     /// Stops accepting, lets what is in flight finish within the grace period, and ends the models.
     pub async fn drain(self) -> Outcome {
-        let Self { engine, studio, mut drain, stop_fronts, mut fronts, .. } = self;
+        let Self { engine, studio, mut drain, answering, stop_fronts, mut fronts, .. } = self;
         engine.begin_drain();
-        let mut state = drain.on(Event::StopRequested, Instant::now());
+        let mut until = Instant::now();
+        let mut state = drain.on(Event::StopRequested, until);
         // The fronts may have ended already; then there is nobody to tell.
         let _ = stop_fronts.send(());
-        // A picture is at the engine for a part of its way only.
-        let in_flight = || engine.in_flight().max(studio.occupied());
-        loop {
-            let deadline = match state {
-                State::Serving => Instant::now(),
-                State::Draining { deadline } => deadline,
-                State::Stopped(outcome) => return end(engine, outcome).await,
-            };
+        // A picture is at the engine for a part of its way only, and an answer is with neither while it is being sent.
+        let in_flight =
+            || engine.in_flight().max(studio.occupied()).max(answering.load(std::sync::atomic::Ordering::Acquire));
+        let outcome = loop {
+            match state {
+                State::Serving => {}
+                State::Draining { deadline } => until = deadline,
+                State::Stopped(outcome) => break outcome,
+            }
             let event = tokio::select! {
                 _ = &mut fronts => Event::Idle,
-                () = tokio::time::sleep_until(deadline.into()) => Event::Tick { in_flight: in_flight() },
+                () = tokio::time::sleep_until(until.into()) => Event::Tick { in_flight: in_flight() },
             };
             state = drain.on(event, Instant::now());
-        }
+        };
+        end(engine, until).await;
+        outcome
     }
 }
 
-/// Ends the models' threads, unless one of them is known to be still computing: waiting for it would make the grace
-/// period longer than it is.
-async fn end(engine: Engine, outcome: Outcome) -> Outcome {
-    if outcome == Outcome::Finished {
-        // The only error is a panic while stopping, which its own thread has reported.
-        let _ = tokio::task::spawn_blocking(move || engine.stop()).await;
+/// Ends the models' threads and sends the last traces. An execution that outlasts the grace period is left behind:
+/// whoever waited for it is gone, and it ends with the process.
+async fn end(engine: Engine, until: Instant) {
+    engine.close();
+    let models = engine.clone();
+    if !aside("stop-models", until + BEYOND_GRACE, move || models.stop_models()).await {
+        tracing::warn!("a model still computes at the end of the grace period; it is left behind");
     }
-    outcome
+    if !aside("stop-traces", Instant::now() + LAST_TRACES, move || engine.stop_traces()).await {
+        tracing::warn!("the last traces were not exported in time");
+    }
+}
+
+/// Runs `work` on a thread of its own and waits for it until `deadline` at most. Says whether it was done by then.
+/// A runtime waits for its own threads when it ends, hence a thread beside it.
+async fn aside(name: &str, deadline: Instant, work: impl FnOnce() + Send + 'static) -> bool {
+    let (done, finished) = oneshot::channel();
+    let run = move || {
+        work();
+        // Nobody listens any more when it took too long.
+        let _ = done.send(());
+    };
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.is_ok() && tokio::time::timeout_at(deadline.into(), finished).await.is_ok()
 }
 
 async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {

@@ -89,8 +89,8 @@ impl Model {
     }
 
     /// Counts a request that got its outputs.
-    pub fn count_success(&self, elements: u32, phases: &Phases, unix_ms: u64) {
-        lock(&self.counts).succeeded(elements, phases, unix_ms);
+    pub fn count_success(&self, phases: &Phases, unix_ms: u64) {
+        lock(&self.counts).succeeded(phases, unix_ms);
         self.meters.phases(phases);
         self.meters.outcome(Outcome::Success);
     }
@@ -102,6 +102,11 @@ impl Model {
             lock(&self.counts).failed(ns);
         }
         self.meters.outcome(outcome);
+    }
+
+    /// Fails what waits, and everything that comes.
+    pub fn close(&self) {
+        self.scheduler.close();
     }
 
     /// Ends its threads after the executions that run; what waits fails.

@@ -1,5 +1,5 @@
-//! Counts of one model as Triton keeps them. Requests count under success or fail, batch elements under
-//! `inference_count`, executions under `execution_count`. Counting only: no clock, no metric registry.
+//! Counts of one model as Triton keeps them. Requests count under success or fail; batch elements that were computed
+//! under `inference_count`, also for a client that went away meanwhile; executions under `execution_count`. Counting only: no clock, no metric registry.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -24,6 +24,7 @@ impl Counts {
     pub fn executed(&mut self, elements: u32, timeline: &Timeline) {
         let phases = phases_of(timeline);
         self.execution_count += 1;
+        self.inference_count += u64::from(elements);
         let batch = self.batches.entry(elements).or_default();
         batch.batch_size = u64::from(elements);
         add(&mut batch.compute_input, phases.copy_in_ns);
@@ -32,9 +33,8 @@ impl Counts {
     }
 
     /// Counts a request that got its outputs, at `unix_ms`.
-    pub fn succeeded(&mut self, elements: u32, phases: &Phases, unix_ms: u64) {
+    pub fn succeeded(&mut self, phases: &Phases, unix_ms: u64) {
         self.last_inference_ms = self.last_inference_ms.max(unix_ms);
-        self.inference_count += u64::from(elements);
         let requests = &mut self.requests;
         add(&mut requests.success, phases.total_ns());
         add(&mut requests.queue, phases.queue_ns);
@@ -106,8 +106,8 @@ mod tests {
         let timeline = timeline(start, [10, 12, 20, 21]);
         let mut counts = Counts::default();
         counts.executed(5, &timeline);
-        for elements in [2, 3] {
-            counts.succeeded(elements, &phases(start, &timeline, timeline.finished, 5), 1000);
+        for _ in 0..2 {
+            counts.succeeded(&phases(start, &timeline, timeline.finished, 5), 1000);
         }
         counts.failed(7);
         let wire = counts.to_wire("m", 3);

@@ -142,7 +142,8 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     let meters = Meters::default();
     let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
     let limits = FrontLimits { max_body_bytes: 1024, max_connections: 8 };
-    let state = FrontState { engine: app.engine().clone(), studio: Arc::clone(&studio), limits };
+    let state =
+        FrontState { engine: app.engine().clone(), studio: Arc::clone(&studio), limits, answering: Arc::default() };
     let bind = || TcpListener::bind("127.0.0.1:0");
     let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
     let address = listeners.http.local_addr().unwrap();

@@ -15,8 +15,6 @@ pub struct Request {
     pub inputs: Vec<Tensor>,
     /// Its batch elements; 1 for a model without a batch dimension.
     pub elements: u32,
-    /// When it entered the queue.
-    pub enqueued: Instant,
 }
 
 /// A model instance.
@@ -57,15 +55,21 @@ pub enum BackendError {
 /// The boundaries between the phases of an execution, on the monotonic clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Stages {
+    ready: Instant,
     started: Instant,
     computing: Option<Instant>,
     computed: Option<Instant>,
 }
 
 impl Stages {
-    /// An execution that starts at `now`.
-    pub fn start(now: Instant) -> Self {
-        Self { started: now, computing: None, computed: None }
+    /// An execution that starts at `now`, of a batch that could have run since `ready`.
+    pub fn start(ready: Instant, now: Instant) -> Self {
+        Self { ready, started: now, computing: None, computed: None }
+    }
+
+    /// Since when the batch could have run.
+    pub fn ready(&self) -> Instant {
+        self.ready
     }
 
     /// The inputs are ready: computing begins.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use proofload_wire::infer::{InferResponse, Parameters};
 use proofload_wire::tensor::Tensor;
@@ -47,12 +47,12 @@ impl<'a> Account<'a> {
         Self { model, traces, context, id, settled: false }
     }
 
-    pub(super) fn succeed(mut self, elements: u32, wanted: &[usize], served: Served, id: String) -> Inference {
+    pub(super) fn succeed(mut self, wanted: &[usize], served: Served, id: String) -> Inference {
         let Served { outputs, timeline, batch_elements } = served;
         let response = response(self.model, pick(outputs, wanted), id);
         let answered = Instant::now();
         let phases = statistics::phases(self.context.received, &timeline, answered, batch_elements);
-        self.model.count_success(elements, &phases, unix_ms());
+        self.model.count_success(&phases, unix_ms());
         self.settle(answered, Ok((timeline, batch_elements)));
         Inference { response, phases }
     }
@@ -71,9 +71,9 @@ impl<'a> Account<'a> {
                     Full::Bytes => "its memory",
                 };
                 let message = format!("model '{name}': the queue has reached {limit} with {waiting} requests waiting");
-                (Outcome::Rejected, message, retry_after)
+                (Outcome::Rejected, message, Some(retry_after))
             }
-            Refusal::Stopped => (Outcome::Stopping, stopping(name), Duration::ZERO),
+            Refusal::Stopped => (Outcome::Stopping, stopping(name), None),
         };
         self.fail(outcome, ServeError::Unavailable { message, retry_after })
     }
@@ -92,7 +92,7 @@ impl<'a> Account<'a> {
                 (Outcome::BackendFailed, ServeError::Internal(format!("model '{name}': {error}")))
             }
             NotServed::Stopped => {
-                (Outcome::Stopping, ServeError::Unavailable { message: stopping(name), retry_after: Duration::ZERO })
+                (Outcome::Stopping, ServeError::Unavailable { message: stopping(name), retry_after: None })
             }
         };
         self.fail(outcome, error)

@@ -16,8 +16,8 @@ pub enum ServeError {
     Unavailable {
         /// What is full or gone.
         message: String,
-        /// When it is worth trying again, as far as can be known.
-        retry_after: Duration,
+        /// When it is worth trying again, as far as can be known; `None` when it never will be.
+        retry_after: Option<Duration>,
     },
     /// This client asks for more than its share.
     #[error("{message}")]

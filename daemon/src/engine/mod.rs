@@ -117,14 +117,14 @@ impl Engine {
             Ok(checked) => checked,
             Err(error) => return Err(account.fail(Outcome::Invalid, error)),
         };
-        let (elements, wanted) = (checked.elements, checked.outputs.clone());
+        let wanted = checked.outputs.clone();
         let deadline = deadline(model, &context);
         let pending = match submit(model, checked, deadline) {
             Ok(pending) => pending,
             Err(refusal) => return Err(account.refuse(refusal)),
         };
         match pending.outcome(deadline).await {
-            Ok(served) => Ok(account.succeed(elements, &wanted, served, request.id)),
+            Ok(served) => Ok(account.succeed(&wanted, served, request.id)),
             Err(error) => Err(account.not_served(&error)),
         }
     }
@@ -149,10 +149,20 @@ impl Engine {
         self.inner.parts.in_flight.load(Ordering::Acquire)
     }
 
-    /// Ends the models' threads and sends the last traces. Blocks until the executions that run are over.
-    pub fn stop(&self) {
+    /// Fails what still waits for a model, and everything that comes.
+    pub fn close(&self) {
         self.begin_drain();
+        self.all().for_each(|model| model.close());
+    }
+
+    /// Ends the models' threads. Blocks until the executions that run are over.
+    pub fn stop_models(&self) {
+        self.close();
         self.all().for_each(|model| model.stop());
+    }
+
+    /// Sends the last traces, if traces go anywhere. Blocks, for a bounded time.
+    pub fn stop_traces(&self) {
         self.inner.parts.traces.iter().for_each(Traces::stop);
     }
 
@@ -261,5 +271,5 @@ fn submit(model: &Model, checked: Checked, deadline: Option<Instant>) -> Result<
     let Checked { inputs, elements, shape, .. } = checked;
     let enqueued = Instant::now();
     let bytes = inputs.iter().map(|input| input.data.len()).sum();
-    model.submit(Entry { elements, bytes, shape, enqueued, deadline }, Request { inputs, elements, enqueued })
+    model.submit(Entry { elements, bytes, shape, enqueued, deadline }, Request { inputs, elements })
 }

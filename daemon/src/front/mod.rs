@@ -1,6 +1,7 @@
 //! The daemon's doors: KServe v2 over HTTP and gRPC, operations, and the studio. They decode, ask the engine, and
 //! encode; they hold no policy.
 
+mod answering;
 mod connections;
 mod context;
 mod grpc;
@@ -13,6 +14,7 @@ mod studio;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +31,9 @@ pub struct FrontState {
     pub studio: Arc<Studio>,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
+    /// Connections on which a request has begun and that are still open. While draining, a connection is closed once
+    /// its last answer has been sent: then these are the ones that still wait for something.
+    pub answering: Arc<AtomicUsize>,
 }
 
 /// Bounds on what clients may ask for.
@@ -54,6 +59,7 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
     let (drain, draining) = watch::channel(false);
     let places = Arc::new(Semaphore::new(state.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let grpc = grpc::router(&state, &draining);
+    let doors = connections::Doors { places, answering: Arc::clone(&state.answering), draining };
     let stop = async move {
         shutdown.await;
         drain.send_replace(true);
@@ -62,8 +68,8 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
     };
     tokio::join!(
         stop,
-        connections::serve(listeners.http, http::router(state), Arc::clone(&places), draining.clone()),
-        connections::serve(listeners.grpc, grpc, places, draining),
+        connections::serve(listeners.http, http::router(state), doors.clone()),
+        connections::serve(listeners.grpc, grpc, doors),
     );
 }
 

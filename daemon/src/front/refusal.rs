@@ -40,7 +40,7 @@ impl From<ServeError> for Refusal {
         let (status, retry_after) = match &error {
             ServeError::NotFound(_) => (StatusCode::NOT_FOUND, None),
             ServeError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, None),
-            ServeError::Unavailable { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
+            ServeError::Unavailable { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, *retry_after),
             ServeError::TooManyRequests { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
             ServeError::DeadlineExceeded(_) => (StatusCode::GATEWAY_TIMEOUT, None),
             ServeError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, None),
@@ -89,7 +89,7 @@ pub(super) fn status(error: &ServeError) -> Status {
     let (code, retry_after) = match error {
         ServeError::NotFound(_) => (Code::NotFound, None),
         ServeError::InvalidArgument(_) => (Code::InvalidArgument, None),
-        ServeError::Unavailable { retry_after, .. } => (Code::Unavailable, Some(*retry_after)),
+        ServeError::Unavailable { retry_after, .. } => (Code::Unavailable, *retry_after),
         ServeError::TooManyRequests { retry_after, .. } => (Code::ResourceExhausted, Some(*retry_after)),
         ServeError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
         ServeError::Unsupported(_) => (Code::Unimplemented, None),
@@ -100,10 +100,11 @@ pub(super) fn status(error: &ServeError) -> Status {
 }
 
 fn retry_headers(retry_after: Duration) -> HeaderMap {
-    let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    let seconds = whole_seconds(retry_after);
     let mut headers = HeaderMap::new();
-    headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
-    headers.insert(RETRY_PUSHBACK_MS, HeaderValue::from(milliseconds));
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    // Both say the same, or a client that reads one would come before one that reads the other.
+    headers.insert(RETRY_PUSHBACK_MS, HeaderValue::from(seconds.saturating_mul(1000)));
     headers
 }
 
@@ -123,7 +124,8 @@ mod tests {
         vec![
             (ServeError::NotFound(message()), 404, Code::NotFound, None),
             (ServeError::InvalidArgument(message()), 400, Code::InvalidArgument, None),
-            (ServeError::Unavailable { message: message(), retry_after: retry }, 503, Code::Unavailable, Some(3)),
+            (ServeError::Unavailable { message: message(), retry_after: Some(retry) }, 503, Code::Unavailable, Some(3)),
+            (ServeError::Unavailable { message: message(), retry_after: None }, 503, Code::Unavailable, None),
             (
                 ServeError::TooManyRequests { message: message(), retry_after: Duration::ZERO },
                 429,
@@ -144,6 +146,8 @@ mod tests {
             let seconds = retry_after.map(|seconds| seconds.to_string());
             let of_grpc = status.metadata().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
             assert_eq!(of_grpc, seconds, "{error:?}");
+            let pushback = status.metadata().get(RETRY_PUSHBACK_MS).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(pushback, retry_after.map(|seconds| (seconds * 1000).to_string()), "{error:?}");
             let response = Refusal::from(error).into_response();
             assert_eq!(response.status(), http);
             let of_http = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());

@@ -79,7 +79,7 @@ impl Studio {
         self.workshop.enter().map_err(|full| {
             self.meters.outcome(Outcome::Rejected);
             let message = format!("the relief service is full with {} requests", full.requests);
-            ServeError::Unavailable { message, retry_after: full.retry_after }.into()
+            ServeError::Unavailable { message, retry_after: Some(full.retry_after) }.into()
         })
     }
 
@@ -130,7 +130,7 @@ impl Studio {
         let Done { result: carving, took: copy_out } = carved.map_err(lost)?;
         let Carving { file, triangles, vertices } =
             carving.map_err(|error| ServeError::Internal(format!("model '{}': {error}", depth::MODEL)))?;
-        self.workshop.observe(progress.copy_in + copy_out);
+        self.workshop.observe(progress.copy_in + model_work(&depth_phases) + copy_out);
         let phases = phases(&progress, &depth_phases, copy_out, Instant::now());
         Ok(Relief { file, triangles, vertices, phases })
     }
@@ -141,6 +141,12 @@ impl Studio {
         let depths = depth::depths(&inference.response).map_err(ServeError::Internal)?;
         Ok((depths, raster.aspect, inference.phases))
     }
+}
+
+/// A picture's share of the depth model's work. It runs on the same cores as the workshop's.
+fn model_work(depth: &Phases) -> Duration {
+    let batch_ns = depth.total_ns().saturating_sub(depth.queue_ns);
+    Duration::from_nanos(batch_ns / u64::from(depth.batch_size).max(1))
 }
 
 fn lost(_: Lost) -> ServeError {
@@ -181,6 +187,13 @@ fn phases(progress: &Progress, depth: &Phases, copy_out: Duration, now: Instant)
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_picture_costs_its_share_of_the_batch() {
+        let depth = Phases { queue_ns: 99, copy_in_ns: 1, compute_ns: 400, copy_out_ns: 3, ..Phases::default() };
+        assert_eq!(model_work(&depth), Duration::from_nanos(404));
+        assert_eq!(model_work(&Phases { batch_size: 4, ..depth }), Duration::from_nanos(101));
+    }
 
     proptest! {
         /// The phases sum to the time from the request being received to the mesh being ready, exactly.

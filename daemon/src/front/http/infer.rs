@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use proofload_wire::WireError;
 use proofload_wire::infer::InferRequest;
 use proofload_wire::json_body::{
     BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request, encode_response,
@@ -31,8 +32,13 @@ pub(super) async fn infer(
     let decoded = decode(&state.engine, path, json_length(&headers)?, &body?)?;
     let context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
     let inference = state.engine.infer(decoded.request, context).await?;
-    let encoded = encode_response(&inference.response, &decoded.binary_outputs)?;
+    let encoded = encode_response(&inference.response, &decoded.binary_outputs).map_err(unanswerable)?;
     Ok(respond(encoded, &inference.phases))
+}
+
+/// The request was right and the model gave an answer, but not one that this form can carry.
+fn unanswerable(error: WireError) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {
