@@ -82,7 +82,7 @@ async fn silent(answering: Answering, draining: watch::Receiver<bool>) {
         } => {}
     }
     if answering.has_begun() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -34,14 +34,15 @@ async fn next<T, S: Stream<Item = Result<T, Status>> + Unpin>(
     if *incoming.draining.borrow() {
         incoming.left = left.checked_sub(1);
     }
-    let message = match incoming.left {
-        None => None,
-        Some(_) => tokio::select! {
+    let message = if incoming.left.is_some() {
+        tokio::select! {
             // What has arrived goes first.
             biased;
             message = incoming.messages.next() => Some(message?),
             () = drained(incoming.draining.clone()) => None,
-        },
+        }
+    } else {
+        None
     };
     Some(match message {
         Some(message) => (message, incoming),

@@ -32,12 +32,13 @@ pub(super) async fn infer(
     let decoded = decode(&state.engine, path, json_length(&headers)?, &body?)?;
     let context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
     let inference = state.engine.infer(decoded.request, context).await?;
-    let encoded = encode_response(&inference.response, &decoded.binary_outputs).map_err(unanswerable)?;
+    let encoded =
+        encode_response(&inference.response, &decoded.binary_outputs).map_err(|error| unanswerable(&error))?;
     Ok(respond(encoded, &inference.phases))
 }
 
 /// The request was right and the model gave an answer, but not one that this form can carry.
-fn unanswerable(error: WireError) -> Refusal {
+fn unanswerable(error: &WireError) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
