@@ -4,6 +4,7 @@ from harness import Claims, Workplace, findings
 
 SCENARIO = """
 kind = "sustained"
+thresholds = ["error_rate <= 0%", "shed_rate <= 100%"]
 [load]
 model = "closed"
 users = {users}
@@ -17,7 +18,6 @@ model = "relief_depth"
 method = "POST"
 path = "/api/v1/generate-3d?format=stl"
 files = ["{payloads}/*.png", "{payloads}/*.jpg"]
-thresholds = ["error_rate <= 0%", "shed_rate <= 100%"]
 """
 
 
