@@ -114,12 +114,11 @@ fn missing_side(args: &RunArgs, scenario: &Scenario) -> Option<String> {
 /// Starts a daemon where the scenario has no target, drives the load, and stops the daemon whatever happens.
 async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::Result<()> {
     let quiet = args.output.quiet;
-    let (target, daemon) = match named_target(args, &planned.scenario) {
-        Some(target) => (target, None),
-        None => {
-            let (target, daemon) = embedded(planned, quiet).await?;
-            (target, Some(daemon))
-        }
+    let (target, daemon) = if let Some(target) = named_target(args, &planned.scenario) {
+        (target, None)
+    } else {
+        let (target, daemon) = embedded(planned, quiet).await?;
+        (target, Some(daemon))
     };
     let outcome = load(args, planned, target, stop).await;
     if let Some(daemon) = daemon {

@@ -1,5 +1,8 @@
 //! Scenario files: every file that ships is valid, and a broken one is refused before anything happens.
 
+// Helpers of tests are no tests to clippy, and here too an unwrap fails with its line.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::ErrorKind;
