@@ -149,7 +149,7 @@ impl Live {
         Outcome::ALL.iter().filter(|outcome| outcome.is_error()).map(|outcome| self.total(*outcome)).sum()
     }
 
-    /// When the last answer came, if the target has stopped answering. See [`Silence`].
+    /// When the last answer came, if the target has stopped answering. See `Silence`.
     pub fn lost_since(&self, now_ns: u64, timeout_ns: u64) -> Option<u64> {
         self.silence.lost_since(now_ns, timeout_ns)
     }
