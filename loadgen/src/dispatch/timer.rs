@@ -223,7 +223,9 @@ mod tests {
         // A stop that lies behind, as the conductor's does when the timer is late.
         let stop_ns = clock.now_ns();
         curtain.stop_at(stop_ns);
+        let patience = std::time::Instant::now() + Duration::from_secs(5);
         while hub.state().releasing {
+            assert!(std::time::Instant::now() < patience && !timer.is_finished(), "the timer never says so");
             std::thread::sleep(Duration::from_millis(1));
         }
         let intended = ledger.intended();
