@@ -20,6 +20,8 @@ pub(crate) fn summary(findings: &Findings) -> String {
     for warning in &findings.warnings {
         let _ = writeln!(text, "  note  {}", warning.message);
     }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
     text
 }
 
@@ -31,7 +33,8 @@ fn verdict_line(findings: &Findings) -> String {
             let _ = writeln!(text, "  -> {}", reason.remedy);
         }
     }
-    if let Some(breaking) = &findings.breaking_point {
+    let said = |sentence: &str| findings.reasons.iter().any(|reason| reason.sentence == sentence);
+    if let Some(breaking) = findings.breaking_point.as_ref().filter(|breaking| !said(&breaking.sentence)) {
         let _ = writeln!(text, "  {}", breaking.sentence);
     }
     text.push('\n');
