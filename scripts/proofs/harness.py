@@ -14,6 +14,23 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 BINARY = TARGET / "release" / "proofload"
 
 
+def small_tensors(duration_s):
+    """A scenario of small tensors to the embedded daemon, 200 a second."""
+    return f"""
+kind = "sustained"
+[load]
+model = "open"
+arrivals = "poisson"
+rate = "200/s"
+duration = "{duration_s}s"
+[[mix]]
+name = "small"
+protocol = "kserve-http-json"
+model = "tiny_mlp"
+inputs = [{{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }}]
+"""
+
+
 class Claims:
     """Collects claims; the proof fails at the end when one did not hold."""
 
@@ -58,6 +75,12 @@ class Workplace:
         folder = self.path / name
         command = [BINARY, "run", scenario, "--out", folder, "--quiet", *arguments]
         return subprocess.Popen(command), folder
+
+
+def started(folder):
+    """Waits until a run's journal has its first chunk, which comes at most a quarter of a second after its zero."""
+    journal = folder / "samples-00000.journal"
+    return wait_until(lambda: journal.exists() and journal.stat().st_size > 32, 60)
 
 
 def findings(folder):

@@ -4,21 +4,7 @@ import os
 import signal
 import time
 
-from harness import Claims, Workplace, alive, children, findings, wait_until
-
-SCENARIO = """
-kind = "sustained"
-[load]
-model = "open"
-arrivals = "poisson"
-rate = "200/s"
-duration = "40s"
-[[mix]]
-name = "small"
-protocol = "kserve-http-json"
-model = "tiny_mlp"
-inputs = [{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }]
-"""
+from harness import Claims, Workplace, alive, children, findings, small_tensors, started
 
 KILLED_AT_S = 10.0
 
@@ -26,9 +12,8 @@ KILLED_AT_S = 10.0
 def main():
     claims = Claims()
     with Workplace() as place:
-        process, folder = place.start(place.scenario("lost", SCENARIO), "run")
-        journal = folder / "samples-00000.journal"
-        wait_until(lambda: journal.exists() and journal.stat().st_size > 32, 60)
+        process, folder = place.start(place.scenario("lost", small_tensors(40)), "run")
+        started(folder)
         daemons = children(process.pid)
         time.sleep(KILLED_AT_S)
         for pid in daemons:

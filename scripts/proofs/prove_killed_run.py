@@ -5,21 +5,7 @@ import signal
 import subprocess
 import time
 
-from harness import BINARY, Claims, Workplace, alive, children, findings, wait_until
-
-SCENARIO = """
-kind = "sustained"
-[load]
-model = "open"
-arrivals = "poisson"
-rate = "200/s"
-duration = "60s"
-[[mix]]
-name = "small"
-protocol = "kserve-http-json"
-model = "tiny_mlp"
-inputs = [{ name = "input", datatype = "FP32", shape = [1, 16], data = "random" }]
-"""
+from harness import BINARY, Claims, Workplace, alive, children, findings, small_tensors, started, wait_until
 
 KILLED_AT_S = 20.0
 
@@ -27,10 +13,8 @@ KILLED_AT_S = 20.0
 def main():
     claims = Claims()
     with Workplace() as place:
-        process, folder = place.start(place.scenario("killed", SCENARIO), "run")
-        journal = folder / "samples-00000.journal"
-        # The journal's first chunk says that the run's zero has passed; it comes at most 0.25 s later.
-        wait_until(lambda: journal.exists() and journal.stat().st_size > 32, 60)
+        process, folder = place.start(place.scenario("killed", small_tensors(60)), "run")
+        started(folder)
         daemons = children(process.pid)
         time.sleep(KILLED_AT_S)
         os.kill(process.pid, signal.SIGKILL)
