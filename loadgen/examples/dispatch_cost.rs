@@ -59,8 +59,8 @@ fn main() -> Result<(), Failure> {
     let (level, seconds): (f64, u64) = (level.parse()?, seconds.parse()?);
     let model = match model.as_str() {
         "closed" => Model::Closed { think: Think::Constant { ns: 0 } },
-        "poisson" => Model::Open { arrivals: Process::Poisson },
-        _ => Model::Open { arrivals: Process::Constant },
+        "poisson" => Model::Open { arrivals: Process::Poisson.into() },
+        _ => Model::Open { arrivals: Process::Constant.into() },
     };
     let before_s = cpu_seconds();
     let driven = drive(&get(model, level, seconds, None), url)?;

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use crate::clock::RunClock;
 use crate::dispatch::slot::Stage;
 use crate::payload::{PrepareError, prepare};
-use crate::plan::{Mix, Profile};
+use crate::plan::{Mix, Profile, Zipf};
 use crate::progress::Snapshot;
 use crate::record::Log;
-use crate::scenario::{MixEntry, Model, Scenario};
+use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError};
 use crate::users::UsersError;
@@ -155,7 +155,8 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let entries = scenario.mix.iter().map(|entry| prepare(scenario, &options.run_id, entry, http, grpc));
     let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
     let weights = scenario.mix.iter().zip(&entries).map(|(entry, ready)| (entry.weight, ready.payloads.len() as u32));
-    let (mix, profile) = (Mix::new(weights), Profile::new(scenario.load.steps.clone()));
+    let mix = repeating(Mix::new(weights), &scenario.mix);
+    let profile = Profile::new(scenario.load.steps.clone());
     let connections = connections(scenario, &profile)?;
     let plan = Plan { profile, mix, connections };
 
@@ -180,6 +181,14 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         timeout_ns: scenario.load.request_timeout_ns,
     });
     Ok(Opened { stage, plan, folder, manifest, scraper })
+}
+
+/// The mix with the laws by which its entries' contents repeat.
+fn repeating(mix: Mix, entries: &[MixEntry]) -> Mix {
+    entries.iter().enumerate().fold(mix, |mix, (index, entry)| match entry.payload {
+        PayloadPolicy::Zipf { items, exponent } => mix.repeating(index, Zipf::new(items, exponent)),
+        PayloadPolicy::Unique | PayloadPolicy::Fixed => mix,
+    })
 }
 
 fn seal(folder: RunFolder, mut manifest: Manifest, end: End, log: &Log) -> Result<RunSummary, LoadError> {

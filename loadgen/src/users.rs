@@ -123,6 +123,7 @@ async fn live(crowd: &Crowd, user: u32) {
             sequence: crowd.sequence.fetch_add(1, Ordering::Relaxed),
             intended_ns,
             unique: turn.unique,
+            content: turn.content,
             payload: turn.payload,
             step: crowd.profile.step_at(intended_ns),
             entry: turn.entry,

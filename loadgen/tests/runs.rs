@@ -18,7 +18,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use freezing_server::FreezingServer;
-use proofload_loadgen::plan::{Process, Think};
+use proofload_loadgen::plan::{Process, Think, Timing};
 use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
 use proofload_run::events::{Event, EventKind};
@@ -30,7 +30,11 @@ use reference::Freeze;
 use scenarios::{Driven, drive, drive_until, get};
 
 const STEADY: Freeze = Freeze { service_ms: 1.0, freeze_ms: 0.0, period_ms: 1e9, phase_ms: 0.0 };
-const POISSON: Model = Model::Open { arrivals: Process::Poisson };
+const fn drawn(process: Process) -> Model {
+    Model::Open { arrivals: Timing::Drawn { process, burst: None } }
+}
+
+const POISSON: Model = drawn(Process::Poisson);
 
 /// What must hold of every run: one sample for each intended arrival, and the counts agree.
 fn check_books(driven: &Driven) {
@@ -141,7 +145,7 @@ fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
 #[test]
 fn what_is_due_at_the_very_end_is_sent_and_answered() {
     let server = FreezingServer::start(STEADY).unwrap();
-    let mut scenario = get(Model::Open { arrivals: Process::Constant }, 10.0, 1, None);
+    let mut scenario = get(drawn(Process::Constant), 10.0, 1, None);
     // Nearly all arrivals come in the last 20 ms.
     let mut rush = scenario.load.steps[0].clone();
     scenario.load.steps[0].end_ns = 980_000_000;
@@ -195,7 +199,7 @@ fn serve_until(listener: &TcpListener, end: Instant) {
 fn what_waits_too_long_for_a_connection_times_out_and_is_not_dropped() {
     // One connection, 100 ms of service, 50 arrivals a second, a time limit of 300 ms: most must time out.
     let server = FreezingServer::start(Freeze { service_ms: 100.0, ..STEADY }).unwrap();
-    let mut scenario: Scenario = get(Model::Open { arrivals: Process::Constant }, 50.0, 2, Some(1));
+    let mut scenario: Scenario = get(drawn(Process::Constant), 50.0, 2, Some(1));
     scenario.load.request_timeout_ns = 300_000_000;
     let driven = drive(&scenario, &server.url()).unwrap();
     check_books(&driven);
@@ -213,7 +217,7 @@ fn what_waits_too_long_for_a_connection_times_out_and_is_not_dropped() {
 #[test]
 fn what_is_in_flight_at_the_end_of_the_drain_is_recorded_at_its_age() {
     let server = FreezingServer::start(Freeze { service_ms: 3000.0, ..STEADY }).unwrap();
-    let mut scenario = get(Model::Open { arrivals: Process::Constant }, 20.0, 1, Some(8));
+    let mut scenario = get(drawn(Process::Constant), 20.0, 1, Some(8));
     scenario.load.drain_ns = 200_000_000;
     let driven = drive(&scenario, &server.url()).unwrap();
     check_books(&driven);

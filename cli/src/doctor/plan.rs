@@ -35,11 +35,11 @@ impl Size {
             .map(|step| (step.level_start + step.level_end) / 2.0 * ((step.end_ns - step.start_ns) as f64 / 1e9))
             .sum();
         let peak = steps.iter().map(|step| step.level_start.max(step.level_end)).fold(0.0, f64::max);
-        let (samples, connections) = match scenario.load.model {
+        let (samples, connections) = match &scenario.load.model {
             Model::Open { .. } => {
                 (level_seconds, scenario.load.max_connections.map_or(UNLIMITED_CONNECTIONS, u64::from))
             }
-            Model::Closed { think } => (level_seconds / (mean_think_s(think) + FASTEST_ANSWER_S), peak.ceil() as u64),
+            Model::Closed { think } => (level_seconds / (mean_think_s(*think) + FASTEST_ANSWER_S), peak.ceil() as u64),
         };
         Self {
             samples: samples.ceil() as u64,

@@ -48,7 +48,7 @@ impl Entry {
     /// The request of an arrival. The same arrival gives the same body; which arrivals are traced is the same in
     /// every run too, and only their trace ids are the run's own.
     pub fn request(&self, arrival: &Arrival) -> Prepared {
-        let body = self.payloads[arrival.payload as usize].body(arrival.unique ^ mix64(self.seed));
+        let body = self.payloads[arrival.payload as usize].body(arrival.content ^ mix64(self.seed));
         let body_bytes = body.len();
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();

@@ -136,8 +136,8 @@ fn read(entry: &MixEntry, path: &Path) -> Result<Bytes, PrepareError> {
 }
 
 fn picture_payload(policy: PayloadPolicy, file: Bytes) -> Payload {
-    match (policy, PictureKind::detect(&file)) {
-        (PayloadPolicy::Unique, Some(kind)) => Payload::Unique(kind.template(&file)),
+    match PictureKind::detect(&file) {
+        Some(kind) if policy.varies() => Payload::Unique(kind.template(&file)),
         _ => Payload::Fixed(file),
     }
 }
@@ -168,10 +168,7 @@ fn request(entry: &MixEntry, spec: &KserveSpec, seed: u64) -> Result<(InferReque
         inputs.push(tensor.map_err(failed)?);
     }
     let patchable = |tensor: &Tensor| tensor.datatype != DataType::Bool && tensor.element_count() > 0;
-    let patched = match entry.payload {
-        PayloadPolicy::Unique => inputs.iter().position(patchable),
-        PayloadPolicy::Fixed => None,
-    };
+    let patched = if entry.payload.varies() { inputs.iter().position(patchable) } else { None };
     let request = InferRequest {
         model_name: spec.model.clone(),
         model_version: spec.version.clone(),
@@ -307,7 +304,7 @@ inputs = [
     }
 
     fn bodies(entry: &Entry) -> Vec<Bytes> {
-        let arrival = |unique| Arrival { unique, ..Arrival::default() };
+        let arrival = |unique| Arrival { content: unique, ..Arrival::default() };
         (0..200).map(|unique| entry.request(&arrival(unique)).request.into_body().concat().into()).collect()
     }
 

@@ -4,6 +4,7 @@
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
+use super::mix::Draw;
 use super::{Mix, exponential, stream};
 
 /// How long a user waits between an answer and its next request.
@@ -31,8 +32,10 @@ pub struct Turn {
     pub entry: u16,
     /// Index of the payload within the entry.
     pub payload: u32,
-    /// What makes the payload unlike every other.
+    /// What makes the request unlike every other.
     pub unique: u64,
+    /// What fills its payload: the same, or the item where contents repeat.
+    pub content: u64,
 }
 
 /// The turns of one user, without end.
@@ -57,10 +60,10 @@ impl UserPlan {
             Think::Constant { ns } => ns,
             Think::Exponential { mean_ns } => (exponential(&mut self.rng) * mean_ns as f64) as u64,
         };
-        let (entry, payload) = self.mix.draw(&mut self.rng);
+        let Draw { entry, payload, item } = self.mix.draw(&mut self.rng);
         let unique = self.unique;
         self.unique += 1;
-        Turn { think_ns, entry, payload, unique }
+        Turn { think_ns, entry, payload, unique, content: item.map_or(unique, u64::from) }
     }
 }
 

@@ -2,16 +2,24 @@
 //! arrivals, byte for byte, on every machine. It sends nothing and knows no wall clock.
 
 mod arrivals;
+mod burst;
 mod closed;
 mod fingerprint;
 mod mix;
+mod process;
 mod profile;
+mod recording;
+mod zipf;
 
-pub use arrivals::{Arrivals, Process};
+pub use arrivals::{Arrivals, Timing};
+pub use burst::Burst;
 pub use closed::{Think, Turn, UserPlan};
 pub use fingerprint::Fingerprint;
 pub use mix::Mix;
+pub use process::Process;
 pub use profile::Profile;
+pub use recording::Recording;
+pub use zipf::Zipf;
 
 /// One intended request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,8 +28,10 @@ pub struct Arrival {
     pub sequence: u64,
     /// When it is due, ns since the run's zero.
     pub intended_ns: u64,
-    /// What makes its payload unlike every other: the sequence in the open model, user and turn in the closed.
+    /// What makes it unlike every other: the sequence in the open model, user and turn in the closed.
     pub unique: u64,
+    /// What fills its payload: the same as `unique`, or the item where contents repeat.
+    pub content: u64,
     /// Index of the payload within its entry.
     pub payload: u32,
     /// Index of the step it falls into.

@@ -18,7 +18,7 @@ use crate::dispatch::Limits;
 use crate::dispatch::hub::{Hub, HubState, OpenSlot};
 use crate::dispatch::slot::Stage;
 use crate::dispatch::timer::{self, Alarms, Duty};
-use crate::plan::{Arrivals, Process, Think};
+use crate::plan::{Arrivals, Think, Timing};
 use crate::progress::Snapshot;
 use crate::record::{Recorded, Writer, WriterHandle};
 use crate::scenario::{Model, Scenario};
@@ -151,17 +151,17 @@ enum Players {
 
 impl Cast {
     fn of(scenario: &Scenario, stage: &Arc<Stage>, plan: Plan) -> Self {
-        match scenario.load.model {
-            Model::Open { arrivals } => Self::open(arrivals, scenario.seed, Arc::clone(stage), plan),
-            Model::Closed { think } => Self::closed(think, scenario.seed, Arc::clone(stage), plan),
+        match &scenario.load.model {
+            Model::Open { arrivals } => Self::open(arrivals.clone(), scenario.seed, Arc::clone(stage), plan),
+            Model::Closed { think } => Self::closed(*think, scenario.seed, Arc::clone(stage), plan),
         }
     }
 
-    fn open(process: Process, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
-        let waiting = plan.profile.peak() * (stage.timeout_ns as f64 / 1e9) * 1.5 + SPARE_BACKLOG;
+    fn open(timing: Timing, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
+        let waiting = timing.most_within(&plan.profile, stage.timeout_ns) * 1.5 + SPARE_BACKLOG;
         let limits = Limits { slots: plan.connections, backlog: waiting.min(MOST_BACKLOG) as usize };
         let (hub, opener) = Hub::new(limits, Arc::clone(&stage.ledger), stage.timeout_ns);
-        let arrivals = Box::new(Arrivals::new(plan.profile, plan.mix, process, seed));
+        let arrivals = Box::new(Arrivals::new(plan.profile, plan.mix, timing, seed));
         Self {
             hub: Some(Arc::clone(&hub)),
             duty: Duty::Open { arrivals, hub: Arc::clone(&hub) },

@@ -45,7 +45,7 @@ fn load(scenario: &Scenario, plan: &Plan) -> Load {
     let (planned_arrivals, fingerprint) = fingerprint(scenario, &plan.profile, &plan.mix);
     Load {
         model: scenario.load.model.load_model(),
-        arrivals: match scenario.load.model {
+        arrivals: match &scenario.load.model {
             Model::Open { arrivals } => arrivals.as_str().to_owned(),
             Model::Closed { .. } => String::new(),
         },
@@ -112,17 +112,18 @@ fn fingerprint(scenario: &Scenario, profile: &Profile, mix: &Mix) -> (Option<u64
     let mut fingerprint = Fingerprint::default();
     fingerprint.word(scenario.seed);
     profile.steps().iter().for_each(|step| fingerprint.step(step));
-    match scenario.load.model {
+    match &scenario.load.model {
         Model::Open { arrivals } => {
             let mut count = 0;
-            for arrival in Arrivals::new(profile.clone(), mix.clone(), arrivals, scenario.seed).take(MOST_COUNTED) {
+            let arrivals = Arrivals::new(profile.clone(), mix.clone(), arrivals.clone(), scenario.seed);
+            for arrival in arrivals.take(MOST_COUNTED) {
                 fingerprint.arrival(&arrival);
                 count += 1;
             }
             ((count < MOST_COUNTED).then_some(count as u64), fingerprint)
         }
         Model::Closed { think } => {
-            let mut user = UserPlan::new(mix.clone(), think, scenario.seed, 0);
+            let mut user = UserPlan::new(mix.clone(), *think, scenario.seed, 0);
             for _ in 0..FINGERPRINTED_TURNS {
                 let turn = user.turn();
                 fingerprint.word(turn.think_ns);

@@ -8,7 +8,7 @@ use proofload_run::manifest::{LoadModel, ScenarioKind, Step};
 use proofload_wire::tensor::DataType;
 use serde::Serialize;
 
-use crate::plan::{Process, Think};
+use crate::plan::{Think, Timing};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -77,13 +77,13 @@ pub struct Load {
 }
 
 /// Open or closed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model", rename_all = "snake_case")]
 pub enum Model {
     /// Arrivals come when the plan says.
     Open {
-        /// How they are spaced.
-        arrivals: Process,
+        /// When.
+        arrivals: Timing,
     },
     /// Users wait for their answers.
     Closed {
@@ -94,7 +94,7 @@ pub enum Model {
 
 impl Model {
     /// The manifest's word.
-    pub fn load_model(self) -> LoadModel {
+    pub fn load_model(&self) -> LoadModel {
         match self {
             Self::Open { .. } => LoadModel::Open,
             Self::Closed { .. } => LoadModel::Closed,
@@ -119,21 +119,34 @@ pub struct MixEntry {
 }
 
 /// Whether payloads repeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PayloadPolicy {
     /// Each request differs from every other.
     Unique,
     /// Payloads are sent as they are.
     Fixed,
+    /// Requests repeat contents out of a set, the popular ones often.
+    Zipf {
+        /// Size of the set.
+        items: u32,
+        /// How unequal their popularity is.
+        exponent: f64,
+    },
 }
 
 impl PayloadPolicy {
+    /// Whether requests are made to differ.
+    pub fn varies(self) -> bool {
+        !matches!(self, Self::Fixed)
+    }
+
     /// The word in scenarios and manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unique => "unique",
             Self::Fixed => "fixed",
+            Self::Zipf { .. } => "zipf",
         }
     }
 }

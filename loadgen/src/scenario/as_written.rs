@@ -4,10 +4,13 @@
 use proofload_run::manifest::ScenarioKind;
 use proofload_run::units::{parse_bytes, parse_duration_ns, parse_share};
 
+use super::DataSpec;
 use super::document::{Node, Value};
 use super::reader::{Located, Problems, Table};
-use super::{DataSpec, PayloadPolicy};
-use crate::plan::Process;
+
+mod shapes;
+
+pub(super) use shapes::{Burst, Ramp, Replay, Sine, Spike, Stage, Steps};
 
 type Maybe<T> = Option<Located<T>>;
 
@@ -27,12 +30,41 @@ pub(super) enum ModelWord {
     Closed,
 }
 
+/// When arrivals come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ArrivalsWord {
+    Poisson,
+    Constant,
+    Gamma,
+    Replay,
+}
+
+/// How arrivals are spaced, by their word.
+const ARRIVALS: [(&str, ArrivalsWord); 4] = [
+    ("poisson", ArrivalsWord::Poisson),
+    ("constant", ArrivalsWord::Constant),
+    ("gamma", ArrivalsWord::Gamma),
+    ("replay", ArrivalsWord::Replay),
+];
+
 /// How think times are distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ThinkWord {
     Constant,
     Exponential,
 }
+
+/// Whether payloads repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PolicyWord {
+    Unique,
+    Fixed,
+    Zipf,
+}
+
+/// Payload policies, by their word.
+const POLICIES: [(&str, PolicyWord); 3] =
+    [("unique", PolicyWord::Unique), ("fixed", PolicyWord::Fixed), ("zipf", PolicyWord::Zipf)];
 
 /// How an entry travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +102,8 @@ pub(super) struct Target {
 pub(super) struct Load {
     pub(super) here: Located<()>,
     pub(super) model: Maybe<ModelWord>,
-    pub(super) arrivals: Maybe<Process>,
+    pub(super) arrivals: Maybe<ArrivalsWord>,
+    pub(super) burstiness: Maybe<f64>,
     pub(super) duration_ns: Maybe<u64>,
     pub(super) rate: Maybe<Value>,
     pub(super) users: Maybe<Value>,
@@ -84,38 +117,10 @@ pub(super) struct Load {
     pub(super) steps: Option<Steps>,
     pub(super) spike: Option<Spike>,
     pub(super) ramp: Option<Ramp>,
-}
-
-/// `[load.steps]` of a stress scenario.
-#[derive(Debug)]
-pub(super) struct Steps {
-    pub(super) here: Located<()>,
-    pub(super) from: Maybe<Value>,
-    pub(super) to: Maybe<Value>,
-    pub(super) step: Maybe<Value>,
-    pub(super) percent: Maybe<f64>,
-    pub(super) hold_ns: Maybe<u64>,
-    pub(super) settle_ns: Maybe<u64>,
-}
-
-/// `[load.spike]`.
-#[derive(Debug)]
-pub(super) struct Spike {
-    pub(super) here: Located<()>,
-    pub(super) base: Maybe<Value>,
-    pub(super) peak: Maybe<Value>,
-    pub(super) before_ns: Maybe<u64>,
-    pub(super) hold_ns: Maybe<u64>,
-    pub(super) recovery_ns: Maybe<u64>,
-    pub(super) recover_within_ns: Maybe<u64>,
-}
-
-/// `[load.ramp]`.
-#[derive(Debug)]
-pub(super) struct Ramp {
-    pub(super) here: Located<()>,
-    pub(super) from: Maybe<Value>,
-    pub(super) to: Maybe<Value>,
+    pub(super) sine: Option<Sine>,
+    pub(super) stages: Vec<Stage>,
+    pub(super) burst: Option<Burst>,
+    pub(super) replay: Option<Replay>,
 }
 
 /// `[[mix]]`.
@@ -125,7 +130,8 @@ pub(super) struct Mix {
     pub(super) name: Maybe<String>,
     pub(super) weight: Maybe<f64>,
     pub(super) protocol: Maybe<ProtocolWord>,
-    pub(super) payload: Maybe<PayloadPolicy>,
+    pub(super) payload: Maybe<PolicyWord>,
+    pub(super) zipf: Option<Zipf>,
     pub(super) method: Maybe<String>,
     pub(super) path: Maybe<String>,
     pub(super) headers: Vec<(String, Located<String>)>,
@@ -137,6 +143,14 @@ pub(super) struct Mix {
     pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Located<String>>,
     pub(super) slo: Option<Slo>,
+}
+
+/// `zipf` of an entry.
+#[derive(Debug)]
+pub(super) struct Zipf {
+    pub(super) here: Located<()>,
+    pub(super) items: Maybe<i64>,
+    pub(super) exponent: Maybe<f64>,
 }
 
 /// What a plain HTTP answer should look like.
@@ -200,7 +214,8 @@ fn load(table: &Table<'_>) -> Load {
     let load = Load {
         here: table.here(),
         model: table.choice("model", &[("open", ModelWord::Open), ("closed", ModelWord::Closed)]),
-        arrivals: table.choice("arrivals", &[("poisson", Process::Poisson), ("constant", Process::Constant)]),
+        arrivals: table.choice("arrivals", &ARRIVALS),
+        burstiness: table.number("burstiness"),
         duration_ns: table.quantity("duration", parse_duration_ns),
         rate: table.raw("rate"),
         users: table.raw("users"),
@@ -214,46 +229,16 @@ fn load(table: &Table<'_>) -> Load {
         warm_up_ns: table.quantity("warm_up", parse_duration_ns),
         drain_ns: table.quantity("drain", parse_duration_ns),
         traces: table.quantity("traces", parse_share),
-        steps: table.table("steps").map(|t| steps(&t)),
-        spike: table.table("spike").map(|t| spike(&t)),
-        ramp: table.table("ramp").map(|t| ramp(&t)),
+        steps: table.table("steps").map(|t| shapes::steps(&t)),
+        spike: table.table("spike").map(|t| shapes::spike(&t)),
+        ramp: table.table("ramp").map(|t| shapes::ramp(&t)),
+        sine: table.table("sine").map(|t| shapes::sine(&t)),
+        stages: table.tables("stages").iter().map(shapes::stage).collect(),
+        burst: table.table("burst").map(|t| shapes::burst(&t)),
+        replay: table.table("replay").map(|t| shapes::replay(&t)),
     };
     table.finish();
     load
-}
-
-fn steps(table: &Table<'_>) -> Steps {
-    let steps = Steps {
-        here: table.here(),
-        from: table.raw("from"),
-        to: table.raw("to"),
-        step: table.raw("step"),
-        percent: table.quantity("percent", parse_share),
-        hold_ns: table.quantity("hold", parse_duration_ns),
-        settle_ns: table.quantity("settle", parse_duration_ns),
-    };
-    table.finish();
-    steps
-}
-
-fn spike(table: &Table<'_>) -> Spike {
-    let spike = Spike {
-        here: table.here(),
-        base: table.raw("base"),
-        peak: table.raw("peak"),
-        before_ns: table.quantity("before", parse_duration_ns),
-        hold_ns: table.quantity("hold", parse_duration_ns),
-        recovery_ns: table.quantity("recovery", parse_duration_ns),
-        recover_within_ns: table.quantity("recover_within", parse_duration_ns),
-    };
-    table.finish();
-    spike
-}
-
-fn ramp(table: &Table<'_>) -> Ramp {
-    let ramp = Ramp { here: table.here(), from: table.raw("from"), to: table.raw("to") };
-    table.finish();
-    ramp
 }
 
 fn mix(table: &Table<'_>) -> Mix {
@@ -270,7 +255,8 @@ fn mix(table: &Table<'_>) -> Mix {
                 ("kserve-grpc", ProtocolWord::KserveGrpc),
             ],
         ),
-        payload: table.choice("payload", &[("unique", PayloadPolicy::Unique), ("fixed", PayloadPolicy::Fixed)]),
+        payload: table.choice("payload", &POLICIES),
+        zipf: table.table("zipf").map(|t| zipf(&t)),
         method: table.string("method"),
         path: table.string("path"),
         headers: table.table("headers").map(|t| t.all_strings()).unwrap_or_default(),
@@ -285,6 +271,12 @@ fn mix(table: &Table<'_>) -> Mix {
     };
     table.finish();
     mix
+}
+
+fn zipf(table: &Table<'_>) -> Zipf {
+    let zipf = Zipf { here: table.here(), items: table.integer("items"), exponent: table.number("exponent") };
+    table.finish();
+    zipf
 }
 
 fn expect(table: &Table<'_>) -> Expect {

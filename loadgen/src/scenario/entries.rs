@@ -33,7 +33,7 @@ pub(super) struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
+    pub(super) fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
         self.problems.borrow_mut().push(at.problem(message));
     }
 
@@ -187,25 +187,14 @@ impl Entries<'_> {
         found
     }
 
-    /// Unique where every file can be made so, unless the file says otherwise.
+    /// Unique where every file can be made so, unless the scenario says otherwise.
     fn plain_policy(&self, written: &written::Mix, files: &[PathBuf]) -> PayloadPolicy {
         let stubborn = files.iter().find(|file| !is_picture(file));
-        match &written.payload {
-            None if files.is_empty() || stubborn.is_some() => PayloadPolicy::Fixed,
-            None => PayloadPolicy::Unique,
-            Some(policy) => {
-                if let (PayloadPolicy::Unique, Some(file)) = (policy.value, stubborn) {
-                    let message = format!(
-                        "{} is neither PNG nor JPEG and cannot be made unique; write payload = \"fixed\"",
-                        file.display()
-                    );
-                    self.complain(policy, message);
-                } else if policy.value == PayloadPolicy::Unique && written.files.is_empty() {
-                    self.complain(policy, "there are no files to make unique; write payload = \"fixed\" or remove it");
-                }
-                policy.value
-            }
-        }
+        let obstacle = match stubborn {
+            Some(file) => Some(format!("{} is neither PNG nor JPEG and cannot be made to differ", file.display())),
+            None => files.is_empty().then(|| "there are no files to make differ".to_owned()),
+        };
+        self.policy(written, obstacle)
     }
 
     fn tensors(&self, written: &written::Mix, protocol: KserveProtocol) -> Option<(RequestSpec, PayloadPolicy)> {
@@ -223,19 +212,8 @@ impl Entries<'_> {
         let inputs: Vec<InputSpec> = written.inputs.iter().filter_map(|input| self.input(input, protocol)).collect();
         let variable =
             inputs.iter().any(|input| input.datatype != DataType::Bool && input.shape.iter().all(|d| *d > 0));
-        let payload = match &written.payload {
-            Some(policy) => {
-                if policy.value == PayloadPolicy::Unique && !variable && !inputs.is_empty() {
-                    self.complain(
-                        policy,
-                        "inputs of BOOL or without elements cannot be made unique; write payload = \"fixed\"",
-                    );
-                }
-                policy.value
-            }
-            None if variable => PayloadPolicy::Unique,
-            None => PayloadPolicy::Fixed,
-        };
+        let stubborn = "inputs of BOOL or without elements cannot be made to differ";
+        let payload = self.policy(written, (!variable && !inputs.is_empty()).then(|| stubborn.to_owned()));
         let spec = KserveSpec {
             protocol,
             model: model?,

@@ -7,9 +7,10 @@ use super::as_written::{self as written, ModelWord};
 use super::document::Value;
 use super::reader::{Located, Problems, complain_missing};
 use super::steps::{self, Growth, MOST_STEPS};
+use crate::plan::Recording;
 
 /// Shortest step: anything shorter has no arrivals to speak of.
-const SHORTEST_STEP_NS: u64 = 100_000_000;
+pub(super) const SHORTEST_STEP_NS: u64 = 100_000_000;
 /// Most arrivals of a plan; a million a second for nearly three hours.
 const MOST_ARRIVALS: f64 = 1e10;
 /// Highest rate that makes sense for one generator.
@@ -28,12 +29,12 @@ pub(super) struct Levels<'a> {
 }
 
 impl Levels<'_> {
-    fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
+    pub(super) fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
         self.problems.borrow_mut().push(at.problem(message));
     }
 
     /// A level that must be there.
-    fn level(&self, level: Option<&Located<Value>>, key: &str, table: &Located<()>) -> Option<f64> {
+    pub(super) fn level(&self, level: Option<&Located<Value>>, key: &str, table: &Located<()>) -> Option<f64> {
         let Some(level) = level else {
             complain_missing(self.problems, table, key, format!("write {key} = {}", self.example()));
             return None;
@@ -72,7 +73,7 @@ impl Levels<'_> {
     }
 
     /// A duration that must be there and be long enough for a step.
-    fn duration(&self, duration_ns: Option<&Located<u64>>, key: &str, table: &Located<()>) -> Option<u64> {
+    pub(super) fn duration(&self, duration_ns: Option<&Located<u64>>, key: &str, table: &Located<()>) -> Option<u64> {
         match duration_ns {
             None => {
                 complain_missing(self.problems, table, key, format!("write {key} = \"30s\""));
@@ -86,17 +87,29 @@ impl Levels<'_> {
         }
     }
 
-    /// The steps of a load of this kind. `None` when something was wrong, which has been said.
-    pub(super) fn steps(&self, kind: ScenarioKind, load: &written::Load) -> Option<Vec<Step>> {
+    /// The steps of a load of this kind, with the recording that it replays, if any. `None` when something was wrong,
+    /// which has been said.
+    pub(super) fn steps(
+        &self,
+        kind: ScenarioKind,
+        load: &written::Load,
+        recording: Option<&Recording>,
+    ) -> Option<Vec<Step>> {
         self.refuse_strangers(kind, load);
         let steps = match kind {
-            ScenarioKind::Sustained | ScenarioKind::Endurance => self.hold(load),
+            ScenarioKind::Sustained | ScenarioKind::Endurance => self.shaped(load, recording),
             ScenarioKind::Stress => self.stairs(load),
             ScenarioKind::Spike => self.spike(load),
             ScenarioKind::Ramp => self.ramp(load),
         }?;
         let warm_up_ns = load.warm_up_ns.as_ref().map_or(0, |ns| ns.value);
         let steps = steps::warmed_up(steps, warm_up_ns);
+        self.check_size(load, &steps)?;
+        Some(steps)
+    }
+
+    /// Complains about plans that are too large, or empty.
+    fn check_size(&self, load: &written::Load, steps: &[Step]) -> Option<()> {
         let arrivals: f64 =
             steps.iter().map(|s| (s.level_start + s.level_end) / 2.0 * ((s.end_ns - s.start_ns) as f64 / 1e9)).sum();
         if self.model == ModelWord::Open && arrivals > MOST_ARRIVALS {
@@ -110,17 +123,25 @@ impl Levels<'_> {
             self.complain(&load.here, "not a single arrival comes of this; raise the rate or lengthen the run");
             return None;
         }
-        Some(steps)
+        if steps.len() > MOST_STEPS {
+            let remedy = "hold levels for longer, or take a longer period";
+            self.complain(&load.here, format!("{} steps are more than {MOST_STEPS}; {remedy}", steps.len()));
+            return None;
+        }
+        Some(())
     }
 
     /// Complains about tables and keys that belong to another kind.
     fn refuse_strangers(&self, kind: ScenarioKind, load: &written::Load) {
         let holds = matches!(kind, ScenarioKind::Sustained | ScenarioKind::Endurance);
-        let timed = holds || kind == ScenarioKind::Ramp;
+        let timed = holds && load.stages.is_empty() || kind == ScenarioKind::Ramp;
         let tables = [
             (load.steps.as_ref().map(|t| &t.here), kind == ScenarioKind::Stress, "stress"),
             (load.spike.as_ref().map(|t| &t.here), kind == ScenarioKind::Spike, "spike"),
             (load.ramp.as_ref().map(|t| &t.here), kind == ScenarioKind::Ramp, "ramp"),
+            (load.sine.as_ref().map(|t| &t.here), holds, "sustained\" or \"endurance"),
+            (load.stages.first().map(|t| &t.here), holds, "sustained\" or \"endurance"),
+            (load.replay.as_ref().map(|t| &t.here), holds, "sustained\" or \"endurance"),
         ];
         for (table, fits, word) in tables {
             if let (Some(table), false) = (table, fits) {
@@ -136,7 +157,29 @@ impl Levels<'_> {
             }
         }
         if let (Some(duration), false) = (&load.duration_ns, timed) {
-            self.complain(duration, "this kind's length follows from its table; change `hold` there and remove this");
+            self.complain(duration, "the length follows from the load's tables; change it there and remove this");
+        }
+    }
+
+    /// A sustained load: one level, unless a table shapes it.
+    fn shaped(&self, load: &written::Load, recording: Option<&Recording>) -> Option<Vec<Step>> {
+        let shapes = [
+            load.sine.as_ref().map(|t| (&t.here, "[load.sine]")),
+            load.stages.first().map(|t| (&t.here, "[[load.stages]]")),
+            load.replay.as_ref().map(|t| (&t.here, "[load.replay]")),
+        ];
+        let mut shapes = shapes.into_iter().flatten();
+        let Some((_, first)) = shapes.next() else { return self.hold(load) };
+        for (here, word) in shapes {
+            self.complain(here, format!("{word} and {first} cannot both shape the load; remove one"));
+        }
+        for level in [&load.rate, &load.users].into_iter().flatten() {
+            self.complain(level, format!("{first} gives the levels; remove one of the two"));
+        }
+        match (&load.sine, load.stages.is_empty()) {
+            (Some(sine), _) => self.sine(sine, load),
+            (None, false) => self.stages(&load.stages),
+            (None, true) => self.replay(load, recording?),
         }
     }
 

@@ -19,7 +19,8 @@
 //!
 //! [load]
 //! model = "open"                 # open (default): arrivals come on schedule | closed: users wait for answers
-//! arrivals = "poisson"           # open: poisson (default) | constant
+//! arrivals = "poisson"           # open: poisson (default) | constant | gamma | replay
+//! burstiness = 4.0               # gamma: squared coefficient of variation of the gaps; 1 is Poisson
 //! rate = "40/s"                  # open, sustained and endurance;  closed: users = 10
 //! duration = "30s"               # sustained, endurance, ramp
 //! think_time = "100ms"           # closed; default 0
@@ -46,11 +47,30 @@
 //! from = "10/s"
 //! to = "200/s"
 //!
+//! [load.sine]                    # sustained, endurance, instead of rate: a day's curve, in 24 straight pieces a period
+//! mean = "50/s"
+//! amplitude = "30/s"
+//! period = "24h"
+//! [[load.stages]]                # sustained, endurance, instead of rate and duration: one after the other, each one of
+//! name = "morning"               #   level = "50/s"                            held
+//! duration = "5m"                #   to = "200/s" (from: where the last ended) ramped
+//! settle = "10s"                 #   mean, amplitude, period                   as [load.sine]
+//! to = "200/s"
+//! [load.burst]                   # open: all arrivals of a period come in its first part
+//! every = "10s"
+//! length = "1s"                  # default 0: all at once
+//! [load.replay]                  # arrivals = "replay": as recorded; load.duration cuts it short
+//! file = "trace.csv"             # or .parquet; a row for each request, in any order
+//! column = "sent_ms"             # its moment, unit by ending (_s _ms _us _ns), or a date; default: the first such column
+//! entries = "kind"               # a column that names the entry of the mix; default: drawn by weight
+//! speed = 2.0                    # default 1
+//!
 //! [[mix]]                        # one or more; drawn by weight
 //! name = "relief"
 //! weight = 1                     # default 1
 //! protocol = "http"              # http | kserve-http-json | kserve-http-binary | kserve-grpc
-//! payload = "unique"             # unique: no two requests alike (default where possible) | fixed
+//! payload = "unique"             # unique: no two requests alike (default where possible) | fixed | zipf
+//! zipf = { items = 1000, exponent = 1.0 }       # zipf: requests repeat contents out of a set, by popularity
 //! method = "POST"                # http; default GET without files or body
 //! path = "/api/v1/generate-3d?format=stl"
 //! headers = { x-api-key = "…" }
@@ -75,9 +95,13 @@ mod document;
 mod entries;
 mod files;
 mod levels;
+mod policy;
 mod problem;
 mod reader;
+mod recording_file;
+mod shapes;
 mod steps;
+mod timing;
 mod validate;
 
 use std::path::Path;

@@ -66,17 +66,43 @@ pub(super) fn spike(base: f64, peak: f64, at_ns: u64, hold_ns: u64, recovery_ns:
     ]
 }
 
+/// Straight pieces in one period of a sine: the level is within 0.9 % of the amplitude everywhere, and a day's curve has
+/// a piece for every hour.
+pub(super) const PIECES: u64 = 24;
+
+/// A sine around a mean, from its middle upwards, in straight pieces.
+pub(super) fn sine(name: &str, mean: f64, amplitude: f64, period_ns: u64, duration_ns: u64) -> Vec<Step> {
+    let level = |at_ns: u64| {
+        let turns = (at_ns % period_ns) as f64 / period_ns as f64;
+        mean + amplitude * libm::sin(std::f64::consts::TAU * turns)
+    };
+    let bound_ns = |n: u64| (u128::from(n) * u128::from(period_ns) / u128::from(PIECES)) as u64;
+    let pieces = (0..).take_while(|n| bound_ns(*n) < duration_ns);
+    pieces
+        .map(|n| {
+            let (start_ns, end_ns) = (bound_ns(n), bound_ns(n + 1).min(duration_ns));
+            step(&format!("{name} {}", n + 1), start_ns, end_ns, level(start_ns), level(end_ns))
+        })
+        .collect()
+}
+
+/// Steps moved to a later time.
+pub(super) fn later(steps: Vec<Step>, by_ns: u64) -> impl Iterator<Item = Step> {
+    steps.into_iter().map(move |step| Step { start_ns: step.start_ns + by_ns, end_ns: step.end_ns + by_ns, ..step })
+}
+
+/// The steps of a recording: one, at its mean rate.
+pub(super) fn replay(arrivals: usize, duration_ns: u64) -> Vec<Step> {
+    let mean_per_s = arrivals as f64 / (duration_ns as f64 / 1e9);
+    vec![step("replay", 0, duration_ns, mean_per_s, mean_per_s)]
+}
+
 /// Puts a warm-up at the first level before everything.
 pub(super) fn warmed_up(steps: Vec<Step>, warm_up_ns: u64) -> Vec<Step> {
     let Some(first) = steps.first().filter(|_| warm_up_ns > 0) else { return steps };
     let level = first.level_start;
     let warm_up = Step { warm_up: true, ..step("warm-up", 0, warm_up_ns, level, level) };
-    let later = steps.into_iter().map(|step| Step {
-        start_ns: step.start_ns + warm_up_ns,
-        end_ns: step.end_ns + warm_up_ns,
-        ..step
-    });
-    std::iter::once(warm_up).chain(later).collect()
+    std::iter::once(warm_up).chain(later(steps, warm_up_ns)).collect()
 }
 
 fn step(name: &str, start_ns: u64, end_ns: u64, level_start: f64, level_end: f64) -> Step {
@@ -101,6 +127,25 @@ mod tests {
         check(1.0, 4.0, Growth::Percent(0.05), true, &[1.0, 2.0, 3.0, 4.0]);
         assert_eq!(levels(0.1, 1.0, Growth::Add(0.1), false).unwrap().len(), 10);
         assert_eq!(levels(1.0, 1e9, Growth::Add(1.0), false), None);
+    }
+
+    #[test]
+    fn a_sine_is_made_of_straight_pieces() {
+        let steps = sine("day", 100.0, 40.0, 24_000, 30_500);
+        assert_eq!(steps.len(), 31);
+        assert_eq!((steps[30].start_ns, steps[30].end_ns, steps[30].name.as_str()), (30_000, 30_500, "day 31"));
+        let joined = |w: &[Step]| w[0].end_ns == w[1].start_ns && (w[0].level_end - w[1].level_start).abs() < 1e-9;
+        assert!(steps.windows(2).all(joined));
+        let check = |n: usize, level: f64| assert!((steps[n].level_start - level).abs() < 1e-9, "{n}");
+        check(0, 100.0);
+        check(2, 120.0);
+        check(6, 140.0);
+        check(18, 60.0);
+        check(24, 100.0);
+        // Straight pieces cut the corners: the mean of the rising half is a little below 2/pi of the amplitude.
+        let mean = steps[..12].iter().map(|s| f64::midpoint(s.level_start, s.level_end)).sum::<f64>() / 12.0;
+        let exact = 100.0 + 40.0 * 2.0 / std::f64::consts::PI;
+        assert!(mean < exact && mean > exact - 0.009 * 40.0, "{mean} {exact}");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use super::document::Value;
 use super::entries::Entries;
 use super::levels::Levels;
 use super::reader::{Located, Problems, complain_missing};
+use super::timing::Timings;
 use super::{Load, MixEntry, Model, Scenario, Source, Target};
-use crate::plan::{Process, Think};
+use crate::plan::{Think, Timing};
 use crate::transport::check_url;
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
@@ -24,9 +25,10 @@ const DEFAULT_ERROR_RATE: f64 = 0.01;
 pub(super) fn validate(written: &written::Scenario, source: Source, problems: &Problems) -> Option<Scenario> {
     let check = Check { problems };
     let kind = check.kind(written);
-    let load = check.load(written, kind);
     let folder = source.path.parent().unwrap_or(std::path::Path::new("")).to_owned();
     let mix = Entries { folder: &folder, problems }.all(&written.mix, &written.here);
+    let entries: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
+    let load = check.load(written, kind, &Timings { folder: &folder, entries: &entries, problems });
     let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
     if kind == Some(ScenarioKind::Stress) && written.slo.is_none() {
         check.complain(
@@ -89,7 +91,7 @@ impl Check<'_> {
         }
     }
 
-    fn load(&self, written: &written::Scenario, kind: Option<ScenarioKind>) -> Option<Load> {
+    fn load(&self, written: &written::Scenario, kind: Option<ScenarioKind>, timings: &Timings<'_>) -> Option<Load> {
         let Some(load) = &written.load else {
             complain_missing(
                 self.problems,
@@ -101,19 +103,24 @@ impl Check<'_> {
         };
         let model = load.model.as_ref().map_or(ModelWord::Open, |model| model.value);
         let request_timeout_ns = self.request_timeout(load);
-        let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load));
+        let load_model = self.model(model, load, timings);
+        let recording = match &load_model {
+            Some(Model::Open { arrivals: Timing::Replayed(recording) }) => Some(recording.as_ref()),
+            _ => None,
+        };
+        let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load, recording));
         Some(Load {
-            model: self.model(model, load),
             max_connections: self.max_connections(load),
             request_timeout_ns,
             // Shorter, and a target that hangs at the end would leave no timeouts behind.
             drain_ns: load.drain_ns.as_ref().map_or(request_timeout_ns, |drain| drain.value),
             traces: load.traces.as_ref().map_or(0.0, |traces| traces.value),
             steps: steps?,
+            model: load_model?,
         })
     }
 
-    fn model(&self, model: ModelWord, load: &written::Load) -> Model {
+    fn model(&self, model: ModelWord, load: &written::Load, timings: &Timings<'_>) -> Option<Model> {
         match model {
             ModelWord::Open => {
                 for stranger in [
@@ -125,18 +132,16 @@ impl Check<'_> {
                 {
                     self.complain(&stranger, "belongs to model = \"closed\"; open arrivals do not think");
                 }
-                Model::Open { arrivals: load.arrivals.as_ref().map_or(Process::Poisson, |arrivals| arrivals.value) }
+                timings.open(load).map(|arrivals| Model::Open { arrivals })
             }
             ModelWord::Closed => {
-                if let Some(arrivals) = &load.arrivals {
-                    self.complain(arrivals, "belongs to model = \"open\"; users come back when they have their answer");
-                }
+                timings.refuse_in_closed(load);
                 let ns = load.think_time_ns.as_ref().map_or(0, |think| think.value);
                 let think = match load.think_distribution.as_ref().map(|word| word.value) {
                     Some(ThinkWord::Exponential) => Think::Exponential { mean_ns: ns },
                     Some(ThinkWord::Constant) | None => Think::Constant { ns },
                 };
-                Model::Closed { think }
+                Some(Model::Closed { think })
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) fn compare(
     slow_ms: f64,
 ) -> Result<Comparison, Failure> {
     let server = FreezingServer::start(freeze)?;
-    let model = Model::Open { arrivals: Process::Constant };
+    let model = Model::Open { arrivals: Process::Constant.into() };
     let driven = drive(&get(model, rate, seconds, connections), &server.url())?;
     if driven.samples.iter().any(|s| s.outcome() != Outcome::Ok) {
         return Err(format!("not everything was answered: {:?}", driven.end).into());
