@@ -19,8 +19,8 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_shipped_scenario_is_valid() {
-    let shipped = files("../scenarios");
-    assert!(shipped.len() >= 6, "{shipped:?}");
+    let shipped: Vec<_> = ["", "/classic", "/slo"].iter().flat_map(|f| files(&format!("../scenarios{f}"))).collect();
+    assert!(shipped.len() >= 19, "{shipped:?}");
     for path in shipped {
         if let Err(errors) = Scenario::load(&path, &[]) {
             panic!("{errors}");
