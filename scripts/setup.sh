@@ -17,6 +17,19 @@ need_apt() {
   DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
+# A cargo subcommand of this version, in the cache; puts it on the path. Further arguments are cargo install's.
+cargo_tool() {
+  local name=$1 version=$2 root
+  root=$cache/$name-$version
+  if [[ ! -x $root/bin/$name ]]; then
+    say "installing $name $version"
+    # Unoptimised: it runs for a second, it would build for minutes.
+    CARGO_TARGET_DIR=$cache/$name-build cargo install --quiet --locked --debug --root "$root" "${@:3}" "$name@$version"
+    rm -rf "$cache/$name-build"
+  fi
+  PATH=$root/bin:$PATH
+}
+
 # The clients of scripts/conformance/requirements.txt, in an environment named after that file's content; sets $python.
 python_environment() {
   local wanted=scripts/conformance/requirements.txt venv

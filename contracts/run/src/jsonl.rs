@@ -50,7 +50,7 @@ impl<T: Serialize> LineWriter<T> {
 pub struct LineReader<T> {
     path: PathBuf,
     file: BufReader<File>,
-    line: String,
+    line: Vec<u8>,
     number: usize,
     values: PhantomData<fn() -> T>,
 }
@@ -62,23 +62,18 @@ impl<T: DeserializeOwned> LineReader<T> {
     /// When it cannot be read.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         let file = File::open(path).map_err(|source| RunError::io(path, source))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file: BufReader::new(file),
-            line: String::new(),
-            number: 0,
-            values: PhantomData,
-        })
+        Ok(Self { path: path.to_owned(), file: BufReader::new(file), line: Vec::new(), number: 0, values: PhantomData })
     }
 
     fn next_value(&mut self) -> Result<Option<T>, RunError> {
         self.line.clear();
         self.number += 1;
-        let read = self.file.read_line(&mut self.line).map_err(|source| RunError::io(&self.path, source))?;
-        if read == 0 || !self.line.ends_with('\n') {
+        // Bytes and not text: a torn line may end in the middle of a character.
+        self.file.read_until(b'\n', &mut self.line).map_err(|source| RunError::io(&self.path, source))?;
+        if !self.line.ends_with(b"\n") {
             return Ok(None);
         }
-        serde_json::from_str(&self.line)
+        serde_json::from_slice(&self.line)
             .map(Some)
             .map_err(|e| RunError::malformed(&self.path, format!("line {}: {e}", self.number)))
     }
@@ -106,6 +101,9 @@ mod tests {
 
         std::fs::write(&path, "1\n2\n3").unwrap();
         assert_eq!(read(&path).unwrap(), [1, 2]);
+
+        std::fs::write(&path, b"1\n2\n\"caf\xc3").unwrap();
+        assert_eq!(read(&path).unwrap(), [1, 2], "torn in the middle of a character");
 
         std::fs::write(&path, "1\nx\n3\n").unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("line 2"));

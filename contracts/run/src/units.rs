@@ -68,7 +68,7 @@ pub fn parse_rate_per_s(text: &str) -> Result<f64, UnitError> {
         "h" => 3600.0,
         _ => return Err(error()),
     };
-    Ok(number / seconds)
+    if number.is_finite() { Ok(number / seconds) } else { Err(error()) }
 }
 
 /// Reads a share such as `1%` or `0.01` into a fraction from 0 to 1.
@@ -103,7 +103,8 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
         "GiB" => 1024.0 * 1024.0 * 1024.0,
         _ => return Err(error()),
     };
-    Ok((number * scale).round() as u64)
+    let bytes = (number * scale).round();
+    if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(error()) }
 }
 
 /// Prints nanoseconds the way a person reads them: three significant digits and the unit that fits.
@@ -162,6 +163,7 @@ mod tests {
         check("7/", None);
         check("-1/s", None);
         check("7/d", None);
+        check(&"9".repeat(400), None);
     }
 
     #[test]
@@ -181,6 +183,7 @@ mod tests {
         check("64KiB", Some(65_536));
         check("12", Some(12));
         check("12 parsecs", None);
+        check("99999999999 GiB", None);
     }
 
     #[test]

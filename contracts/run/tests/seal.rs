@@ -113,6 +113,20 @@ fn a_killed_run_gives_what_was_flushed_and_keeps_its_journal() {
     assert!(folder.sample_journal(0).exists());
 }
 
+/// What lies behind the damage may still be wanted by somebody with more patience than we have.
+#[test]
+fn a_damaged_journal_is_kept_even_when_the_run_ended() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = write_run(place.path(), ended());
+    let mut bytes = std::fs::read(folder.sample_journal(0)).unwrap();
+    let chunk = 16 + 16 * Sample::SIZE;
+    bytes[32 + 2 * chunk + 100] ^= 1;
+    std::fs::write(folder.sample_journal(0), &bytes).unwrap();
+    let sealed = seal(&folder).unwrap();
+    assert_eq!(sealed.shards, [SealedShard { shard: 0, samples: 32, tail: Tail::Damaged }]);
+    assert_eq!(std::fs::read(folder.sample_journal(0)).unwrap(), bytes);
+}
+
 #[test]
 fn a_folder_is_never_taken_for_what_it_is_not() {
     let place = tempfile::tempdir().unwrap();

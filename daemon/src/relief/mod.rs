@@ -8,6 +8,7 @@ pub mod export;
 pub mod height;
 pub mod mesh;
 pub mod meters;
+mod palette;
 pub mod parameters;
 pub mod picture;
 pub mod workshop;

@@ -6,6 +6,8 @@ use std::io::Cursor;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
+use super::palette;
+
 /// Most pixels of a picture: 6000 by 4000.
 pub const MAX_PIXELS: u64 = 24_000_000;
 /// Most bytes of a decoded picture: `MAX_PIXELS` of 8-bit colour with alpha fit, 16-bit ones must be smaller.
@@ -80,6 +82,9 @@ pub struct Raster {
 /// When it is no PNG or JPEG, too large, too small, or damaged.
 pub fn decode(file: &[u8], resolution: usize) -> Result<Raster, PictureError> {
     let mut reader = ImageReader::with_format(Cursor::new(file), format(file)?);
+    if !palette::are_whole(file) {
+        return Err(PictureError::Damaged("its palette ends in the middle of a colour".to_owned()));
+    }
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES);
     reader.limits(limits);
@@ -218,6 +223,18 @@ mod tests {
         file
     }
 
+    /// A PNG whose pixels are numbers of colours, with so many bytes of palette.
+    fn with_palette(bytes: u8) -> Vec<u8> {
+        let mut file = png(GrayImage::new(16, 16));
+        file[25] = 3;
+        let sum = crc(&file[12..29]);
+        file[29..33].copy_from_slice(&sum.to_be_bytes());
+        let palette = [b"PLTE".as_slice(), &vec![255; usize::from(bytes)]].concat();
+        let chunk = [&[0, 0, 0, bytes], &palette[..], &crc(&palette).to_be_bytes()].concat();
+        file.splice(33..33, chunk);
+        file
+    }
+
     /// The checksum of PNG's chunks.
     fn crc(bytes: &[u8]) -> u32 {
         let step = |sum: u32| if sum & 1 == 1 { 0xEDB8_8320 ^ (sum >> 1) } else { sum >> 1 };
@@ -262,6 +279,7 @@ mod tests {
         check(png(RgbaImage::from_pixel(16, 16, Rgba([255, 0, 255, 255]))), [1.0, 0.0, 1.0]);
         check(png(ImageBuffer::from_pixel(16, 16, Luma([u16::MAX / 2]))), grey(0.5));
         check(png(ImageBuffer::from_pixel(16, 16, Rgb([0_u16, u16::MAX, 0]))), [0.0, 1.0, 0.0]);
+        check(with_palette(3), grey(1.0));
         let jpeg = RgbImage::from_pixel(16, 16, Rgb([200, 200, 200]));
         check(file(&jpeg.into(), ImageFormat::Jpeg), grey(200.0 / 255.0));
     }
@@ -292,6 +310,7 @@ mod tests {
         check(b"hello", "no known format");
         let whole = png(RgbImage::new(64, 64));
         assert!(matches!(check(&whole[..whole.len() / 2], "undamaged"), PictureError::Damaged(_)));
+        check(&with_palette(4), "the middle of a colour; send an undamaged");
         check(&png(GrayImage::new(16, 15)), "16 × 15 pixels; each side must have at least 16");
         check(&png(GrayImage::new(16, 129)), "8 times as long");
     }

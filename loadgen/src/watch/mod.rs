@@ -3,9 +3,9 @@
 
 mod fetch;
 mod process;
-mod prometheus;
+pub mod prometheus;
 mod scraper;
-mod statistics;
+pub mod statistics;
 
 pub(crate) use process::USERS_THREAD;
 

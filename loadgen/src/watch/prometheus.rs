@@ -2,16 +2,18 @@
 
 /// One value of one series.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Metric {
-    pub(super) name: String,
+pub struct Metric {
+    /// Its name.
+    pub name: String,
     /// `key="value",…`, sorted by key.
-    pub(super) labels: String,
-    pub(super) value: f64,
+    pub labels: String,
+    /// Infinite and NaN where the page says so.
+    pub value: f64,
 }
 
 /// Reads a page. Lines that are no samples (comments, exemplars' tails, garbage) are skipped, and so is what
 /// `wanted` declines by name; at most `limit` values are returned.
-pub(super) fn parse(text: &str, limit: usize, wanted: impl Fn(&str) -> bool) -> Vec<Metric> {
+pub fn parse(text: &str, limit: usize, wanted: impl Fn(&str) -> bool) -> Vec<Metric> {
     text.lines().filter_map(parse_line).filter(|metric| wanted(&metric.name)).take(limit).collect()
 }
 
@@ -26,6 +28,9 @@ fn parse_line(line: &str) -> Option<Metric> {
         Some(inner) => parse_labels(inner)?,
         None => (String::new(), rest),
     };
+    if !is_name(name) {
+        return None;
+    }
     let value = parse_value(rest.split_ascii_whitespace().next()?)?;
     Some(Metric { name: name.to_owned(), labels, value })
 }
@@ -50,9 +55,19 @@ fn parse_labels(text: &str) -> Option<(String, &str)> {
         }
         let (key, after) = rest.split_once("=\"")?;
         let end = closing_quote(after)?;
-        labels.push((key.trim(), &after[..end]));
+        let key = key.trim();
+        if !is_name(key) {
+            return None;
+        }
+        labels.push((key, &after[..end]));
         rest = after[end + 1..].trim_start().trim_start_matches(',').trim_start();
     }
+}
+
+/// Whether nothing in it would be read as something else when the series is written as it was read. Stricter grammars
+/// are the exporters' affair.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || "{}=,\"".contains(c))
 }
 
 /// The first quote that no backslash escapes.
@@ -89,6 +104,11 @@ mod tests {
         check("x", None);
         check("x{a=\"1\" 3", None);
         check("x{a=1} 3", None);
+        check("x{!b=\"1\",,a=\"2\"} 3", Some(("x", "!b=\"1\",a=\"2\"", 3.0)));
+        check("x{,a=\"1\"} 3", None);
+        check("x{a,b=\"1\"} 3", None);
+        check("{a=\"1\"} 3", None);
+        check("x\u{a0}y 3", None);
     }
 
     #[test]

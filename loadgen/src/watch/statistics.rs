@@ -6,7 +6,7 @@ use proofload_wire::types::StatisticsResponse;
 ///
 /// # Errors
 /// When it is no such answer.
-pub(super) fn parse(body: &[u8]) -> Result<Vec<(String, String, f64)>, serde_json::Error> {
+pub fn parse(body: &[u8]) -> Result<Vec<(String, String, f64)>, serde_json::Error> {
     let response: StatisticsResponse = serde_json::from_slice(body)?;
     let mut values = Vec::new();
     for model in &response.model_stats {
@@ -33,7 +33,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<(String, String, f64)>, serde_jso
 }
 
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -55,5 +55,6 @@ mod tests {
         assert_eq!(get("inference_success_ns"), Some((r#"model="m",version="1""#, 40.0)));
         assert_eq!(get("inference_count"), Some((r#"model="m",version="1""#, 8.0)));
         assert!(parse(b"<html>").is_err());
+        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
     }
 }

@@ -1,5 +1,6 @@
 //! Turns the journals of a run into its tables. Safe to repeat, and safe to be killed in the middle of: a table
-//! appears whole or not at all, and a journal goes only when its table is there and the run has ended.
+//! appears whole or not at all, and a journal goes only when all of it is in its table
+//! and the run has ended.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub struct Sealed {
 }
 
 /// Makes a table of every journal in the folder. The journals of a run that never said how it ended are kept: it
-/// may still be going on, and then this makes a snapshot of it.
+/// may still be going on, and then this makes a snapshot of it. So are journals that hold more than could be read.
 ///
 /// # Errors
 /// When a journal cannot be read or a table cannot be written.
@@ -38,8 +39,9 @@ pub fn seal(folder: &RunFolder) -> Result<Sealed, RunError> {
     let ended = folder.read_manifest()?.end.is_some();
     let mut sealed = Sealed::default();
     for shard in folder.shards("samples-", ".journal")? {
-        sealed.shards.push(seal_samples(&folder.sample_journal(shard), &folder.sample_table(shard), shard)?);
-        discard(&folder.sample_journal(shard), ended)?;
+        let shard = seal_samples(&folder.sample_journal(shard), &folder.sample_table(shard), shard)?;
+        discard(&folder.sample_journal(shard.shard), ended && shard.tail == Tail::Whole)?;
+        sealed.shards.push(shard);
     }
     for shard in folder.shards("series-", ".jsonl")? {
         seal_series(&folder.series_lines(shard), &folder.series_table(shard))?;
@@ -80,6 +82,6 @@ fn rename(from: &Path, to: &Path) -> Result<(), RunError> {
     fs::rename(from, to).map_err(|source| RunError::io(to, source))
 }
 
-fn discard(journal: &Path, ended: bool) -> Result<(), RunError> {
-    if ended { fs::remove_file(journal).map_err(|source| RunError::io(journal, source)) } else { Ok(()) }
+fn discard(journal: &Path, done: bool) -> Result<(), RunError> {
+    if done { fs::remove_file(journal).map_err(|source| RunError::io(journal, source)) } else { Ok(()) }
 }

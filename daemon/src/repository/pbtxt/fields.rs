@@ -151,7 +151,7 @@ impl Reader {
                 "parameters" => {
                     let (key, value) = self.nested(field, Self::parameter);
                     if config.parameters.insert(key.clone(), value).is_some() {
-                        self.error(field, format!("the parameter '{key}' is given twice"));
+                        self.error(field, format!("the parameter '{}' is given twice", key.escape_debug()));
                     }
                 }
                 "model_transaction_policy" => {

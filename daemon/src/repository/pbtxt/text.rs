@@ -198,7 +198,7 @@ fn quoted(chars: &mut Peekable<Chars<'_>>, quote: char) -> Result<String, String
 }
 
 fn excerpt(text: &str) -> String {
-    text.chars().take(20).collect()
+    text.chars().take(20).flat_map(char::escape_debug).collect()
 }
 
 fn escaped(chars: &mut Peekable<Chars<'_>>) -> Result<char, String> {
@@ -249,6 +249,7 @@ mod tests {
         check("a {\n b: 1\n", Err((2, "ends where '}'")));
         check("a:\n\n{ b 1 }", Err((3, "expected ':' or '{' after 'b'")));
         check("a: \"x\nb: 1", Err((1, "not closed")));
+        check(r#"a: "\nb"#, Err((1, r#"starting with "\nb is not closed"#)));
         check("a: [1 2]", Err((1, "expected ',' or ']'")));
         check("a: [1,", Err((1, "the file ends")));
         check("a: \"\\q\"", Err((1, "unknown escape")));
