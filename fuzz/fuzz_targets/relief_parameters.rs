@@ -19,6 +19,6 @@ fuzz_target!(|text: &str| {
             assert!((0.2..=50.0).contains(&parameters.base_mm), "{parameters:?}");
             assert!((0.0..=8.0).contains(&parameters.smoothing), "{parameters:?}");
         }
-        Err(errors) => assert!(!errors.is_empty() && errors.iter().all(|error| error.contains('`')), "{errors:?}"),
+        Err(errors) => assert!((1..=32).contains(&errors.len()), "{} errors", errors.len()),
     }
 });

@@ -85,7 +85,7 @@ def main():
                 executed = last("stat::number_of_executed_units", printed)
                 found = (
                     f"{target:18} {executed:>9} executions, {executed // seconds:>6}/s,"
-                    f" {last('cov', printed):>5} edges, {last('stat::peak_rss_mb', printed):>4} MB"
+                    f" {last('cov', printed):>5} edges"
                 )
                 claims.claim(code == 0 and executed >= FEWEST_EXECUTIONS, found)
                 if code != 0:

@@ -10,7 +10,7 @@ mod not_offered;
 mod ops;
 mod phases;
 pub mod refusal;
-mod studio;
+pub mod studio;
 
 use std::future::Future;
 use std::sync::Arc;

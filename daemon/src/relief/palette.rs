@@ -22,7 +22,7 @@ pub(super) fn are_whole(png: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn chunk(kind: &[u8; 4], length: usize) -> Vec<u8> {
+    fn chunk(kind: &[u8], length: usize) -> Vec<u8> {
         [&(length as u32).to_be_bytes()[..], kind, &vec![0; length + CHECKSUM_BYTES]].concat()
     }
 

@@ -39,6 +39,8 @@ impl Default for Parameters {
     }
 }
 
+/// More than there are: who sends more is answered in a moment and with a line all the same.
+const MOST_WRITTEN: usize = 16;
 /// The names, for messages.
 const NAMES: &str = "format, resolution, width_mm, height_mm, base_mm, invert, smoothing";
 
@@ -51,6 +53,10 @@ impl Parameters {
         let mut parameters = Self::default();
         let mut errors = Vec::new();
         let mut seen = Vec::new();
+        let written: Vec<_> = written.into_iter().take(MOST_WRITTEN + 1).collect();
+        if written.len() > MOST_WRITTEN {
+            return Err(vec![format!("more than {MOST_WRITTEN} parameters are given; the parameters are {NAMES}")]);
+        }
         for (name, value) in written {
             if seen.contains(&name) {
                 errors.push(format!("`{name}` is given twice; give it once"));
@@ -139,6 +145,7 @@ mod tests {
         check(&[("invert", "yes")], Err(&["true or false"]));
         check(&[("depth", "3")], Err(&["`depth` is no parameter; the parameters are format,"]));
         check(&[("base_mm", "1"), ("base_mm", "2")], Err(&["twice"]));
+        check(&[("x", ""); 17], Err(&["more than 16 parameters"]));
         check(&[("height_mm", "0"), ("smoothing", "9"), ("format", "")], Err(&["height_mm", "smoothing", "format"]));
     }
 

@@ -1,7 +1,7 @@
 //! `POST /api/v1/generate-3d`: a picture in, a relief mesh out. Decodes the request and encodes the answer; the
 //! relief itself is made elsewhere.
 
-mod upload;
+pub mod upload;
 
 use std::sync::Arc;
 use std::time::Instant;

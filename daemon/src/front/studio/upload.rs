@@ -26,15 +26,19 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_FIELDS: usize = 16;
 
 /// What the client sent.
-pub(super) struct Upload {
+#[derive(Debug)]
+pub struct Upload {
     /// The picture file.
-    pub(super) picture: Bytes,
+    pub picture: Bytes,
     /// The parameters as written.
-    pub(super) written: Vec<(String, String)>,
+    pub written: Vec<(String, String)>,
 }
 
 /// Reads a request: picture and parameters.
-pub(super) async fn read(head: Parts, body: Body) -> Result<Upload, Refusal> {
+///
+/// # Errors
+/// When the body is too large or slow, or is not what its head says.
+pub async fn read(head: Parts, body: Body) -> Result<Upload, Refusal> {
     let form = is_form(&head.headers);
     let body = receive(body, MAX_BODY_BYTES).await?;
     let form = form?;
