@@ -171,7 +171,9 @@ fn moment_of_field(field: &Field, unit_ns: u64) -> Result<u64, String> {
         Field::UInt(number) => whole(u64::from(*number)),
         Field::ULong(number) => whole(*number),
         Field::TimestampMillis(ms) => moment(*ms as f64, 1_000_000),
-        Field::TimestampMicros(us) => u64::try_from(*us).map(|us| us * 1000).map_err(|_| "is negative".to_owned()),
+        Field::TimestampMicros(us) => {
+            u64::try_from(*us).map_err(|_| "is negative".to_owned())?.checked_mul(1000).ok_or_else(far)
+        }
         Field::Str(text) => moment_of_text(text, unit_ns),
         other => Err(format!("`{other}` is no moment")),
     }
@@ -223,6 +225,17 @@ mod tests {
         check("x,y\n1,2\n", Some("z"), None, "has no column `z`; its columns are x, y");
         check("t_s\n", None, None, "has no rows");
         check("t_s,k\n1\n", None, None, "found record with 1 fields");
+    }
+
+    #[test]
+    fn moments_of_parquet_stay_within_64_bits() {
+        let check = |field: Field, unit_ns: u64, expected: Result<u64, &str>| {
+            assert_eq!(moment_of_field(&field, unit_ns).as_ref().map_err(String::as_str).copied(), expected, "{field}");
+        };
+        check(Field::TimestampMicros(7), 1, Ok(7000));
+        check(Field::TimestampMicros(i64::MAX), 1, Err("lies too far in the future"));
+        check(Field::TimestampMicros(-1), 1, Err("is negative"));
+        check(Field::ULong(u64::MAX), 1000, Err("lies too far in the future"));
     }
 
     #[test]
