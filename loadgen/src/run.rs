@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::clock::RunClock;
 use crate::dispatch::slot::Stage;
 use crate::payload::{PrepareError, prepare};
-use crate::plan::{Mix, Profile, Zipf};
+use crate::plan::{Doings, Mix, Profile, Zipf};
 use crate::progress::Snapshot;
 use crate::record::Log;
 use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
@@ -136,6 +136,7 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
 struct Plan {
     profile: Profile,
     mix: Mix,
+    doings: Doings,
     connections: u32,
 }
 
@@ -158,7 +159,8 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let mix = repeating(Mix::new(weights), &scenario.mix);
     let profile = Profile::new(scenario.load.steps.clone());
     let connections = connections(scenario, &profile)?;
-    let plan = Plan { profile, mix, connections };
+    let journeys = scenario.journeys.iter().map(|journey| (journey.weight, journey.requests.clone()));
+    let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, connections };
 
     let mut manifest = manifest::planned(scenario, options, &plan, &entries);
     if let Some(http) = &target.http {

@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use crate::dispatch::hub::{Hub, OpenSlot};
 use crate::dispatch::slot::{Slot, Stage, host};
 use crate::dispatch::timer::Alarms;
-use crate::plan::{Arrival, Mix, Profile, Think, UserPlan};
+use crate::plan::{Arrival, Doings, Profile, Think, UserPlan};
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -66,14 +66,16 @@ pub struct Crowd {
     pub alarms: Arc<Alarms>,
     /// How many are active when.
     pub profile: Profile,
-    /// What they send.
-    pub mix: Mix,
+    /// What they do.
+    pub doings: Doings,
     /// How long they wait.
     pub think: Think,
     /// Seed of their turns.
     pub seed: u64,
     /// Numbers their requests.
     pub sequence: AtomicU64,
+    /// Journeys that a failed request cut short.
+    pub cut_short: AtomicU64,
 }
 
 /// Runs the users of a closed model until the run is over.
@@ -86,6 +88,7 @@ pub async fn run_closed(
     ready: impl Fn() + Send + Sync + 'static,
 ) -> Result<(), UsersError> {
     let waiting = AtomicU32::new(users);
+    let told = Arc::clone(&crowd);
     let work = move |user: u32| -> Work {
         let crowd = Arc::clone(&crowd);
         if waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -93,14 +96,32 @@ pub async fn run_closed(
         }
         Box::pin(async move { live(&crowd, user).await })
     };
-    attack(users, work).await
+    attack(users, work).await?;
+    told.tell();
+    Ok(())
+}
+
+impl Crowd {
+    /// Says at the end how many journeys did not come to theirs.
+    fn tell(&self) {
+        let cut_short = self.cut_short.load(Ordering::Relaxed);
+        if cut_short > 0 {
+            let message = || {
+                format!(
+                    "{cut_short} journeys were cut short by a failed request: their later requests were never made, \
+                     so the mix of requests is not the one that was planned"
+                )
+            };
+            self.stage.log.warn(self.stage.clock.now_ns(), "journeys_cut_short", message);
+        }
+    }
 }
 
 /// One user's life: active while the profile says so, it thinks, sends, waits for the answer, and again.
 async fn live(crowd: &Crowd, user: u32) {
     let stage = &crowd.stage;
     let mut slot = Slot::new(Arc::clone(stage), user, flags::CLOSED_MODEL);
-    let mut plan = UserPlan::new(crowd.mix.clone(), crowd.think, crowd.seed, user);
+    let mut plan = UserPlan::new(crowd.doings.clone(), crowd.think, crowd.seed, user);
     let bell = Arc::new(Notify::new());
     // The first wake-up is for time zero, which lies ahead: Goose starts the users before the run begins.
     let mut free_ns = 0;
@@ -131,7 +152,9 @@ async fn live(crowd: &Crowd, user: u32) {
         if !stage.ledger.intend_on(user, &arrival) {
             return;
         }
-        slot.send(&arrival).await;
+        if !slot.send(&arrival).await && plan.abandon() {
+            crowd.cut_short.fetch_add(1, Ordering::Relaxed);
+        }
         free_ns = stage.clock.now_ns();
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proofload_run::sample::{Sample, flags};
+use proofload_run::sample::{Outcome, Sample, flags};
 
 use super::hub::{Hub, OpenSlot};
 use super::timer::Curtain;
 use super::{Next, SlotId};
 use crate::clock::RunClock;
-use crate::judge::judge;
-use crate::payload::Entry;
+use crate::judge::{Judgement, judge};
+use crate::payload::{Entry, Values, capture};
 use crate::plan::Arrival;
 use crate::record::{Ledger, Log, blank};
-use crate::transport::{Address, Failure, Links};
+use crate::transport::{Address, Attempt, Failure, Links};
 
 /// The remedy when this machine gives no more connections.
 const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
@@ -49,13 +49,16 @@ pub struct Slot {
     free_ns: u64,
     /// Bits that every sample of this slot carries.
     flags: u16,
+    /// What its requests are filled with.
+    values: Values,
 }
 
 impl Slot {
     /// A slot with no connection yet.
     pub fn new(stage: Arc<Stage>, number: SlotId, flags: u16) -> Self {
         let links = Links::new(stage.http.clone(), stage.grpc.clone());
-        Self { stage, number, links, free_ns: 0, flags }
+        let values = Values { user: number, carried: Vec::new() };
+        Self { stage, number, links, free_ns: 0, flags, values }
     }
 
     /// Works for the hub until the run is over.
@@ -89,8 +92,8 @@ impl Slot {
         }
     }
 
-    /// Sends one arrival and records what came of it.
-    pub async fn send(&mut self, arrival: &Arrival) {
+    /// Sends one arrival and records what came of it. Says whether the answer was right.
+    pub async fn send(&mut self, arrival: &Arrival) -> bool {
         let stage = Arc::clone(&self.stage);
         let taken_ns = stage.clock.now_ns();
         let entry = &stage.entries[usize::from(arrival.entry)];
@@ -101,14 +104,19 @@ impl Slot {
             ..blank(arrival)
         };
         stage.ledger.sending(self.number, &sample);
-        let prepared = entry.request(arrival);
-        sample.bytes_out = u32::try_from(prepared.body_bytes).unwrap_or(u32::MAX);
-        sample.trace_id = prepared.trace_id;
         let limit = Duration::from_nanos((arrival.intended_ns + stage.timeout_ns).saturating_sub(taken_ns));
-        let on_wire = |sent_ns| stage.ledger.sending(self.number, &Sample { sent_ns, ..sample });
-        let attempt = self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await;
+        let attempt = match entry.request(arrival, &self.values) {
+            Ok(prepared) => {
+                sample.bytes_out = u32::try_from(prepared.body_bytes).unwrap_or(u32::MAX);
+                sample.trace_id = prepared.trace_id;
+                let on_wire = |sent_ns| stage.ledger.sending(self.number, &Sample { sent_ns, ..sample });
+                self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await
+            }
+            Err(e) => Attempt::unmade(format!("the request cannot be made: {e}"), stage.clock.now_ns()),
+        };
         self.free_ns = attempt.times.done_ns;
-        let judgement = judge(&entry.expect, &attempt.result);
+        let mut judgement = judge(&entry.expect, &attempt.result);
+        self.carry(entry, &attempt, &mut judgement);
         if let Err(failure @ Failure::Local(_)) = &attempt.result {
             stage.log.warn(self.free_ns, "connection_limit", || format!("{failure}; {MORE_CONNECTIONS}"));
         }
@@ -116,6 +124,22 @@ impl Slot {
         stage.ledger.finish(self.number, &sample);
         if let Some(message) = judgement.message {
             stage.log.example(&sample, message);
+        }
+        judgement.outcome == Outcome::Ok
+    }
+
+    /// Takes what later requests need out of a right answer; one that lacks it is not right.
+    fn carry(&mut self, entry: &Entry, attempt: &Attempt, judgement: &mut Judgement) {
+        let (Ok(answer), false) = (&attempt.result, entry.captures.is_empty()) else { return };
+        if judgement.outcome != Outcome::Ok {
+            return;
+        }
+        match capture(&entry.captures, &answer.body) {
+            Ok(values) => values.into_iter().for_each(|(index, value)| self.values.set(index, value)),
+            Err(message) => {
+                judgement.outcome = Outcome::BadBody;
+                judgement.message = Some(message);
+            }
         }
     }
 }
@@ -130,7 +154,7 @@ pub async fn host(stage: Arc<Stage>, hub: Arc<Hub>, mut opener: tokio::sync::mps
     // Whoever still sends has been recorded as in flight; dropping the set ends it.
 }
 
-fn fill(sample: &mut Sample, attempt: &crate::transport::Attempt, judgement: &crate::judge::Judgement) {
+fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
     sample.sent_ns = attempt.times.sent_ns;
     sample.first_byte_ns = attempt.times.first_byte_ns;
     sample.done_ns = attempt.times.done_ns;

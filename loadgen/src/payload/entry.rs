@@ -1,9 +1,10 @@
 //! An entry of the mix, ready to send.
 
+use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use proofload_wire::trace::{TRACEPARENT, TraceParent};
 
-use super::Payload;
+use super::{Capture, Escape, Payload, Text, Values};
 use crate::judge::Expect;
 use crate::plan::{Arrival, mix64};
 use crate::transport::{Keep, Segments, Via};
@@ -21,6 +22,10 @@ pub struct Entry {
     pub headers: HeaderMap,
     /// Bodies; at least one, which may be empty.
     pub payloads: Vec<Payload>,
+    /// What each request fills anew; boxed, since most entries have none.
+    pub holes: Option<Box<Holes>>,
+    /// What later requests of a journey need of the answer.
+    pub captures: Vec<Capture>,
     /// What a correct answer looks like.
     pub expect: Expect,
     /// How much of an answer is kept.
@@ -31,6 +36,37 @@ pub struct Entry {
     pub seed: u64,
     /// Makes the trace ids of different runs differ, whatever their seeds.
     pub run: u64,
+}
+
+/// Parts of a request that are filled with values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holes {
+    /// Path and query, if they have holes.
+    pub path: Option<Text>,
+    /// Headers with holes.
+    pub headers: Vec<(HeaderName, Text)>,
+    /// The body, if it has holes, and how values are written in it.
+    pub body: Option<(Text, Escape)>,
+}
+
+impl Holes {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.path.is_none() && self.headers.is_empty() && self.body.is_none()
+    }
+
+    fn fill(&self, request: &mut Request<Segments>, fill: impl Fn(&Text, Escape) -> String) -> Result<(), http::Error> {
+        if let Some(path) = &self.path {
+            *request.uri_mut() = Uri::try_from(fill(path, Escape::Percent))?;
+        }
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, HeaderValue::from_bytes(fill(value, Escape::Plain).as_bytes())?);
+        }
+        if let Some((body, escape)) = &self.body {
+            *request.body_mut() = Segments::whole(fill(body, *escape).into());
+        }
+        Ok(())
+    }
 }
 
 /// One request, ready to go.
@@ -45,17 +81,22 @@ pub struct Prepared {
 }
 
 impl Entry {
-    /// The request of an arrival. The same arrival gives the same body; which arrivals are traced is the same in
-    /// every run too, and only their trace ids are the run's own.
-    pub fn request(&self, arrival: &Arrival) -> Prepared {
+    /// The request of an arrival. The same arrival with the same values gives the same request; which arrivals are
+    /// traced is the same in every run too, and only their trace ids are the run's own.
+    ///
+    /// # Errors
+    /// When the values make a path or a header that HTTP does not allow.
+    pub fn request(&self, arrival: &Arrival, values: &Values) -> Result<Prepared, http::Error> {
         let body = self.payloads[arrival.payload as usize].body(arrival.content ^ mix64(self.seed));
-        let body_bytes = body.len();
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         let trace_id = self.trace(arrival, request.headers_mut());
-        Prepared { request, body_bytes, trace_id }
+        if let Some(holes) = &self.holes {
+            holes.fill(&mut request, |text, escape| text.fill(arrival, self.seed, values, escape))?;
+        }
+        Ok(Prepared { body_bytes: request.body().len(), request, trace_id })
     }
 
     fn trace(&self, arrival: &Arrival, headers: &mut HeaderMap) -> u128 {
@@ -86,6 +127,8 @@ mod tests {
             uri: Uri::from_static("/x"),
             headers: HeaderMap::new(),
             payloads: vec![Payload::Fixed(Bytes::new())],
+            holes: None,
+            captures: Vec::new(),
             expect: Expect::Http { status: None, min_bytes: 0, content_type: None },
             keep: Keep(0),
             traced: 0.25,
@@ -96,8 +139,8 @@ mod tests {
         let mut traced = 0;
         for unique in 0..10_000 {
             let arrival = Arrival { unique, ..Arrival::default() };
-            let prepared = entry.request(&arrival);
-            let in_another_run = again.request(&arrival).trace_id;
+            let prepared = entry.request(&arrival, &Values::default()).unwrap();
+            let in_another_run = again.request(&arrival, &Values::default()).unwrap().trace_id;
             assert_eq!(in_another_run == 0, prepared.trace_id == 0, "the same requests are traced");
             assert!(in_another_run == 0 || in_another_run != prepared.trace_id, "under ids of their own");
             let header = prepared.request.headers().get(TRACEPARENT).map(|h| h.to_str().unwrap().to_owned());

@@ -1,15 +1,19 @@
 //! What requests carry: bodies encoded once before the run, and the few bytes that make each one unlike every
 //! other, so that a cache cannot turn a capacity test into a hit test.
 
+mod capture;
 mod entry;
 mod picture;
 mod prepare;
 mod tensor;
+mod text;
 
-pub use entry::{Entry, Prepared};
+pub use capture::{Capture, capture, is_pointer};
+pub use entry::{Entry, Holes, Prepared};
 pub use picture::PictureKind;
 pub use prepare::{PrepareError, prepare};
 pub use tensor::{random_tensor, zero_tensor};
+pub use text::{Escape, Text, TextError, Values};
 
 use bytes::Bytes;
 

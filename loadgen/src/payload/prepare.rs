@@ -14,7 +14,9 @@ use proofload_wire::tensor::{DataType, Tensor};
 use prost::Message;
 
 use super::tensor::Patch;
-use super::{Entry, Hole, Payload, PictureKind, Template, random_tensor, zero_tensor};
+use super::{
+    Capture, Entry, Escape, Hole, Holes, Payload, PictureKind, Template, Text, TextError, random_tensor, zero_tensor,
+};
 use crate::judge::Expect;
 use crate::plan::mix64;
 use crate::scenario::{DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec, Scenario};
@@ -22,6 +24,8 @@ use crate::transport::{Address, Keep, Via};
 
 /// How much of a plain HTTP answer is kept: enough for the message of an error.
 const KEEP_PLAIN: Keep = Keep(4096);
+/// How much is kept where values are captured from it.
+const KEEP_CAPTURED: Keep = Keep(4 << 20);
 /// How much of a KServe answer is kept, since all of it is checked.
 const KEEP_TENSORS: Keep = Keep(64 << 20);
 const GRPC_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
@@ -79,7 +83,7 @@ pub fn prepare(
     let side = |side| PrepareError::Side { entry: entry.name.clone(), side };
     let seed = mix64(scenario.seed);
     let prepared = match &entry.request {
-        RequestSpec::Http(spec) => plain(entry, spec, http.ok_or_else(|| side("http"))?)?,
+        RequestSpec::Http(spec) => plain(entry, spec, http.ok_or_else(|| side("http"))?, &scenario.carried())?,
         RequestSpec::Kserve(spec) if entry.request.is_grpc() => {
             tensors_over_grpc(entry, spec, grpc.ok_or_else(|| side("grpc"))?, seed)?
         }
@@ -89,7 +93,7 @@ pub fn prepare(
     Ok(Entry { traced: scenario.load.traces, seed, run, ..prepared })
 }
 
-fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address) -> Result<Entry, PrepareError> {
+fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) -> Result<Entry, PrepareError> {
     let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
     let mut headers = base_headers(&to.authority);
     let mut payloads = Vec::new();
@@ -103,27 +107,53 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address) -> Result<Entry, Prepa
     if payloads.is_empty() {
         payloads.push(Payload::Fixed(Bytes::copy_from_slice(spec.body.as_bytes())));
     }
+    let holes = holes(spec, &to.prefix, carried).map_err(|e| refuse(e.to_string()))?;
     for (name, value) in &spec.headers {
         let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
         headers.insert(name, value.parse().map_err(|_| refuse(format!("`{value}` is no header value")))?);
     }
+    let path = if holes.path.is_some() { "/" } else { spec.path.as_str() };
     Ok(Entry {
         via: Via::Http1,
         method: Method::from_bytes(spec.method.as_bytes())
             .map_err(|_| refuse(format!("`{}` is no method", spec.method)))?,
-        uri: uri(entry, &format!("{}{}", to.prefix, spec.path))?,
+        uri: uri(entry, &format!("{}{path}", to.prefix))?,
         headers,
         payloads,
+        holes: (!holes.is_empty()).then(|| Box::new(holes)),
+        captures: captures(spec, carried),
         expect: Expect::Http {
             status: spec.expect_status,
             min_bytes: spec.expect_min_bytes,
             content_type: spec.expect_content_type.clone(),
         },
-        keep: KEEP_PLAIN,
+        keep: if spec.captures.is_empty() { KEEP_PLAIN } else { KEEP_CAPTURED },
         traced: 0.0,
         seed: 0,
         run: 0,
     })
+}
+
+/// The parts of a plain request that each one fills anew.
+fn holes(spec: &HttpSpec, prefix: &str, carried: &[String]) -> Result<Holes, TextError> {
+    let with_holes = |text: &str| Text::parse(text, carried).map(|text| text.has_holes().then_some(text));
+    let mut headers = Vec::new();
+    for (name, value) in &spec.headers {
+        if let (Some(text), Ok(name)) = (with_holes(value)?, name.parse()) {
+            headers.push((name, text));
+        }
+    }
+    let body = with_holes(&spec.body)?.map(|text| (text, Escape::of_body(&spec.body)));
+    let path = with_holes(&spec.path)?.map(|_| Text::parse(&format!("{prefix}{}", spec.path), carried));
+    Ok(Holes { path: path.transpose()?, headers, body })
+}
+
+fn captures(spec: &HttpSpec, carried: &[String]) -> Vec<Capture> {
+    let indexed = spec.captures.iter().filter_map(|(name, pointer)| {
+        let index = carried.iter().position(|known| known == name)?;
+        Some(Capture { index: index as u16, pointer: pointer.clone() })
+    });
+    indexed.collect()
 }
 
 fn read(entry: &MixEntry, path: &Path) -> Result<Bytes, PrepareError> {
@@ -228,6 +258,8 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
         uri: uri(entry, &format!("{}/v2/models/{}{version}/infer", to.prefix, spec.model))?,
         headers,
         payloads: vec![payload],
+        holes: None,
+        captures: Vec::new(),
         expect: Expect::KserveHttp { outputs: spec.outputs.clone() },
         keep: KEEP_TENSORS,
         traced: 0.0,
@@ -250,6 +282,8 @@ fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
         uri: uri(entry, &format!("http://{}{GRPC_PATH}", to.authority))?,
         headers,
         payloads: vec![payload],
+        holes: None,
+        captures: Vec::new(),
         expect: Expect::KserveGrpc { outputs: spec.outputs.clone() },
         keep: KEEP_TENSORS,
         traced: 0.0,
@@ -271,6 +305,7 @@ fn framed(request: InferRequest) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Values;
     use crate::plan::Arrival;
     use proofload_wire::json_body::decode_request;
     use std::collections::HashSet;
@@ -305,7 +340,11 @@ inputs = [
 
     fn bodies(entry: &Entry) -> Vec<Bytes> {
         let arrival = |unique| Arrival { content: unique, ..Arrival::default() };
-        (0..200).map(|unique| entry.request(&arrival(unique)).request.into_body().concat().into()).collect()
+        (0..200)
+            .map(|unique| {
+                entry.request(&arrival(unique), &Values::default()).unwrap().request.into_body().concat().into()
+            })
+            .collect()
     }
 
     fn decoded(entry: &Entry, body: &Bytes) -> InferRequest {

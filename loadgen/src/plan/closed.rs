@@ -1,11 +1,12 @@
 //! The closed model: what each simulated user does in each of its turns. A user's turns depend on the seed and its
-//! number alone, so that they are the same whatever the target's speed.
+//! number alone, whatever the target's speed; only a journey that fails is cut short.
 
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
+use super::journey::{Doings, Place};
 use super::mix::Draw;
-use super::{Mix, exponential, stream};
+use super::{exponential, stream};
 
 /// How long a user waits between an answer and its next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,17 +42,30 @@ pub struct Turn {
 /// The turns of one user, without end.
 #[derive(Debug, Clone)]
 pub struct UserPlan {
-    mix: Mix,
+    doings: Doings,
     think: Think,
     rng: Pcg64,
     unique: u64,
+    place: Option<Place>,
 }
 
 impl UserPlan {
     /// The turns of user number `user`.
-    pub fn new(mix: Mix, think: Think, seed: u64, user: u32) -> Self {
+    pub fn new(doings: impl Into<Doings>, think: Think, seed: u64, user: u32) -> Self {
         // Streams 1 and 2 are the open model's; the users' begin above them. 2^32 turns a user are unique.
-        Self { mix, think, rng: stream(seed, 16 + u64::from(user)), unique: u64::from(user) << 32 }
+        let (rng, unique) = (stream(seed, 16 + u64::from(user)), u64::from(user) << 32);
+        Self { doings: doings.into(), think, rng, unique, place: None }
+    }
+
+    /// Cuts the journey that the user is on short: what would have followed makes no sense any more. Says whether it
+    /// was on one.
+    pub fn abandon(&mut self) -> bool {
+        self.place.take().is_some()
+    }
+
+    /// Whether the next turn goes on with a journey.
+    pub fn is_under_way(&self) -> bool {
+        self.place.is_some()
     }
 
     /// The next turn.
@@ -60,7 +74,8 @@ impl UserPlan {
             Think::Constant { ns } => ns,
             Think::Exponential { mean_ns } => (exponential(&mut self.rng) * mean_ns as f64) as u64,
         };
-        let Draw { entry, payload, item } = self.mix.draw(&mut self.rng);
+        let (Draw { entry, payload, item }, place) = self.doings.draw(self.place, &mut self.rng);
+        self.place = place;
         let unique = self.unique;
         self.unique += 1;
         Turn { think_ns, entry, payload, unique, content: item.map_or(unique, u64::from) }
@@ -69,6 +84,7 @@ impl UserPlan {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Mix;
     use super::*;
 
     #[test]
@@ -80,6 +96,19 @@ mod tests {
         };
         assert_eq!(turns(4), turns(4));
         assert_ne!(turns(4), turns(5));
+        let mut plan = UserPlan::new(
+            Doings::new(Mix::new([(0.0, 1), (0.0, 1), (0.0, 1)]), [(1.0, vec![0, 1, 2])]),
+            Think::Constant { ns: 5 },
+            9,
+            1,
+        );
+        let mut entries = Vec::new();
+        for n in 0..8 {
+            entries.push(plan.turn().entry);
+            assert_eq!((n == 4) && plan.abandon(), n == 4, "it was on its way");
+        }
+        assert_eq!(entries, [0, 1, 2, 0, 1, 0, 1, 2], "after a cut the journey begins anew");
+        assert!(!plan.is_under_way() && !plan.abandon());
         let mean = turns(4).iter().map(|t| t.think_ns as f64).sum::<f64>() / 500.0;
         assert!((mean / 1e6 - 1.0).abs() < 0.25, "{mean}");
     }

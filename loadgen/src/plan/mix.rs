@@ -28,14 +28,21 @@ pub(super) struct Draw {
 impl Mix {
     /// A mix of entries, each with a weight of 0 or more (not all 0) and at least one payload.
     pub fn new(entries: impl IntoIterator<Item = (f64, u32)>) -> Self {
-        let (mut cumulative, mut payloads, mut sum) = (Vec::new(), Vec::new(), 0.0);
-        for (weight, count) in entries {
-            sum += weight;
-            cumulative.push(sum);
-            payloads.push(count.max(1));
-        }
-        let repeats = vec![None; payloads.len()];
-        Self { cumulative, payloads, repeats }
+        let mut mix = Self { cumulative: Vec::new(), payloads: Vec::new(), repeats: Vec::new() };
+        entries.into_iter().for_each(|(weight, count)| mix.push(weight, count));
+        mix
+    }
+
+    /// Adds an entry.
+    pub(super) fn push(&mut self, weight: f64, payloads: u32) {
+        self.cumulative.push(self.cumulative.last().copied().unwrap_or(0.0) + weight);
+        self.payloads.push(payloads.max(1));
+        self.repeats.push(None);
+    }
+
+    /// How many entries.
+    pub(super) fn len(&self) -> usize {
+        self.payloads.len()
     }
 
     /// The same mix, in which the contents of an entry's requests repeat by this law.

@@ -175,10 +175,11 @@ impl Cast {
             stage,
             alarms: Arc::clone(&alarms),
             profile: plan.profile,
-            mix: plan.mix,
+            doings: plan.doings,
             think,
             seed,
             sequence: AtomicU64::new(0),
+            cut_short: AtomicU64::new(0),
         };
         let players = Players::Closed { crowd: Arc::new(crowd), users: plan.connections };
         Self { hub: None, duty: Duty::Closed(alarms), players }

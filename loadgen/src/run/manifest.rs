@@ -8,7 +8,7 @@ use proofload_run::manifest::{ClockAnchor, Entry, Load, Manifest, Scenario as Sc
 use super::{Plan, RunOptions};
 use crate::clock::Anchor;
 use crate::payload::Entry as Ready;
-use crate::plan::{Arrivals, Fingerprint, Mix, Profile, UserPlan};
+use crate::plan::{Arrivals, Fingerprint, UserPlan};
 use crate::scenario::{MixEntry, Model, RequestSpec, Scenario};
 
 /// Arrivals up to which a plan is counted and fingerprinted whole; of a longer one the first so many are.
@@ -17,7 +17,7 @@ const MOST_COUNTED: usize = 10_000_000;
 const FINGERPRINTED_TURNS: usize = 1000;
 
 pub(super) fn planned(scenario: &Scenario, options: &RunOptions, plan: &Plan, ready: &[Ready]) -> Manifest {
-    let entries = scenario.mix.iter().zip(plan.mix.shares()).zip(ready);
+    let entries = scenario.mix.iter().zip(plan.doings.shares()).zip(ready);
     Manifest {
         format_version: FORMAT_VERSION,
         run_id: options.run_id.clone(),
@@ -42,7 +42,7 @@ pub(super) fn planned(scenario: &Scenario, options: &RunOptions, plan: &Plan, re
 }
 
 fn load(scenario: &Scenario, plan: &Plan) -> Load {
-    let (planned_arrivals, fingerprint) = fingerprint(scenario, &plan.profile, &plan.mix);
+    let (planned_arrivals, fingerprint) = fingerprint(scenario, plan);
     Load {
         model: scenario.load.model.load_model(),
         arrivals: match &scenario.load.model {
@@ -108,14 +108,14 @@ fn describe(entry: &MixEntry, share: f64, payloads: usize) -> Entry {
     }
 }
 
-fn fingerprint(scenario: &Scenario, profile: &Profile, mix: &Mix) -> (Option<u64>, Fingerprint) {
+fn fingerprint(scenario: &Scenario, plan: &Plan) -> (Option<u64>, Fingerprint) {
     let mut fingerprint = Fingerprint::default();
     fingerprint.word(scenario.seed);
-    profile.steps().iter().for_each(|step| fingerprint.step(step));
+    plan.profile.steps().iter().for_each(|step| fingerprint.step(step));
     match &scenario.load.model {
         Model::Open { arrivals } => {
             let mut count = 0;
-            let arrivals = Arrivals::new(profile.clone(), mix.clone(), arrivals.clone(), scenario.seed);
+            let arrivals = Arrivals::new(plan.profile.clone(), plan.mix.clone(), arrivals.clone(), scenario.seed);
             for arrival in arrivals.take(MOST_COUNTED) {
                 fingerprint.arrival(&arrival);
                 count += 1;
@@ -123,7 +123,7 @@ fn fingerprint(scenario: &Scenario, profile: &Profile, mix: &Mix) -> (Option<u64
             ((count < MOST_COUNTED).then_some(count as u64), fingerprint)
         }
         Model::Closed { think } => {
-            let mut user = UserPlan::new(mix.clone(), *think, scenario.seed, 0);
+            let mut user = UserPlan::new(plan.doings.clone(), *think, scenario.seed, 0);
             for _ in 0..FINGERPRINTED_TURNS {
                 let turn = user.turn();
                 fingerprint.word(turn.think_ns);

@@ -1,6 +1,6 @@
 //! A scenario as it will run: validated, every default filled in. Anything of this type can be driven.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use proofload_run::criteria::{Slo, Threshold};
@@ -30,10 +30,32 @@ pub struct Scenario {
     pub load: Load,
     /// What is sent; at least one entry.
     pub mix: Vec<MixEntry>,
+    /// Requests that users make one after the other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub journeys: Vec<Journey>,
     /// The service level.
     pub slo: Option<Slo>,
     /// The thresholds.
     pub thresholds: Vec<Threshold>,
+}
+
+impl Scenario {
+    /// The names of all values that answers leave to later requests, in a fixed order.
+    pub fn carried(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.mix.iter().flat_map(|entry| entry.request.captures().keys()).collect();
+        names.into_iter().cloned().collect()
+    }
+}
+
+/// Requests that a user makes one after the other.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Journey {
+    /// Its name.
+    pub name: String,
+    /// Its weight among journeys and single entries, 0 or more.
+    pub weight: f64,
+    /// Indices of entries, in order; at least one.
+    pub requests: Vec<u16>,
 }
 
 /// Where a scenario came from.
@@ -182,6 +204,9 @@ pub struct HttpSpec {
     pub expect_min_bytes: u64,
     /// What the answer's content type starts with.
     pub expect_content_type: Option<String>,
+    /// What later requests of a journey need of the answer: a name and a JSON pointer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub captures: BTreeMap<String, String>,
 }
 
 /// How a KServe request travels.
@@ -251,6 +276,15 @@ impl RequestSpec {
                 KserveProtocol::KserveHttpBinary => "kserve_http_binary",
                 KserveProtocol::KserveGrpc => "kserve_grpc",
             },
+        }
+    }
+
+    /// What it leaves to later requests of a journey.
+    pub fn captures(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        match self {
+            Self::Http(spec) => &spec.captures,
+            Self::Kserve(_) => &NONE,
         }
     }
 

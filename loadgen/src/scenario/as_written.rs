@@ -87,6 +87,7 @@ pub(super) struct Scenario {
     pub(super) target: Option<Target>,
     pub(super) load: Option<Load>,
     pub(super) mix: Vec<Mix>,
+    pub(super) journeys: Vec<Journey>,
     pub(super) slo: Option<Slo>,
 }
 
@@ -138,11 +139,21 @@ pub(super) struct Mix {
     pub(super) files: Vec<Located<String>>,
     pub(super) body: Maybe<String>,
     pub(super) expect: Option<Expect>,
+    pub(super) captures: Vec<(String, Located<String>)>,
     pub(super) model: Maybe<String>,
     pub(super) version: Maybe<String>,
     pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Located<String>>,
     pub(super) slo: Option<Slo>,
+}
+
+/// `[[journeys]]`.
+#[derive(Debug)]
+pub(super) struct Journey {
+    pub(super) here: Located<()>,
+    pub(super) name: Maybe<String>,
+    pub(super) weight: Maybe<f64>,
+    pub(super) requests: Vec<Located<String>>,
 }
 
 /// `zipf` of an entry.
@@ -193,6 +204,7 @@ pub(super) fn read(document: &Node, problems: &Problems) -> Scenario {
         target: table.table("target").map(|t| target(&t)),
         load: table.table("load").map(|t| load(&t)),
         mix: table.tables("mix").iter().map(mix).collect(),
+        journeys: table.tables("journeys").iter().map(journey).collect(),
         slo: table.table("slo").map(|t| slo(&t)),
     };
     table.finish();
@@ -263,6 +275,7 @@ fn mix(table: &Table<'_>) -> Mix {
         files: table.strings("files"),
         body: table.string("body"),
         expect: table.table("expect").map(|t| expect(&t)),
+        captures: table.table("capture").map(|t| t.all_strings()).unwrap_or_default(),
         model: table.string("model"),
         version: table.string("version"),
         inputs: table.tables("inputs").iter().map(input).collect(),
@@ -271,6 +284,17 @@ fn mix(table: &Table<'_>) -> Mix {
     };
     table.finish();
     mix
+}
+
+fn journey(table: &Table<'_>) -> Journey {
+    let journey = Journey {
+        here: table.here(),
+        name: table.string("name"),
+        weight: table.number("weight"),
+        requests: table.strings("requests"),
+    };
+    table.finish();
+    journey
 }
 
 fn zipf(table: &Table<'_>) -> Zipf {

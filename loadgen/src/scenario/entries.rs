@@ -13,7 +13,7 @@ use super::as_written::{self as written, ProtocolWord};
 use super::files;
 use super::reader::{Located, Problems, complain_missing};
 use super::validate::slo_of;
-use super::{DataSpec, HttpSpec, InputSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec};
+use super::{DataSpec, HttpSpec, InputSpec, Journey, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec};
 use crate::payload::PictureKind;
 
 /// Methods that a request may have.
@@ -38,7 +38,7 @@ impl Entries<'_> {
     }
 
     /// A string that must be there; complains once, and not when it was there with a wrong type.
-    fn required(
+    pub(super) fn required(
         &self,
         value: Option<&Located<String>>,
         key: &str,
@@ -65,7 +65,9 @@ impl Entries<'_> {
             self.complain(whole, format!("{} entries; at most {MOST_ENTRIES} are possible", mix.len()));
         }
         self.check_names(mix);
-        self.check_weights(mix);
+        let names: BTreeSet<&String> = mix.iter().flat_map(|e| &e.captures).map(|(name, _)| name).collect();
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        mix.iter().for_each(|entry| self.check_text(entry, &names));
         mix.iter().filter_map(|entry| self.entry(entry)).collect()
     }
 
@@ -84,12 +86,15 @@ impl Entries<'_> {
         }
     }
 
-    fn check_weights(&self, mix: &[written::Mix]) {
+    /// Whether weights make sense and anything is sent at all, on its own or in a journey.
+    pub(super) fn check_weights(&self, mix: &[written::Mix], journeys: &[Journey]) {
         let weights = || mix.iter().filter_map(|entry| entry.weight.as_ref());
         for weight in weights().filter(|weight| !(weight.value >= 0.0 && weight.value.is_finite())) {
             self.complain(weight, "a weight is 0 or more");
         }
-        let sum: f64 = mix.iter().map(|entry| entry.weight.as_ref().map_or(1.0, |weight| weight.value)).sum();
+        let implied = if journeys.is_empty() { 1.0 } else { 0.0 };
+        let single = mix.iter().map(|entry| entry.weight.as_ref().map_or(implied, |weight| weight.value));
+        let sum: f64 = single.chain(journeys.iter().map(|journey| journey.weight)).sum();
         if let (Some(first), true) = (weights().next(), sum == 0.0) {
             self.complain(first, "all weights are 0, so nothing would be sent; give an entry a weight above 0");
         }
@@ -132,6 +137,7 @@ impl Entries<'_> {
             expect_status: expect.and_then(|e| e.status.as_ref()).and_then(|status| self.status(status)),
             expect_min_bytes: expect.and_then(|e| e.min_bytes.as_ref()).map_or(0, |bytes| bytes.value),
             expect_content_type: expect.and_then(|e| e.content_type.as_ref()).map(|t| t.value.clone()),
+            captures: written.captures.iter().map(|(name, pointer)| (name.clone(), pointer.value.clone())).collect(),
         };
         Some((RequestSpec::Http(spec), payload))
     }
@@ -150,7 +156,7 @@ impl Entries<'_> {
 
     fn path(&self, written: &written::Mix) -> Option<String> {
         let path = self.required(written.path.as_ref(), "path", "/api/v1/generate-3d", &written.here)?;
-        if !path.starts_with('/') || path.parse::<PathAndQuery>().is_err() {
+        if !path.starts_with('/') || path.replace(['{', '}'], "").parse::<PathAndQuery>().is_err() {
             self.complain(
                 written.path.as_ref()?,
                 "a path begins with `/` and holds no spaces; the host stands in [target]",
@@ -229,8 +235,8 @@ impl Entries<'_> {
         for stranger in [&written.method, &written.path, &written.body].into_iter().flatten() {
             self.complain(stranger, message);
         }
-        if let Some(file) = written.files.first() {
-            self.complain(file, message);
+        for stranger in written.files.first().into_iter().chain(written.captures.first().map(|(_, value)| value)) {
+            self.complain(stranger, message);
         }
     }
 

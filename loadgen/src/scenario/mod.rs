@@ -81,6 +81,14 @@
 //! # model = "tiny_mlp"; version = "1"; outputs = ["y"]   (outputs that must come back)
 //! # inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]   (random | zeros)
 //!
+//! # path, headers and body of plain HTTP may hold {{user}}, {{sequence}}, {{unique}}, {{uuid}} and captured values
+//! capture = { token = "/access_token" }         # http: a JSON pointer into the answer, for {{token}} later in a journey
+//!
+//! [[journeys]]                   # closed: requests one after the other, with think time between; by weight, beside
+//! name = "shopper"               #   entries that state a weight of their own. A failed request ends a journey
+//! weight = 2                     # default 1
+//! requests = ["login", "list", "item"]
+//!
 //! [slo]                          # also in an entry of the mix
 //! latency = "300ms"
 //! percentile = 95.0              # default 95
@@ -94,6 +102,7 @@ mod as_written;
 mod document;
 mod entries;
 mod files;
+mod journeys;
 mod levels;
 mod policy;
 mod problem;

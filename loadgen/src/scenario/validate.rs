@@ -26,9 +26,14 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
     let check = Check { problems };
     let kind = check.kind(written);
     let folder = source.path.parent().unwrap_or(std::path::Path::new("")).to_owned();
-    let mix = Entries { folder: &folder, problems }.all(&written.mix, &written.here);
-    let entries: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
-    let load = check.load(written, kind, &Timings { folder: &folder, entries: &entries, problems });
+    let entries = Entries { folder: &folder, problems };
+    let mut mix = entries.all(&written.mix, &written.here);
+    let model = written.load.as_ref().map(|load| load.model.as_ref().map_or(ModelWord::Open, |model| model.value));
+    let journeys = entries.journeys(&written.journeys, &mix, model);
+    entries.check_weights(&written.mix, &journeys);
+    entries.settle_weights(&written.mix, &mut mix, &journeys);
+    let names: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
+    let load = check.load(written, kind, &Timings { folder: &folder, entries: &names, problems });
     let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
     if kind == Some(ScenarioKind::Stress) && written.slo.is_none() {
         check.complain(
@@ -48,6 +53,7 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
         target,
         load: load?,
         mix,
+        journeys,
         slo,
         thresholds,
     })

@@ -82,3 +82,11 @@ pub struct Attempt {
     /// What came.
     pub result: Result<Answer, Failure>,
 }
+
+impl Attempt {
+    /// A request that could not even be made, at this time.
+    pub fn unmade(why: String, now_ns: u64) -> Self {
+        let times = Times { done_ns: now_ns, ..Times::default() };
+        Self { times, new_connection: false, resent: 0, result: Err(Failure::Local(why)) }
+    }
+}

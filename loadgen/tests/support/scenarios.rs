@@ -33,6 +33,7 @@ pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Optio
         expect_status: None,
         expect_min_bytes: 0,
         expect_content_type: None,
+        captures: BTreeMap::new(),
     };
     Scenario {
         name: "get".to_owned(),
@@ -56,6 +57,7 @@ pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Optio
             request: RequestSpec::Http(request),
             slo: None,
         }],
+        journeys: Vec::new(),
         slo: None,
         thresholds: Vec::new(),
     }
