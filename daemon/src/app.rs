@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Models, Parts};
@@ -23,6 +24,7 @@ use crate::model::{Model, StartError};
 use crate::relief::{self, Studio};
 use crate::repository;
 use crate::telemetry::meters::Families;
+use crate::telemetry::process;
 use crate::telemetry::scrape::Scrape;
 use crate::telemetry::trace::{TraceError, Traces};
 
@@ -87,7 +89,8 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, DaemonError> {
         let mut registry = Registry::default();
         let relief_meters = relief::meters::Meters::register(&mut registry);
-        let engine = engine(config, registry)?;
+        let bodies = Bodies::new(config.front.total_body_bytes);
+        let engine = engine(config, registry, Arc::clone(&bodies))?;
         let listeners = Listeners {
             http: bind(config.bind, config.http_port).await?,
             grpc: bind(config.bind, config.grpc_port).await?,
@@ -104,6 +107,7 @@ impl App {
             engine: engine.clone(),
             studio: Arc::clone(&studio),
             limits: config.front,
+            bodies,
             answering: Arc::clone(&answering),
         };
         let fronts = tokio::spawn(front::listen(state, listeners, async {
@@ -198,7 +202,7 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(address).await.map_err(|source| DaemonError::Bind { address, source })
 }
 
-fn engine(config: &Config, mut registry: Registry) -> Result<Engine, DaemonError> {
+fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Result<Engine, DaemonError> {
     let loaded = repository::load(&config.sources, config.queue);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -220,7 +224,9 @@ fn engine(config: &Config, mut registry: Registry) -> Result<Engine, DaemonError
         models: models.values().flat_map(BTreeMap::values).cloned().collect(),
         in_flight: Arc::clone(&in_flight),
         dropped_traces: Arc::clone(&dropped),
-        gpus: Arc::new(Gpus::probe()),
+        bodies,
+        process: process::sample().map_err(|source| DaemonError::System { what: "cannot start a thread", source })?,
+        gpus: Gpus::probe(),
     }));
     let start = |traces: &crate::config::TraceConfig| Traces::start(&traces.endpoint, traces.share, dropped);
     let traces = config.traces.as_ref().map(start).transpose()?;

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod backend;
+pub mod bodies;
 mod cli;
 pub mod config;
 pub mod drain;

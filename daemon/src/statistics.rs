@@ -1,5 +1,6 @@
 //! Counts of one model as Triton keeps them. Requests count under success or fail; batch elements that were computed
-//! under `inference_count`, also for a client that went away meanwhile; executions under `execution_count`. Counting only: no clock, no metric registry.
+//! under `inference_count`, also for a client that went away meanwhile; executions under `execution_count`. Counting
+//! only: no clock, no metric registry.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -70,16 +71,29 @@ fn phases_of(timeline: &Timeline) -> Phases {
 /// The phases of a request that was received and answered at these times: every boundary ends one phase and begins
 /// the next, so they sum to the whole.
 pub fn phases(received: Instant, timeline: &Timeline, answered: Instant, batch_size: u32) -> Phases {
-    let between =
-        |from: Instant, to: Instant| u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX);
     Phases {
-        queue_ns: between(received, timeline.started),
-        copy_in_ns: between(timeline.started, timeline.computing),
-        compute_ns: between(timeline.computing, timeline.computed),
-        copy_out_ns: between(timeline.computed, answered),
+        queue_ns: nanoseconds(received, timeline.started),
+        copy_in_ns: nanoseconds(timeline.started, timeline.computing),
+        compute_ns: nanoseconds(timeline.computing, timeline.computed),
+        copy_out_ns: nanoseconds(timeline.computed, answered),
         batch_size,
         cache_hit: false,
     }
+}
+
+/// The phases of a request that was turned away at the door: it waited for nobody, and what took time was looking at
+/// its inputs.
+pub fn phases_at_the_door(received: Instant, answered: Instant) -> Phases {
+    Phases { copy_in_ns: nanoseconds(received, answered), ..Phases::default() }
+}
+
+/// The phases of a request that did nothing but wait.
+pub fn phases_in_the_queue(received: Instant, answered: Instant) -> Phases {
+    Phases { queue_ns: nanoseconds(received, answered), ..Phases::default() }
+}
+
+fn nanoseconds(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn add(duration: &mut StatisticDuration, ns: u64) {
@@ -130,6 +144,8 @@ mod tests {
             let at = |index: usize| start + Duration::from_nanos(ns[index]);
             let timeline = Timeline { started: at(1), computing: at(2), computed: at(3), finished: at(3) };
             prop_assert_eq!(phases(at(0), &timeline, at(4), 1).total_ns(), ns[4] - ns[0]);
+            prop_assert_eq!(phases_at_the_door(at(0), at(4)).total_ns(), ns[4] - ns[0]);
+            prop_assert_eq!(phases_in_the_queue(at(0), at(4)).total_ns(), ns[4] - ns[0]);
         }
     }
 }

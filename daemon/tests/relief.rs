@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
@@ -13,11 +14,13 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
+use proofload_daemon::bodies::Bodies;
 use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
 use proofload_daemon::relief::workshop::Limits;
 use proofload_wire::phases::{Phases, TOTAL_NS};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 const PHOTOGRAPH: &[u8] = include_bytes!("../../scenarios/payloads/chelsea.png");
@@ -118,6 +121,11 @@ async fn what_is_wrong_is_refused_with_what_would_be_right() {
         assert_eq!(answer.status, status, "{query} {content_type}");
         let error = answer.error();
         assert!(error.contains(part), "{error}");
+        let phases =
+            Phases::from_lookup(|name| answer.headers.get(name)?.to_str().ok()).expect("phases on every answer");
+        assert_eq!(phases.total_ns(), answer.number(TOTAL_NS));
+        assert_eq!(phases.compute_ns, 0, "nothing was computed: {phases:?}");
+        assert!(phases.copy_in_ns > 0 || status != 422, "the damaged picture was worked on: {phases:?}");
     };
     let png = "image/png";
     check("", png, Vec::new(), 400, "empty").await;
@@ -141,9 +149,20 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     let app = built_in().await;
     let meters = Meters::default();
     let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
-    let limits = FrontLimits { max_body_bytes: 1024, max_connections: 8 };
-    let state =
-        FrontState { engine: app.engine().clone(), studio: Arc::clone(&studio), limits, answering: Arc::default() };
+    let limits = FrontLimits {
+        max_body_bytes: 1024,
+        total_body_bytes: 16 << 20,
+        max_connections: 8,
+        http2_ping: Duration::from_secs(20),
+    };
+    let bodies = Bodies::new(limits.total_body_bytes);
+    let state = FrontState {
+        engine: app.engine().clone(),
+        studio: Arc::clone(&studio),
+        limits,
+        bodies: Arc::clone(&bodies),
+        answering: Arc::default(),
+    };
     let bind = || TcpListener::bind("127.0.0.1:0");
     let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
     let address = listeners.http.local_addr().unwrap();
@@ -153,9 +172,29 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.number("retry-after") >= 1);
     assert!(refused.error().contains("full"));
-    drop(place);
+    assert_eq!(refused.number(TOTAL_NS), 0, "it was shed at the door");
+    place.unread(Outcome::Invalid);
     let served = post(address, "", "image/png", PHOTOGRAPH).await;
     assert_eq!(served.status, StatusCode::OK);
     assert_eq!((meters.count(Outcome::Rejected), meters.count(Outcome::Success)), (1, 1));
+    let mut half = TcpStream::connect(address).await.unwrap();
+    let head = "POST /api/v1/generate-3d HTTP/1.1\r\nhost: d\r\ncontent-length: 5000\r\n\r\n";
+    half.write_all([head.as_bytes(), &PHOTOGRAPH[..500]].concat().as_slice()).await.unwrap();
+    while studio.occupied() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(half);
+    while studio.occupied() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let counts = [Outcome::Success, Outcome::Rejected, Outcome::Invalid, Outcome::Failed, Outcome::Cancelled];
+    assert_eq!(counts.map(|outcome| meters.count(outcome)), [1, 1, 1, 0, 1], "who went away is counted");
+    assert_eq!(bodies.held_bytes(), 0);
+    let all = bodies.take(16 << 20).unwrap();
+    let refused = post(address, "", "image/png", PHOTOGRAPH).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.number("retry-after") >= 1 && refused.error().contains("total_body_bytes"));
+    assert_eq!(meters.count(Outcome::Rejected), 2);
+    drop(all);
     app.drain().await;
 }

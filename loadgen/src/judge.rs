@@ -106,6 +106,8 @@ fn judge_http(answer: &Answer, body: impl FnOnce(&Answer) -> Result<(), String>)
         200..=299 => body(answer).map_err(|why| (Outcome::BadBody, why)),
         429 => Err((Outcome::Shed, said())),
         503 if answer.headers.contains_key(http::header::RETRY_AFTER) => Err((Outcome::Shed, said())),
+        // The server gave up at a limit that the request or its caller had set.
+        504 => Err((Outcome::Timeout, said())),
         500..=599 => Err((Outcome::ServerError, said())),
         400..=499 => Err((Outcome::Rejected, said())),
         other => Err((Outcome::BadBody, format!("status {other} where 2xx was expected"))),
@@ -146,6 +148,8 @@ fn judge_grpc(answer: &Answer, outputs: &[String]) -> (u16, Verdict) {
         0 => grpc_body(answer, outputs).map_err(|why| (Outcome::BadBody, why)),
         // RESOURCE_EXHAUSTED and UNAVAILABLE; the server said so itself, a broken connection has no status.
         8 | 14 => Err((Outcome::Shed, said())),
+        // DEADLINE_EXCEEDED: the server gave up when we would have.
+        4 => Err((Outcome::Timeout, said())),
         // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
         // UNAUTHENTICATED.
         3 | 5 | 6 | 7 | 9 | 11 | 16 => Err((Outcome::Rejected, said())),
@@ -247,6 +251,7 @@ mod tests {
         check(503, &[("retry-after", "1")], "full", Outcome::Shed);
         check(503, &[], "broken", Outcome::ServerError);
         check(500, &[("retry-after", "1")], "broken", Outcome::ServerError);
+        check(504, &[], "too late", Outcome::Timeout);
         check(404, &[], "no such thing", Outcome::Rejected);
     }
 
@@ -287,7 +292,7 @@ mod tests {
         check(Some("8"), Bytes::new(), Outcome::Shed);
         check(Some("14"), Bytes::new(), Outcome::Shed);
         check(Some("3"), Bytes::new(), Outcome::Rejected);
-        check(Some("4"), Bytes::new(), Outcome::ServerError);
+        check(Some("4"), Bytes::new(), Outcome::Timeout);
         check(Some("13"), Bytes::new(), Outcome::ServerError);
         check(None, Bytes::new(), Outcome::TransportError);
     }
@@ -303,12 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_read_from_the_head() {
+    fn phases_are_read_from_every_answer() {
         let stated =
             Phases { queue_ns: 1, copy_in_ns: 2, compute_ns: 3, copy_out_ns: 4, batch_size: 5, cache_hit: true };
         let headers = stated.to_headers();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let expect = Expect::Http { status: Some(200), min_bytes: 0, content_type: None };
-        assert_eq!(judge(&expect, &Ok(answer(200, &headers, ""))).phases, Some(stated));
+        for status in [200, 400, 429, 500, 503, 504] {
+            assert_eq!(judge(&expect, &Ok(answer(status, &headers, ""))).phases, Some(stated), "{status}");
+        }
+        let mut refused = answer(200, &headers, "");
+        refused.trailers.insert("grpc-status", "14".parse().unwrap());
+        let judgement = judge(&Expect::KserveGrpc { outputs: Vec::new() }, &Ok(refused));
+        assert_eq!((judgement.outcome, judgement.phases), (Outcome::Shed, Some(stated)));
     }
 }

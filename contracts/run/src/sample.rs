@@ -9,7 +9,8 @@ pub enum Outcome {
     Ok = 0,
     /// An honest refusal: 429 or 503 with `Retry-After`, gRPC `RESOURCE_EXHAUSTED` or `UNAVAILABLE`.
     Shed = 1,
-    /// No whole answer within the request's time limit.
+    /// No whole answer within the request's time limit; or the server said that the limit was over: 504, gRPC
+    /// `DEADLINE_EXCEEDED`.
     Timeout = 2,
     /// No connection could be made.
     ConnectError = 3,

@@ -17,6 +17,9 @@ use crate::sched::queue::Limits;
 const MAX_COMPUTE_THREADS: usize = 1024;
 /// A body must at least hold a small JSON request.
 const SMALLEST_BODY_BYTES: usize = 1024;
+/// Shorter pings would cut peers off that are only busy; longer ones find nobody.
+const SHORTEST_PING_S: f64 = 0.05;
+const LONGEST_PING_S: f64 = 3600.0;
 /// A drain that takes longer than a day is none.
 const LONGEST_GRACE_S: f64 = 86_400.0;
 
@@ -75,6 +78,14 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         server.max_body_bytes >= SMALLEST_BODY_BYTES,
         format!("server.max_body_bytes must be at least {SMALLEST_BODY_BYTES}"),
     );
+    check.that(
+        server.total_body_bytes >= server.max_body_bytes,
+        "server.total_body_bytes must be at least server.max_body_bytes, or the largest body would never be taken",
+    );
+    check.that(
+        (SHORTEST_PING_S..=LONGEST_PING_S).contains(&server.http2_ping_seconds),
+        "server.http2_ping_seconds must be between 0.05 and 3600",
+    );
     check.that(server.max_connections >= 1, "server.max_connections must be at least 1");
     check.that(
         (0.0..=LONGEST_GRACE_S).contains(&server.grace_seconds),
@@ -98,7 +109,12 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         bind,
         http_port: server.http_port,
         grpc_port: server.grpc_port,
-        front: FrontLimits { max_body_bytes: server.max_body_bytes, max_connections: server.max_connections },
+        front: FrontLimits {
+            max_body_bytes: server.max_body_bytes,
+            total_body_bytes: server.total_body_bytes,
+            max_connections: server.max_connections,
+            http2_ping: Duration::from_secs_f64(server.http2_ping_seconds),
+        },
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
         sources: sources(models.repositories),
@@ -188,13 +204,15 @@ mod tests {
         check("[server]\nhttp_port = 70000", Err(&["70000"]));
         check("server = 1", Err(&["line 1"]));
         check(
-            "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ngrace_seconds = -1\n\
+            "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
              [models]\nqueue_requests = 0\ncompute_threads = 0\n[process]\nnice = 20\n\
              [telemetry]\ntrace_share = 1.5\notlp_endpoint = \"127.0.0.1:4317\"",
             Err(&[
                 "server.bind = \"localhost\" must be an IP address",
                 "must differ",
                 "server.max_body_bytes",
+                "server.total_body_bytes",
+                "server.http2_ping_seconds",
                 "server.grace_seconds",
                 "models.queue_requests",
                 "models.compute_threads",

@@ -32,6 +32,10 @@ pub struct Server {
     pub grpc_port: u16,
     /// Largest body of a request.
     pub max_body_bytes: usize,
+    /// Most bytes of bodies that are held at a time, over all requests.
+    pub total_body_bytes: usize,
+    /// How often a peer over HTTP/2 is asked whether it is still there, and how long it has to answer.
+    pub http2_ping_seconds: f64,
     /// Most connections at a time.
     pub max_connections: usize,
     /// How long requests in flight may take to finish when the daemon is stopped.
@@ -47,6 +51,8 @@ impl Default for Server {
             http_port: 8000,
             grpc_port: 8001,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            total_body_bytes: 8 * DEFAULT_MAX_BODY_BYTES,
+            http2_ping_seconds: 20.0,
             max_connections: 4096,
             grace_seconds: 10.0,
             exit_with_stdin: false,
@@ -62,7 +68,7 @@ pub struct Models {
     pub repositories: Vec<PathBuf>,
     /// Most requests that wait for one model, unless its configuration says otherwise.
     pub queue_requests: usize,
-    /// Most bytes of input tensors that wait for one model.
+    /// Most bytes that the requests that wait for one model keep in memory.
     pub queue_bytes: usize,
     /// Threads that compute models on the CPU; by default all cores but one.
     pub compute_threads: Option<usize>,

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
 use proofload_wire::infer::{InferResponse, Parameters};
+use proofload_wire::phases::Phases;
 use proofload_wire::tensor::Tensor;
 
-use super::{Inference, RequestContext, ServeError};
+use super::patience::Patience;
+use super::{Failed, Inference, RequestContext, ServeError};
 use crate::backend::{BackendError, Timeline};
 use crate::model::Model;
-use crate::sched::driver::{NotServed, Refusal, Served};
+use crate::sched::driver::{Broken, NotServed, Refusal, Served};
 use crate::sched::queue::Full;
 use crate::statistics;
 use crate::telemetry::meters::Outcome;
-use crate::telemetry::trace::{Record, Traces};
+use crate::telemetry::trace::{self, Traces};
 
 /// Counts a request as in flight while it lives.
 pub(super) struct InFlight(Arc<AtomicUsize>);
@@ -47,22 +49,37 @@ impl<'a> Account<'a> {
         Self { model, traces, context, id, settled: false }
     }
 
-    pub(super) fn succeed(mut self, wanted: &[usize], served: Served, id: String) -> Inference {
+    /// Makes the answer out of the outputs. The request has succeeded only when that can be done.
+    pub(super) fn succeed<T>(
+        mut self,
+        wanted: &[usize],
+        served: Served,
+        id: String,
+        encode: impl FnOnce(InferResponse) -> Result<T, ServeError>,
+    ) -> Result<Inference<T>, Failed> {
         let Served { outputs, timeline, batch_elements } = served;
         let response = response(self.model, pick(outputs, wanted), id);
         let answered = Instant::now();
         let phases = statistics::phases(self.context.received, &timeline, answered, batch_elements);
-        self.model.count_success(&phases, unix_ms());
-        self.settle(answered, Ok((timeline, batch_elements)));
-        Inference { response, phases }
+        match encode(response) {
+            Ok(response) => {
+                self.model.count_success(&phases, unix_ms());
+                self.settle(answered, Ok((timeline, batch_elements)));
+                Ok(Inference { response, phases })
+            }
+            Err(error) => {
+                self.count_failure(Outcome::BackendFailed, error.to_string(), answered);
+                Err(Failed { error, phases })
+            }
+        }
     }
 
-    pub(super) fn fail(mut self, outcome: Outcome, error: ServeError) -> ServeError {
-        self.count_failure(outcome, error.to_string());
-        error
+    /// Turns a request away that does not fit the model.
+    pub(super) fn invalid(self, error: ServeError) -> Failed {
+        self.fail(Outcome::Invalid, error, statistics::phases_at_the_door)
     }
 
-    pub(super) fn refuse(self, refusal: Refusal) -> ServeError {
+    pub(super) fn refuse(self, refusal: Refusal) -> Failed {
         let name = &self.model.spec().name;
         let (outcome, message, retry_after) = match refusal {
             Refusal::Full { limit, waiting, retry_after } => {
@@ -75,31 +92,41 @@ impl<'a> Account<'a> {
             }
             Refusal::Stopped => (Outcome::Stopping, stopping(name), None),
         };
-        self.fail(outcome, ServeError::Unavailable { message, retry_after })
+        self.fail(outcome, ServeError::Unavailable { message, retry_after }, statistics::phases_at_the_door)
     }
 
-    pub(super) fn not_served(self, error: &NotServed) -> ServeError {
+    pub(super) fn not_served(self, why: &NotServed, patience: Patience) -> Failed {
         let name = &self.model.spec().name;
-        let (outcome, error) = match error {
-            NotServed::Expired => (
-                Outcome::TimedOut,
-                ServeError::DeadlineExceeded(format!("Request timeout expired: model '{name}': {error}")),
-            ),
-            NotServed::Backend(error @ BackendError::Input { .. }) => {
-                (Outcome::BackendFailed, ServeError::InvalidArgument(format!("model '{name}': {error}")))
+        let in_queue = statistics::phases_in_the_queue;
+        match why {
+            NotServed::Expired { retry_after } => {
+                let error = patience.expired(format!("Request timeout expired: model '{name}': {why}"), *retry_after);
+                self.fail(Outcome::TimedOut, error, in_queue)
             }
-            NotServed::Backend(error) => {
-                (Outcome::BackendFailed, ServeError::Internal(format!("model '{name}': {error}")))
+            NotServed::Backend(broken) => {
+                let Broken { error, timeline, batch_elements } = broken.as_ref();
+                let message = format!("model '{name}': {error}");
+                let error = match error {
+                    BackendError::Input { .. } => ServeError::InvalidArgument(message),
+                    BackendError::Model(_) | BackendError::Output { .. } => ServeError::Internal(message),
+                };
+                let spent = |received, answered| statistics::phases(received, timeline, answered, *batch_elements);
+                self.fail(Outcome::BackendFailed, error, spent)
             }
             NotServed::Stopped => {
-                (Outcome::Stopping, ServeError::Unavailable { message: stopping(name), retry_after: None })
+                let error = ServeError::Unavailable { message: stopping(name), retry_after: None };
+                self.fail(Outcome::Stopping, error, in_queue)
             }
-        };
-        self.fail(outcome, error)
+        }
     }
 
-    fn count_failure(&mut self, outcome: Outcome, error: String) {
+    fn fail(mut self, outcome: Outcome, error: ServeError, spent: impl FnOnce(Instant, Instant) -> Phases) -> Failed {
         let answered = Instant::now();
+        self.count_failure(outcome, error.to_string(), answered);
+        Failed { error, phases: spent(self.context.received, answered) }
+    }
+
+    fn count_failure(&mut self, outcome: Outcome, error: String, answered: Instant) {
         let took = answered.saturating_duration_since(self.context.received);
         self.model.count_failure(outcome, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.settle(answered, Err(error));
@@ -109,7 +136,7 @@ impl<'a> Account<'a> {
         self.settled = true;
         let Some(traces) = self.traces else { return };
         let spec = self.model.spec();
-        traces.record(Record {
+        let record = trace::Inference {
             parent: self.context.trace,
             id: std::mem::take(&mut self.id),
             model: spec.name.clone(),
@@ -118,14 +145,19 @@ impl<'a> Account<'a> {
             received: self.context.received,
             answered,
             result,
-        });
+        };
+        match &self.context.part_of {
+            // Whoever asked for it hands it over together with its own.
+            Some(whole) => drop(whole.set(record)),
+            None => traces.record(record),
+        }
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
         if !self.settled {
-            self.count_failure(Outcome::Cancelled, "the client went away".to_owned());
+            self.count_failure(Outcome::Cancelled, "the client went away".to_owned(), Instant::now());
         }
     }
 }

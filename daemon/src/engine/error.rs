@@ -2,6 +2,31 @@
 
 use std::time::Duration;
 
+use proofload_wire::phases::Phases;
+
+/// What was asked for and not given, and where the time went all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed<E = ServeError> {
+    /// Why.
+    pub error: E,
+    /// What the request spent until then.
+    pub phases: Phases,
+}
+
+impl<E> Failed<E> {
+    /// The same with another error.
+    pub fn map<F>(self, other: impl FnOnce(E) -> F) -> Failed<F> {
+        Failed { error: other(self.error), phases: self.phases }
+    }
+}
+
+/// What is refused before anything is done for it has spent nothing.
+impl<E> From<E> for Failed<E> {
+    fn from(error: E) -> Self {
+        Self { error, phases: Phases::default() }
+    }
+}
+
 /// A request that was not served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServeError {
@@ -19,6 +44,15 @@ pub enum ServeError {
         /// When it is worth trying again, as far as can be known; `None` when it never will be.
         retry_after: Option<Duration>,
     },
+    /// It waited in the queue for as long as the model's queue policy or its own `timeout` allows. Triton calls that
+    /// unavailable; and like a full queue, it passes.
+    #[error("{message}")]
+    Overdue {
+        /// What it waited for.
+        message: String,
+        /// When those that still wait will have been served.
+        retry_after: Duration,
+    },
     /// This client asks for more than its share.
     #[error("{message}")]
     TooManyRequests {
@@ -27,7 +61,7 @@ pub enum ServeError {
         /// When it is worth trying again.
         retry_after: Duration,
     },
-    /// The deadline came first.
+    /// The caller stops waiting for the answer: its transport's own deadline came first.
     #[error("{0}")]
     DeadlineExceeded(String),
     /// The protocol knows it, this server does not do it.

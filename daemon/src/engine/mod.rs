@@ -5,6 +5,7 @@ mod account;
 pub mod check;
 mod describe;
 mod error;
+mod patience;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,13 +22,13 @@ use proofload_wire::types::{ModelMetadata, ModelStatistics, RepositoryIndexEntry
 
 use self::account::{Account, InFlight};
 use self::check::Checked;
-pub use self::error::ServeError;
+pub use self::error::{Failed, ServeError};
+use self::patience::Patience;
 use crate::backend::Request;
 use crate::model::Model;
 use crate::sched::driver::{Pending, Refusal};
 use crate::sched::queue::Entry;
-use crate::telemetry::meters::Outcome;
-use crate::telemetry::trace::Traces;
+use crate::telemetry::trace::{Slot, Traces};
 
 /// How a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,23 +53,29 @@ impl Protocol {
 }
 
 /// What is known of a request beside its content.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RequestContext {
     /// When it was decoded: its phases begin here.
     pub received: Instant,
-    /// When it may be given up.
+    /// How long it may wait in a queue: its own parameter `timeout`.
+    pub timeout: Option<Duration>,
+    /// When its caller stops waiting for the answer: the transport's own deadline.
     pub deadline: Option<Instant>,
     /// The caller's span.
     pub trace: Option<TraceParent>,
     /// How it came.
     pub protocol: Protocol,
+    /// Where its record goes when it is a part of something larger that is traced as a whole.
+    pub part_of: Option<Slot>,
+    /// Memory that the inputs keep alive, when that is more than their own bytes: a slice keeps the whole body.
+    pub held_bytes: usize,
 }
 
-/// A served request.
+/// A served request, its answer in whatever form was asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Inference {
-    /// The outputs.
-    pub response: InferResponse,
+pub struct Inference<T = InferResponse> {
+    /// The answer.
+    pub response: T,
     /// Where the time went.
     pub phases: Phases,
 }
@@ -105,28 +112,40 @@ impl Engine {
         Self { inner: Arc::new(Inner { parts, ready: AtomicBool::new(true) }) }
     }
 
-    /// Serves a request. Dropping the future gives up its place in the queue.
+    /// Serves a request. Dropping the future gives up its place in the queue. The answer leaves in the form that `encode`
+    /// gives it; a request whose outputs do not go into that form has failed.
     ///
     /// # Errors
     /// When it does not fit the model, there is no room, its deadline comes first, or the model fails.
-    pub async fn infer(&self, request: InferRequest, context: RequestContext) -> Result<Inference, ServeError> {
+    pub async fn infer<T>(
+        &self,
+        request: InferRequest,
+        context: RequestContext,
+        encode: impl FnOnce(InferResponse) -> Result<T, ServeError>,
+    ) -> Result<Inference<T>, Failed> {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
-        let account = Account::open(model, self.inner.parts.traces.as_ref(), context, request.id.clone());
+        let patience = Patience::new(&model.spec().queue, context.timeout, context.deadline, context.received);
+        let held_bytes = context.held_bytes;
+        let account = Account::open(model, self.traces(), context, request.id.clone());
         let checked = match check::check(model.spec(), request.inputs, &request.outputs) {
             Ok(checked) => checked,
-            Err(error) => return Err(account.fail(Outcome::Invalid, error)),
+            Err(error) => return Err(account.invalid(error)),
         };
         let wanted = checked.outputs.clone();
-        let deadline = deadline(model, &context);
-        let pending = match submit(model, checked, deadline) {
+        let pending = match submit(model, checked, held_bytes, patience.ends()) {
             Ok(pending) => pending,
             Err(refusal) => return Err(account.refuse(refusal)),
         };
-        match pending.outcome(deadline).await {
-            Ok(served) => Ok(account.succeed(&wanted, served, request.id)),
-            Err(error) => Err(account.not_served(&error)),
+        match pending.outcome(patience.ends()).await {
+            Ok(served) => account.succeed(&wanted, served, request.id, encode),
+            Err(why) => Err(account.not_served(&why, patience)),
         }
+    }
+
+    /// Where traces go, if anywhere.
+    pub fn traces(&self) -> Option<&Traces> {
+        self.inner.parts.traces.as_ref()
     }
 
     /// Whether the process works at all.
@@ -259,17 +278,9 @@ impl Engine {
     }
 }
 
-/// The earlier of what the request allows, if the model lets it, and what the model allows.
-fn deadline(model: &Model, context: &RequestContext) -> Option<Instant> {
-    let queue = &model.spec().queue;
-    let own = context.deadline.filter(|_| queue.timeout_override || queue.default_timeout.is_none());
-    let default = queue.default_timeout.map(|timeout: Duration| context.received + timeout);
-    own.into_iter().chain(default).min()
-}
-
-fn submit(model: &Model, checked: Checked, deadline: Option<Instant>) -> Result<Pending, Refusal> {
+fn submit(model: &Model, checked: Checked, held_bytes: usize, deadline: Option<Instant>) -> Result<Pending, Refusal> {
     let Checked { inputs, elements, shape, .. } = checked;
     let enqueued = Instant::now();
-    let bytes = inputs.iter().map(|input| input.data.len()).sum();
+    let bytes = held_bytes.max(inputs.iter().map(|input| input.data.len()).sum());
     model.submit(Entry { elements, bytes, shape, enqueued, deadline }, Request { inputs, elements })
 }

@@ -33,6 +33,8 @@ pub(super) struct Doors {
     pub(super) places: Arc<Semaphore>,
     /// Connections that wait for an answer.
     pub(super) answering: Arc<AtomicUsize>,
+    /// How often a peer over HTTP/2 is asked whether it is still there, and how long it has to answer.
+    pub(super) http2_ping: Duration,
     /// Turns true when the daemon is to stop.
     pub(super) draining: watch::Receiver<bool>,
 }
@@ -40,10 +42,11 @@ pub(super) struct Doors {
 /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `draining` turns true. Then it stops accepting, lets
 /// every connection finish what it has begun, and returns.
 pub(super) async fn serve(listener: TcpListener, router: Router, doors: Doors) {
-    let Doors { places, answering, draining } = doors;
+    let Doors { places, answering, http2_ping, draining } = doors;
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(http2_ping).keep_alive_timeout(http2_ping);
     let mut drained = pin!(drained(draining.clone()));
     loop {
         let accepted = tokio::select! {

@@ -1,12 +1,14 @@
 //! What a request says about itself beside its content: trace and deadline. Pure, apart from the instants that
 //! are handed in.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use proofload_wire::infer::{ParameterValue, Parameters};
+use proofload_wire::infer::{InferRequest, ParameterValue, Parameters};
 use proofload_wire::trace::{TRACEPARENT, TraceParent};
 
+use crate::bodies::Share;
 use crate::engine::{Protocol, RequestContext, ServeError};
 
 /// Parameter of a request: how long it may take, in microseconds; 0 means no limit.
@@ -25,14 +27,24 @@ pub(super) fn of(
         Protocol::Grpc => header(headers, GRPC_TIMEOUT).and_then(grpc_timeout),
         Protocol::Http | Protocol::Internal => None,
     };
-    let shortest = of_transport.into_iter().chain(timeout(parameters)?).min();
     Ok(RequestContext {
         received,
+        timeout: timeout(parameters)?,
         // A limit beyond the end of time is none.
-        deadline: shortest.and_then(|timeout| received.checked_add(timeout)),
+        deadline: of_transport.and_then(|limit| received.checked_add(limit)),
         trace: header(headers, TRACEPARENT).and_then(TraceParent::parse),
         protocol,
+        part_of: None,
+        held_bytes: 0,
     })
+}
+
+/// Lets a request's inputs keep the share of the body that they came in.
+pub(super) fn pin(request: &mut InferRequest, share: Share) {
+    let share = Arc::new(share);
+    for input in &mut request.inputs {
+        input.data = share.pin(std::mem::take(&mut input.data));
+    }
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -100,25 +112,30 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_limit_holds() {
+    fn the_limit_on_waiting_and_the_deadline_are_two_things() {
+        /// Expects the limit on waiting and the deadline, in microseconds.
         #[track_caller]
-        fn check(grpc: Option<&str>, parameter: Option<ParameterValue>, expected: Result<Option<u64>, ()>) {
+        fn check(
+            grpc: Option<&str>,
+            parameter: Option<ParameterValue>,
+            expected: Result<(Option<u64>, Option<u64>), ()>,
+        ) {
             let mut headers = HeaderMap::new();
             if let Some(text) = grpc {
                 headers.insert(GRPC_TIMEOUT, text.parse().unwrap());
             }
             let parameters = parameter.into_iter().map(|value| (TIMEOUT.to_owned(), value)).collect();
             let received = Instant::now();
-            let deadline = of(&headers, &parameters, Protocol::Grpc, received).map(|context| context.deadline);
-            let expected = expected.map(|limit| limit.map(|micros| received + Duration::from_micros(micros)));
-            assert_eq!(deadline.map_err(|_| ()), expected);
+            let context = of(&headers, &parameters, Protocol::Grpc, received);
+            let limits = context.map(|context| (context.timeout, context.deadline.map(|at| at - received)));
+            let micros = |micros: Option<u64>| micros.map(Duration::from_micros);
+            assert_eq!(limits.map_err(|_| ()), expected.map(|(timeout, deadline)| (micros(timeout), micros(deadline))));
         }
-        check(None, None, Ok(None));
-        check(Some("5m"), None, Ok(Some(5000)));
-        check(Some("5m"), Some(ParameterValue::Int(3000)), Ok(Some(3000)));
-        check(Some("5m"), Some(ParameterValue::Uint(9000)), Ok(Some(5000)));
-        check(Some("5m"), Some(ParameterValue::Int(0)), Ok(Some(5000)));
-        check(None, Some(ParameterValue::Uint(u64::MAX)), Ok(Some(u64::MAX)));
+        check(None, None, Ok((None, None)));
+        check(Some("5m"), None, Ok((None, Some(5000))));
+        check(Some("5m"), Some(ParameterValue::Int(3000)), Ok((Some(3000), Some(5000))));
+        check(Some("5m"), Some(ParameterValue::Int(0)), Ok((None, Some(5000))));
+        check(None, Some(ParameterValue::Uint(u64::MAX)), Ok((Some(u64::MAX), None)));
         check(None, Some(ParameterValue::Int(-1)), Err(()));
         check(None, Some(ParameterValue::String("5".to_owned())), Err(()));
     }

@@ -2,6 +2,7 @@
 //! encode; they hold no policy.
 
 mod answering;
+mod body;
 mod connections;
 mod context;
 mod grpc;
@@ -15,10 +16,12 @@ pub mod studio;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::bodies::Bodies;
 use crate::engine::Engine;
 use crate::relief::Studio;
 
@@ -31,6 +34,8 @@ pub struct FrontState {
     pub studio: Arc<Studio>,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
+    /// The memory of all bodies.
+    pub bodies: Arc<Bodies>,
     /// Connections on which a request has begun and that are still open. While draining, a connection is closed once
     /// its last answer has been sent: then these are the ones that still wait for something.
     pub answering: Arc<AtomicUsize>,
@@ -41,8 +46,12 @@ pub struct FrontState {
 pub struct FrontLimits {
     /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
+    /// Most bytes of bodies that are held at a time, over all requests.
+    pub total_body_bytes: usize,
     /// Most connections at a time, over both listeners. Further ones wait to be accepted.
     pub max_connections: usize,
+    /// How often a peer over HTTP/2 is asked whether it is still there, and how long it has to answer.
+    pub http2_ping: Duration,
 }
 
 /// Sockets that are bound and listening.
@@ -59,7 +68,8 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
     let (drain, draining) = watch::channel(false);
     let places = Arc::new(Semaphore::new(state.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let grpc = grpc::router(&state, &draining);
-    let doors = connections::Doors { places, answering: Arc::clone(&state.answering), draining };
+    let http2_ping = state.limits.http2_ping;
+    let doors = connections::Doors { places, http2_ping, answering: Arc::clone(&state.answering), draining };
     let stop = async move {
         shutdown.await;
         drain.send_replace(true);

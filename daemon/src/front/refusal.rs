@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use proofload_wire::WireError;
+use proofload_wire::phases::Phases;
 use proofload_wire::types::ErrorBody;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-use crate::engine::ServeError;
+use super::phases;
+use crate::engine::{Failed, ServeError};
 
 /// gRPC metadata: after how many milliseconds a retry is welcome, as gRPC's own retry design calls it.
 const RETRY_PUSHBACK_MS: &str = "grpc-retry-pushback-ms";
@@ -26,12 +27,14 @@ pub struct Refusal {
     pub message: String,
     /// When another try is welcome, if that is known.
     pub retry_after: Option<Duration>,
+    /// What the request spent until then.
+    pub phases: Phases,
 }
 
 impl Refusal {
-    /// A refusal that no retry will change.
+    /// A refusal at the door that no retry will change.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        Self { status, message: message.into(), retry_after: None, phases: Phases::default() }
     }
 }
 
@@ -41,24 +44,25 @@ impl From<ServeError> for Refusal {
             ServeError::NotFound(_) => (StatusCode::NOT_FOUND, None),
             ServeError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, None),
             ServeError::Unavailable { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, *retry_after),
+            ServeError::Overdue { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
             ServeError::TooManyRequests { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
             ServeError::DeadlineExceeded(_) => (StatusCode::GATEWAY_TIMEOUT, None),
             ServeError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, None),
             ServeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
-        Self { status, message: error.to_string(), retry_after }
+        Self { retry_after, ..Self::new(status, error.to_string()) }
+    }
+}
+
+impl<E: Into<Self>> From<Failed<E>> for Refusal {
+    fn from(failed: Failed<E>) -> Self {
+        Self { phases: failed.phases, ..failed.error.into() }
     }
 }
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
         serve_error(error).into()
-    }
-}
-
-impl From<BytesRejection> for Refusal {
-    fn from(rejection: BytesRejection) -> Self {
-        Self::new(rejection.status(), format!("cannot read the body: {}", rejection.body_text()))
     }
 }
 
@@ -69,6 +73,7 @@ impl IntoResponse for Refusal {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        phases::insert(headers, &self.phases);
         if let Some(retry_after) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
@@ -90,6 +95,7 @@ pub(super) fn status(error: &ServeError) -> Status {
         ServeError::NotFound(_) => (Code::NotFound, None),
         ServeError::InvalidArgument(_) => (Code::InvalidArgument, None),
         ServeError::Unavailable { retry_after, .. } => (Code::Unavailable, *retry_after),
+        ServeError::Overdue { retry_after, .. } => (Code::Unavailable, Some(*retry_after)),
         ServeError::TooManyRequests { retry_after, .. } => (Code::ResourceExhausted, Some(*retry_after)),
         ServeError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
         ServeError::Unsupported(_) => (Code::Unimplemented, None),
@@ -97,6 +103,14 @@ pub(super) fn status(error: &ServeError) -> Status {
     };
     let metadata = retry_after.map(retry_headers).unwrap_or_default();
     Status::with_metadata(code, error.to_string(), MetadataMap::from_headers(metadata))
+}
+
+/// The gRPC form of a failed inference: the error, and where the time went.
+pub(super) fn failed_status(failed: &Failed) -> Status {
+    let status = status(&failed.error);
+    let mut headers = status.metadata().clone().into_headers();
+    phases::insert(&mut headers, &failed.phases);
+    Status::with_metadata(status.code(), status.message(), MetadataMap::from_headers(headers))
 }
 
 fn retry_headers(retry_after: Duration) -> HeaderMap {
@@ -132,10 +146,26 @@ mod tests {
                 Code::ResourceExhausted,
                 Some(1),
             ),
+            (ServeError::Overdue { message: message(), retry_after: retry }, 503, Code::Unavailable, Some(3)),
             (ServeError::DeadlineExceeded(message()), 504, Code::DeadlineExceeded, None),
             (ServeError::Unsupported(message()), 501, Code::Unimplemented, None),
             (ServeError::Internal(message()), 500, Code::Internal, None),
         ]
+    }
+
+    #[test]
+    fn both_protocols_say_where_the_time_of_a_failure_went() {
+        let stated =
+            Phases { queue_ns: 5, copy_in_ns: 1, compute_ns: 7, copy_out_ns: 2, batch_size: 3, cache_hit: false };
+        for (error, ..) in every_kind() {
+            let failed = Failed { error, phases: stated };
+            let read = |headers: &HeaderMap| Phases::from_lookup(|name| headers.get(name)?.to_str().ok());
+            let status = failed_status(&failed);
+            assert_eq!(read(&status.metadata().clone().into_headers()), Some(stated), "{status:?}");
+            assert_eq!(read(Refusal::from(failed).into_response().headers()), Some(stated));
+        }
+        let at_the_door = Refusal::new(StatusCode::NOT_FOUND, "m").into_response();
+        assert_eq!(at_the_door.headers()["x-proofload-queue-ns"], "0", "it is there and says zero");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! no errors; that is said once, at the start. A driver may take its time or hang, so a thread of its own asks it once
 //! a second, and who wants to know gets the last readings.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::{Device, Nvml};
+
+use crate::telemetry::sampler::Sampler;
 
 /// What one GPU reported. A figure that it does not have is absent.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,58 +32,26 @@ pub struct Reading {
 
 /// How often the driver is asked.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Older readings say nothing about now: the driver hangs, and no figure is better than a wrong one.
-const STALE: Duration = Duration::from_secs(5);
-
-/// Readings that were taken together.
-struct Sample {
-    at: Instant,
-    readings: Vec<Reading>,
-}
-
-type Latest = Arc<Mutex<Option<Sample>>>;
 
 /// The GPUs, or none.
-pub struct Gpus {
-    latest: Latest,
-    /// Its end ends the thread.
-    _asking: Option<Sender<()>>,
-}
+pub struct Gpus(Sampler<Vec<Reading>>);
 
 impl Gpus {
     /// Looks for the driver, and begins to ask it.
     pub fn probe() -> Self {
         let started = Nvml::init().map_err(|why| why.to_string()).and_then(|nvml| {
-            let asked = Self::ask(PERIOD, move || read_devices(&nvml));
+            let asked = Sampler::start("gpus", PERIOD, None, move || read_devices(&nvml));
             asked.map_err(|why| why.to_string())
         });
-        started.unwrap_or_else(|why| {
+        Self(started.unwrap_or_else(|why| {
             tracing::info!("no GPU metrics: {why}; models run on the CPU");
-            Self { latest: Latest::default(), _asking: None }
-        })
-    }
-
-    /// Calls `read` once in every `period`, on a thread that ends when this is dropped.
-    fn ask(period: Duration, read: impl Fn() -> Vec<Reading> + Send + 'static) -> std::io::Result<Self> {
-        let latest = Latest::default();
-        let (asking, dropped) = channel();
-        let sample = Arc::clone(&latest);
-        let run = move || loop {
-            let readings = read();
-            *sample.lock().unwrap_or_else(PoisonError::into_inner) = Some(Sample { at: Instant::now(), readings });
-            if dropped.recv_timeout(period) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-        };
-        std::thread::Builder::new().name("gpus".to_owned()).spawn(run)?;
-        Ok(Self { latest, _asking: Some(asking) })
+            Sampler::never()
+        }))
     }
 
     /// The last readings, unless they are stale at `now`. Asks nobody.
     pub fn read(&self, now: Instant) -> Vec<Reading> {
-        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = latest.as_ref().filter(|sample| now.saturating_duration_since(sample.at) < STALE);
-        fresh.map(|sample| sample.readings.clone()).unwrap_or_default()
+        self.0.read(now).unwrap_or_default()
     }
 }
 
@@ -110,51 +78,6 @@ fn read_device(device: &Device<'_>) -> Option<Reading> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reading() -> Reading {
-        Reading {
-            uuid: "GPU-1".to_owned(),
-            utilization: Some(0.5),
-            memory_total_bytes: None,
-            memory_used_bytes: None,
-            power_watts: None,
-            power_limit_watts: None,
-            energy_joules: None,
-            temperature_celsius: None,
-        }
-    }
-
-    fn eventually(what: &str, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < Duration::from_secs(5), "{what}: never");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn readings_are_kept_until_they_are_stale() {
-        let at = Instant::now();
-        let sample = Sample { at, readings: vec![reading()] };
-        let gpus = Gpus { latest: Arc::new(Mutex::new(Some(sample))), _asking: None };
-        assert_eq!(gpus.read(at + STALE / 2), [reading()]);
-        assert_eq!(gpus.read(at + STALE), []);
-    }
-
-    #[test]
-    fn the_thread_asks_again_and_ends_with_its_owner() {
-        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let count = Arc::clone(&asked);
-        let read = move || {
-            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            vec![reading()]
-        };
-        let gpus = Gpus::ask(Duration::from_millis(1), read).unwrap();
-        eventually("asked three times", || asked.load(std::sync::atomic::Ordering::Relaxed) > 2);
-        assert_eq!(gpus.read(Instant::now()), [reading()]);
-        drop(gpus);
-        eventually("the thread has ended", || Arc::strong_count(&asked) == 1);
-    }
 
     #[test]
     fn a_probe_never_fails() {

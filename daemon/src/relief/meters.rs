@@ -30,6 +30,10 @@ pub enum Outcome {
     Rejected,
     /// The picture or a parameter was wrong.
     Invalid,
+    /// The picture did not arrive in time, or waited too long for the model.
+    TimedOut,
+    /// Its client went away first.
+    Cancelled,
     /// The model or the service failed.
     Failed,
 }
@@ -40,6 +44,8 @@ impl Outcome {
             Self::Success => "success",
             Self::Rejected => "rejected",
             Self::Invalid => "invalid",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
         };
         OutcomeLabel { outcome }

@@ -6,25 +6,30 @@
 pub mod depth;
 pub mod export;
 pub mod height;
+pub mod laps;
 pub mod mesh;
 pub mod meters;
 mod palette;
 pub mod parameters;
 pub mod picture;
+pub mod visit;
 pub mod workshop;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
+use proofload_wire::infer::InferResponse;
 use proofload_wire::phases::Phases;
 
 use self::height::{Depths, HeightError, HeightField};
+use self::laps::{Laps, Step};
 use self::mesh::Mesh;
 use self::meters::{Meters, Outcome};
 use self::parameters::Parameters;
 use self::picture::{PictureError, Raster};
-use self::workshop::{Done, Limits, Lost, Place, Workshop};
-use crate::engine::{Engine, RequestContext, ServeError};
+use self::visit::Visit;
+use self::workshop::{Done, Limits, Lost, Workshop};
+use crate::engine::{Engine, Failed, Protocol, RequestContext, ServeError};
 
 /// Largest picture file, in bytes.
 pub const MAX_PICTURE_BYTES: usize = 10 * 1024 * 1024;
@@ -60,12 +65,6 @@ pub struct Studio {
     meters: Meters,
 }
 
-/// A picture on its way to a mesh: what its steps have taken so far.
-struct Progress {
-    received: Instant,
-    copy_in: Duration,
-}
-
 impl Studio {
     /// A service over the engine's depth model.
     pub fn new(engine: Engine, limits: Limits, meters: Meters) -> Self {
@@ -76,22 +75,18 @@ impl Studio {
     ///
     /// # Errors
     /// When there is none.
-    pub fn enter(&self) -> Result<Place, ReliefError> {
-        self.workshop.enter().map_err(|full| {
+    pub fn enter(&self) -> Result<Visit, ReliefError> {
+        let place = self.workshop.enter().map_err(|full| {
             self.meters.outcome(Outcome::Rejected);
             let message = format!("the relief service is full with {} requests", full.requests);
-            ServeError::Unavailable { message, retry_after: Some(full.retry_after) }.into()
-        })
+            ServeError::Unavailable { message, retry_after: Some(full.retry_after) }
+        })?;
+        Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
     }
 
     /// Requests that have a place.
     pub fn occupied(&self) -> usize {
         self.workshop.occupied()
-    }
-
-    /// Counts a request that never became one: it could not be read, or asked for the impossible.
-    pub fn count_invalid(&self) {
-        self.meters.outcome(Outcome::Invalid);
     }
 
     /// Makes a relief. Dropping the future gives up what has not begun.
@@ -100,58 +95,69 @@ impl Studio {
     /// When the picture is not usable, or the depth model does not serve.
     pub async fn relief(
         &self,
+        mut visit: Visit,
         picture: Bytes,
         parameters: Parameters,
         context: RequestContext,
-    ) -> Result<Relief, ReliefError> {
-        let made = self.make(picture, parameters, context).await;
-        match &made {
-            Ok(relief) => {
-                self.meters.outcome(Outcome::Success);
-                self.meters.phases(&relief.phases);
-            }
-            Err(ReliefError::Picture(_)) => self.meters.outcome(Outcome::Invalid),
-            Err(ReliefError::Serve(ServeError::Unavailable { .. })) => self.meters.outcome(Outcome::Rejected),
-            Err(ReliefError::Serve(_)) => self.meters.outcome(Outcome::Failed),
+    ) -> Result<Relief, Failed<ReliefError>> {
+        visit.begin(context.clone());
+        let made = self.make(&mut visit, picture, parameters, context).await;
+        let phases = visit.end(made.as_ref().map(drop), Instant::now());
+        match made {
+            Ok(Carving { file, triangles, vertices }) => Ok(Relief { file, triangles, vertices, phases }),
+            Err(error) => Err(Failed { error, phases }),
         }
-        made
     }
 
     async fn make(
         &self,
+        visit: &mut Visit,
         picture: Bytes,
         parameters: Parameters,
         context: RequestContext,
-    ) -> Result<Relief, ReliefError> {
-        let decoded = self.workshop.run(move || picture::decode(&picture, parameters.resolution)).await;
-        let Done { result: raster, took: copy_in } = decoded.map_err(lost)?;
-        let progress = Progress { received: context.received, copy_in };
-        let (depths, aspect, depth_phases) = self.depths(raster?, context).await?;
-        let carved = self.workshop.run(move || carve(depths, aspect, &parameters)).await;
-        let Done { result: carving, took: copy_out } = carved.map_err(lost)?;
-        let Carving { file, triangles, vertices } =
-            carving.map_err(|error| ServeError::Internal(format!("model '{}': {error}", depth::MODEL)))?;
-        self.workshop.observe(progress.copy_in + model_work(&depth_phases) + copy_out);
-        let phases = phases(&progress, &depth_phases, copy_out, Instant::now());
-        Ok(Relief { file, triangles, vertices, phases })
+    ) -> Result<Carving, ReliefError> {
+        let raster = self.work(visit, move |laps| prepare(&picture, &parameters, laps)).await??;
+        let aspect = raster.aspect;
+        let depths = self.depths(visit, &raster, context).await?;
+        let carved = self.work(visit, move |laps| carve(depths, aspect, &parameters, laps)).await?;
+        let carving = carved.map_err(|error| ServeError::Internal(format!("model '{}': {error}", depth::MODEL)))?;
+        self.workshop.observe(visit.laps.work(&visit.depth));
+        Ok(carving)
     }
 
-    async fn depths(&self, raster: Raster, context: RequestContext) -> Result<(Depths, f64, Phases), ServeError> {
-        let request = depth::request(&raster).map_err(|error| ServeError::Internal(error.to_string()))?;
-        let inference = self.engine.infer(request, RequestContext { received: Instant::now(), ..context }).await?;
-        let depths = depth::depths(&inference.response).map_err(ServeError::Internal)?;
-        Ok((depths, raster.aspect, inference.phases))
+    async fn work<T: Send + 'static>(
+        &self,
+        visit: &mut Visit,
+        job: impl FnOnce(&mut Laps) -> T + Send + 'static,
+    ) -> Result<T, ServeError> {
+        let Done { result, laps } = self.workshop.run(job).await.map_err(lost)?;
+        visit.laps.extend(laps);
+        Ok(result)
     }
-}
 
-/// A picture's share of the depth model's work. It runs on the same cores as the workshop's.
-fn model_work(depth: &Phases) -> Duration {
-    let batch_ns = depth.total_ns().saturating_sub(depth.queue_ns);
-    Duration::from_nanos(batch_ns / u64::from(depth.batch_size).max(1))
+    async fn depths(&self, visit: &mut Visit, raster: &Raster, context: RequestContext) -> Result<Depths, ServeError> {
+        let request = depth::request(raster).map_err(|error| ServeError::Internal(error.to_string()))?;
+        let (received, part_of) = (Instant::now(), Some(visit.inference.clone()));
+        let context = RequestContext { received, part_of, protocol: Protocol::Internal, ..context };
+        let read = |response: InferResponse| depth::depths(&response).map_err(ServeError::Internal);
+        let inference = self.engine.infer(request, context, read).await;
+        visit.laps.note(Step::Model, received, Instant::now());
+        let (depths, phases) = match inference {
+            Ok(inference) => (Ok(inference.response), inference.phases),
+            Err(failed) => (Err(failed.error), failed.phases),
+        };
+        visit.depth = phases;
+        depths
+    }
 }
 
 fn lost(_: Lost) -> ServeError {
     ServeError::Internal("the relief service lost the request; the daemon's log says why".to_owned())
+}
+
+fn prepare(file: &[u8], parameters: &Parameters, laps: &mut Laps) -> Result<Raster, PictureError> {
+    let image = laps.time(Step::Decode, || picture::open(file))?;
+    Ok(laps.time(Step::Prepare, || picture::shrink(image, parameters.resolution)))
 }
 
 struct Carving {
@@ -160,53 +166,11 @@ struct Carving {
     vertices: usize,
 }
 
-fn carve(depths: Depths, aspect: f64, parameters: &Parameters) -> Result<Carving, HeightError> {
-    let field = HeightField::from_depths(depths, aspect, parameters)?;
-    let mesh = Mesh::solid(&field);
-    let file = parameters.format.encode(&mesh);
+fn carve(depths: Depths, aspect: f64, parameters: &Parameters, laps: &mut Laps) -> Result<Carving, HeightError> {
+    let mesh = laps.time(Step::Mesh, || {
+        let field = HeightField::from_depths(depths, aspect, parameters)?;
+        Ok(Mesh::solid(&field))
+    })?;
+    let file = laps.time(Step::Encode, || parameters.format.encode(&mesh));
     Ok(Carving { file, triangles: mesh.triangles.len(), vertices: mesh.vertices.len() })
-}
-
-/// The work of each step, and everything else as waiting: for a turn in the workshop, in the model's queue, or for
-/// a thread to wake up. So the phases have neither gap nor overlap.
-fn phases(progress: &Progress, depth: &Phases, copy_out: Duration, now: Instant) -> Phases {
-    let ns = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let total_ns = ns(now.saturating_duration_since(progress.received));
-    let mut phases = Phases {
-        queue_ns: 0,
-        copy_in_ns: ns(progress.copy_in).saturating_add(depth.copy_in_ns),
-        compute_ns: depth.compute_ns,
-        copy_out_ns: ns(copy_out).saturating_add(depth.copy_out_ns),
-        batch_size: depth.batch_size,
-        cache_hit: depth.cache_hit,
-    };
-    phases.queue_ns = total_ns.saturating_sub(phases.total_ns());
-    phases
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_picture_costs_its_share_of_the_batch() {
-        let depth = Phases { queue_ns: 99, copy_in_ns: 1, compute_ns: 400, copy_out_ns: 3, ..Phases::default() };
-        assert_eq!(model_work(&depth), Duration::from_nanos(404));
-        assert_eq!(model_work(&Phases { batch_size: 4, ..depth }), Duration::from_nanos(101));
-    }
-
-    proptest! {
-        /// The phases sum to the time from the request being received to the mesh being ready, exactly.
-        #[test]
-        fn phases_sum_to_the_total(copy_in in 0..10_000_u64, copy_out in 0..10_000_u64, own in 0..10_000_u64, waited in 0..10_000_u64) {
-            let received = Instant::now();
-            let depth = Phases { queue_ns: waited, copy_in_ns: own, compute_ns: own, copy_out_ns: own, ..Phases::default() };
-            let total = copy_in + copy_out + depth.total_ns() + 77;
-            let progress = Progress { received, copy_in: Duration::from_nanos(copy_in) };
-            let found = phases(&progress, &depth, Duration::from_nanos(copy_out), received + Duration::from_nanos(total));
-            prop_assert_eq!(found.total_ns(), total);
-            prop_assert_eq!(found.queue_ns, waited + 77);
-        }
-    }
 }

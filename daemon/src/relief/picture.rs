@@ -76,11 +76,11 @@ pub struct Raster {
     pub aspect: f64,
 }
 
-/// Decodes a file to a raster with `resolution` samples along its longer side, or fewer if the picture has fewer.
+/// Decodes a file.
 ///
 /// # Errors
 /// When it is no PNG or JPEG, too large, too small, or damaged.
-pub fn decode(file: &[u8], resolution: usize) -> Result<Raster, PictureError> {
+pub fn open(file: &[u8]) -> Result<DynamicImage, PictureError> {
     let mut reader = ImageReader::with_format(Cursor::new(file), format(file)?);
     if !palette::are_whole(file) {
         return Err(PictureError::Damaged("its palette ends in the middle of a colour".to_owned()));
@@ -94,7 +94,7 @@ pub fn decode(file: &[u8], resolution: usize) -> Result<Raster, PictureError> {
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut image = DynamicImage::from_decoder(decoder).map_err(|error| unusable(&error))?;
     image.apply_orientation(orientation);
-    Ok(shrink(image, resolution))
+    Ok(image)
 }
 
 fn format(file: &[u8]) -> Result<ImageFormat, PictureError> {
@@ -126,8 +126,8 @@ fn check_size((width, height): (u32, u32), decoded_bytes: u64) -> Result<(), Pic
     Ok(())
 }
 
-/// Averages the picture down. Grey and 8-bit colour, the usual kinds, are read where they lie.
-fn shrink(image: DynamicImage, resolution: usize) -> Raster {
+/// Averages the picture down to a raster with `resolution` samples along its longer side, or fewer if it has fewer. Grey and 8-bit colour, the usual kinds, are read where they lie.
+pub fn shrink(image: DynamicImage, resolution: usize) -> Raster {
     match image {
         DynamicImage::ImageLuma8(grey) => average::<1>(grey.as_raw(), grey.dimensions(), resolution),
         DynamicImage::ImageRgb8(colour) => average::<3>(colour.as_raw(), colour.dimensions(), resolution),
@@ -200,6 +200,10 @@ fn add_line<const CHANNELS: usize>(sums: &mut [[u32; CHANNELS]], starts: &[usize
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn decode(file: &[u8], resolution: usize) -> Result<Raster, PictureError> {
+        open(file).map(|image| shrink(image, resolution))
+    }
     use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba, RgbaImage};
     use proptest::prelude::*;
 

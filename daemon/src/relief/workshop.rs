@@ -2,10 +2,11 @@
 //! and never on the threads that serve connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::laps::Laps;
 use crate::sched::backlog::ServiceTime;
 
 /// How much work is taken on.
@@ -41,13 +42,13 @@ pub struct Full {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost;
 
-/// A job's result, and how long it ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A job's result, and the steps that it took.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done<T> {
     /// What it gave.
     pub result: T,
-    /// Its run time, without the wait for its turn.
-    pub took: Duration,
+    /// Its steps, without the wait for its turn.
+    pub laps: Laps,
 }
 
 /// See the module.
@@ -103,13 +104,16 @@ impl Workshop {
     ///
     /// # Errors
     /// When it gave no result.
-    pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<Done<T>, Lost> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Laps) -> T + Send + 'static,
+    ) -> Result<Done<T>, Lost> {
         let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(|_| Lost)?;
         let timed = move || {
             let _bench = bench;
-            let begun = Instant::now();
-            let result = job();
-            Done { result, took: begun.elapsed() }
+            let mut laps = Laps::default();
+            let result = job(&mut laps);
+            Done { result, laps }
         };
         tokio::task::spawn_blocking(timed).await.map_err(|_| Lost)
     }
@@ -143,7 +147,7 @@ mod tests {
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..20).map(|number| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-            shop.run(move || {
+            shop.run(move |_| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
                 now.fetch_sub(1, Ordering::SeqCst);
@@ -159,8 +163,8 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_frees_its_bench() {
         let shop = Workshop::new(Limits { jobs: 1, requests: 1 });
-        let lost = shop.run(|| assert_eq!(1, 2, "on purpose")).await;
+        let lost = shop.run(|_| assert_eq!(1, 2, "on purpose")).await;
         assert_eq!(lost.err(), Some(Lost));
-        assert_eq!(shop.run(|| 7).await.map(|done| done.result), Ok(7));
+        assert_eq!(shop.run(|_| 7).await.map(|done| done.result), Ok(7));
     }
 }

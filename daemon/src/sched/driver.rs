@@ -46,13 +46,28 @@ pub struct Served {
 pub enum NotServed {
     /// Its deadline came while it waited.
     #[error("the deadline came while the request waited in the queue")]
-    Expired,
+    Expired {
+        /// When the queue, as it is now, will have been served.
+        retry_after: Duration,
+    },
     /// The backend failed.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Backend(#[from] Box<Broken>),
     /// The model was stopped first.
     #[error("the model was stopped")]
     Stopped,
+}
+
+/// An execution that gave no outputs.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct Broken {
+    /// Why.
+    pub error: BackendError,
+    /// When its batch passed which boundary.
+    pub timeline: Timeline,
+    /// Batch elements that were to be computed together.
+    pub batch_elements: u32,
 }
 
 /// Why a request was not let in.
@@ -71,9 +86,11 @@ pub enum Refusal {
     Stopped,
 }
 
+type Reply = oneshot::Sender<Result<Served, NotServed>>;
+
 struct Job {
     request: Request,
-    reply: oneshot::Sender<Result<Served, NotServed>>,
+    reply: Reply,
 }
 
 struct State {
@@ -95,6 +112,11 @@ impl Shared {
     /// same, serving on is better than failing every request from then on.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When what waits will have been served.
+    fn backlog(&self, state: &State) -> Duration {
+        state.service.until_served(state.queue.len(), self.instances)
     }
 }
 
@@ -141,11 +163,8 @@ impl Scheduler {
         }
         let pushed = state.queue.push(entry, Job { request, reply });
         let waiting = state.queue.len();
-        let ticket = pushed.map_err(|limit| Refusal::Full {
-            limit,
-            waiting,
-            retry_after: state.service.until_served(waiting, self.shared.instances),
-        })?;
+        let ticket =
+            pushed.map_err(|limit| Refusal::Full { limit, waiting, retry_after: self.shared.backlog(&state) })?;
         drop(state);
         self.shared.work.notify_one();
         Ok(Pending { shared: Arc::clone(&self.shared), ticket, receiver })
@@ -202,15 +221,23 @@ impl Pending {
             None => (&mut self.receiver).await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut self.receiver).await {
                 Ok(answer) => answer,
-                Err(_) if self.give_up() => return Err(NotServed::Expired),
-                Err(_) => (&mut self.receiver).await,
+                Err(_) => match self.give_up() {
+                    Some(retry_after) => return Err(NotServed::Expired { retry_after }),
+                    None => (&mut self.receiver).await,
+                },
             },
         };
         answer.unwrap_or(Err(NotServed::Stopped))
     }
 
-    fn give_up(&self) -> bool {
-        self.shared.lock().queue.remove(self.ticket).is_some()
+    /// Leaves the queue, and says when those that stay will have been served; `None` when it has left it already.
+    fn give_up(&self) -> Option<Duration> {
+        let mut state = self.shared.lock();
+        // The job is dropped after the lock: freeing its tensors may take a while.
+        let removed = state.queue.remove(self.ticket);
+        let retry_after = self.shared.backlog(&state);
+        drop(state);
+        removed.map(|_| retry_after)
     }
 }
 
@@ -240,8 +267,9 @@ fn next_batch(shared: &Shared) -> Option<(Vec<Waiting<Job>>, Instant)> {
         let now = Instant::now();
         let expired = state.queue.expire(now);
         if !expired.is_empty() {
+            let retry_after = shared.backlog(&state);
             drop(state);
-            fail(expired, &NotServed::Expired);
+            fail(expired, &NotServed::Expired { retry_after });
             state = shared.lock();
             continue;
         }
@@ -269,21 +297,21 @@ fn next_batch(shared: &Shared) -> Option<(Vec<Waiting<Job>>, Instant)> {
 fn serve(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>, ready: Instant) {
     let (requests, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|Waiting { job, .. }| (job.request, job.reply)).unzip();
-    match execute(shared, backend, &requests, ready) {
-        Ok(served) => replies.into_iter().zip(served).for_each(|(reply, served)| answer(reply, Ok(served))),
-        Err(_) if requests.len() > 1 => {
-            for (request, reply) in requests.iter().zip(replies) {
-                let alone = execute(shared, backend, std::slice::from_ref(request), ready);
-                answer(reply, alone.and_then(|served| served.into_iter().next().ok_or_else(no_answer)));
-            }
-        }
-        Err(error) => replies.into_iter().for_each(|reply| answer(reply, Err(error.clone()))),
+    let together = execute(shared, backend, &requests, ready);
+    if together.is_ok() || requests.len() == 1 {
+        return answer(replies, together);
+    }
+    for (request, reply) in requests.iter().zip(replies) {
+        answer(vec![reply], execute(shared, backend, std::slice::from_ref(request), ready));
     }
 }
 
 /// A client that went away has dropped its receiver; nobody wants its outputs.
-fn answer(reply: oneshot::Sender<Result<Served, NotServed>>, result: Result<Served, BackendError>) {
-    let _ = reply.send(result.map_err(NotServed::from));
+fn answer(replies: Vec<Reply>, result: Result<Vec<Served>, Box<Broken>>) {
+    match result {
+        Ok(served) => replies.into_iter().zip(served).for_each(|(reply, served)| drop(reply.send(Ok(served)))),
+        Err(broken) => replies.into_iter().for_each(|reply| drop(reply.send(Err(broken.clone().into())))),
+    }
 }
 
 fn execute(
@@ -291,7 +319,7 @@ fn execute(
     backend: &mut dyn Backend,
     requests: &[Request],
     ready: Instant,
-) -> Result<Vec<Served>, BackendError> {
+) -> Result<Vec<Served>, Box<Broken>> {
     let batch_elements = requests.iter().map(|request| request.elements).sum();
     let mut stages = Stages::start(ready, Instant::now());
     let result = catch_unwind(AssertUnwindSafe(|| backend.execute(requests, &mut stages)))
@@ -302,11 +330,8 @@ fn execute(
     shared.lock().service.observe(timeline.finished - timeline.started, requests.len());
     (shared.observer)(&Execution { requests: requests.len(), elements: batch_elements, timeline, succeeded });
     let served = |outputs| Served { outputs, timeline, batch_elements };
-    result.map(|outputs| outputs.into_iter().map(served).collect())
-}
-
-fn no_answer() -> BackendError {
-    BackendError::Model("it answered nothing".to_owned())
+    let outputs = result.map_err(|error| Box::new(Broken { error, timeline, batch_elements }))?;
+    Ok(outputs.into_iter().map(served).collect())
 }
 
 fn same_count(outputs: Vec<Vec<Tensor>>, requests: usize) -> Result<Vec<Vec<Tensor>>, BackendError> {
@@ -341,6 +366,7 @@ mod tests {
             let named = |name: &str| requests.iter().any(|request| request.inputs[0].name == name);
             assert!(!named("worse"), "this is worse");
             if named("bad") {
+                std::thread::sleep(Duration::from_millis(10));
                 return Err(BackendError::Model("this is bad".to_owned()));
             }
             // Long enough for those who come meanwhile to form a batch.
@@ -378,7 +404,18 @@ mod tests {
         for pending in batch {
             shown.push(match pending.outcome(None).await {
                 Ok(served) => served.outputs[0].name.clone(),
-                Err(error) => error.to_string(),
+                Err(NotServed::Backend(broken)) => {
+                    let Broken { error, timeline, batch_elements } = *broken;
+                    let spent = timeline.computed - timeline.computing;
+                    let slow = error.to_string().contains("bad");
+                    assert_eq!(
+                        (batch_elements, spent >= Duration::from_millis(10)),
+                        (1, slow),
+                        "{error}: {timeline:?}"
+                    );
+                    error.to_string()
+                }
+                Err(error) => panic!("{error}"),
             });
         }
         let expected =

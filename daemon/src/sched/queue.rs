@@ -13,7 +13,7 @@ pub struct Ticket(u64);
 pub struct Entry {
     /// How many batch elements it holds, at least 1.
     pub elements: u32,
-    /// How much memory its tensors take.
+    /// How much memory it keeps: that of its tensors, or of the whole body that they are slices of.
     pub bytes: usize,
     /// The dimensions beside the batch dimension, input after input: only requests that agree share a batch.
     pub shape: Vec<i64>,
@@ -39,7 +39,7 @@ pub struct Waiting<J> {
 pub struct Limits {
     /// Requests, at least 1.
     pub requests: usize,
-    /// Bytes of input tensors over all waiting requests. One request is always let into an empty queue.
+    /// Bytes that all waiting requests keep in memory. One request is always let into an empty queue.
     pub bytes: usize,
 }
 

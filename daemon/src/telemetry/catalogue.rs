@@ -37,9 +37,12 @@ pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests 
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
 /// Gauge.
 pub const IN_FLIGHT: Metric = metric("proofload_in_flight_requests", "Requests accepted and not yet answered");
+/// Gauge, bytes.
+pub const HELD_BODY_BYTES: Metric =
+    metric("proofload_held_body_bytes", "Memory that the bodies of requests take, of server.total_body_bytes");
 /// Counter.
 pub const DROPPED_TRACES: Metric =
-    metric("proofload_dropped_traces", "Traces not exported because the collector could not keep up");
+    metric("proofload_dropped_traces", "Traces not exported: the collector could not keep up, or did not take them");
 
 /// Counter, seconds.
 pub const PROCESS_CPU: Metric = metric("process_cpu_seconds", "User and system CPU time");

@@ -4,5 +4,6 @@
 pub mod catalogue;
 pub mod meters;
 pub mod process;
+pub mod sampler;
 pub mod scrape;
 pub mod trace;

@@ -1,6 +1,12 @@
-//! The daemon's own consumption, read from `/proc` when somebody asks. Absent where there is no `/proc`.
+//! The daemon's own consumption, read from `/proc` on a thread of its own. Absent where there is no `/proc`.
 
 use std::fs;
+use std::time::Duration;
+
+use super::sampler::Sampler;
+
+/// How old a reading is at most, more or less. Reading takes well under a millisecond.
+const PERIOD: Duration = Duration::from_millis(250);
 
 /// What the process uses at this moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,6 +19,14 @@ pub struct Usage {
     pub threads: u64,
     /// Open file descriptors.
     pub open_fds: u64,
+}
+
+/// Reads the usage of this process again and again. The first reading is there at once.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn sample() -> std::io::Result<Sampler<Option<Usage>>> {
+    Sampler::start("process", PERIOD, Some(usage()), usage)
 }
 
 /// Reads the usage of this process; `None` when the system does not say.

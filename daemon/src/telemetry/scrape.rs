@@ -1,5 +1,5 @@
-//! What is read only when `/metrics` is asked for: the models' counts under Triton's names, queue lengths, the
-//! process and the GPUs' last readings. Nothing of this costs a request anything.
+//! What is read only when `/metrics` is asked for: the models' counts under Triton's names, queue lengths, and the last
+//! readings of the process and the GPUs. Nothing of this costs a request anything, or waits for the system.
 
 use std::fmt::Error;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use prometheus_client::metrics::MetricType;
 
 use super::catalogue::{self, Metric};
 use super::meters::{ModelLabels, Outcome};
-use super::process;
+use super::process::Usage;
+use super::sampler::Sampler;
+use crate::bodies::Bodies;
 use crate::gpu::{Gpus, Reading};
 use crate::model::Model;
 
@@ -24,8 +26,12 @@ pub struct Scrape {
     pub in_flight: Arc<AtomicUsize>,
     /// Traces that were not exported.
     pub dropped_traces: Arc<AtomicU64>,
+    /// The memory of all bodies.
+    pub bodies: Arc<Bodies>,
+    /// What the process uses, where the system says so.
+    pub process: Sampler<Option<Usage>>,
     /// The GPUs, if there are any.
-    pub gpus: Arc<Gpus>,
+    pub gpus: Gpus,
 }
 
 impl std::fmt::Debug for Scrape {
@@ -40,8 +46,12 @@ impl Collector for Scrape {
         self.encode_triton(&mut encoder)?;
         gauge(&mut encoder, catalogue::IN_FLIGHT, self.in_flight.load(Ordering::Relaxed) as f64)?;
         counter(&mut encoder, catalogue::DROPPED_TRACES, self.dropped_traces.load(Ordering::Relaxed) as f64)?;
-        encode_process(&mut encoder)?;
-        encode_gpus(&mut encoder, &self.gpus.read(Instant::now()))
+        gauge(&mut encoder, catalogue::HELD_BODY_BYTES, self.bodies.held_bytes() as f64)?;
+        let now = Instant::now();
+        if let Some(usage) = self.process.read(now).flatten() {
+            encode_process(&mut encoder, usage)?;
+        }
+        encode_gpus(&mut encoder, &self.gpus.read(now))
     }
 }
 
@@ -118,8 +128,7 @@ fn counter(encoder: &mut DescriptorEncoder<'_>, Metric { name, help }: Metric, v
     metric.encode_counter::<NoLabelSet, f64, f64>(&value, None)
 }
 
-fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-    let Some(usage) = process::usage() else { return Ok(()) };
+fn encode_process(encoder: &mut DescriptorEncoder<'_>, usage: Usage) -> Result<(), Error> {
     counter(encoder, catalogue::PROCESS_CPU, usage.cpu_s)?;
     gauge(encoder, catalogue::PROCESS_RSS, usage.rss_bytes as f64)?;
     gauge(encoder, catalogue::PROCESS_THREADS, usage.threads as f64)?;

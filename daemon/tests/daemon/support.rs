@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
-use proofload_daemon::engine::{Engine, Inference, Protocol, RequestContext, ServeError};
+use proofload_daemon::engine::{Engine, Failed, Inference, Protocol, RequestContext, ServeError};
 use proofload_wire::infer::InferRequest;
 use proofload_wire::tensor::Tensor;
 use proofload_wire::types::ModelStatistics;
@@ -86,15 +86,27 @@ pub(crate) fn request(numbers: &[f32]) -> InferRequest {
     }
 }
 
-/// Asks the engine, with a deadline if there is one.
+/// Asks the engine, with a caller's deadline if there is one.
 pub(crate) async fn ask(
     engine: &Engine,
     request: InferRequest,
     within: Option<Duration>,
 ) -> Result<Inference, ServeError> {
+    ask_all(engine, request, within).await.map_err(|failed| failed.error)
+}
+
+/// The same; a failure says where its time went.
+pub(crate) async fn ask_all(
+    engine: &Engine,
+    request: InferRequest,
+    within: Option<Duration>,
+) -> Result<Inference, Failed> {
     let received = Instant::now();
     let deadline = within.map(|within| received + within);
-    engine.infer(request, RequestContext { received, deadline, trace: None, protocol: Protocol::Internal }).await
+    let (timeout, trace, part_of) = (None, None, None);
+    let context =
+        RequestContext { received, timeout, deadline, trace, protocol: Protocol::Internal, part_of, held_bytes: 0 };
+    engine.infer(request, context, Ok).await
 }
 
 /// The counts of `m`.

@@ -82,16 +82,41 @@ async fn wrong_requests_get_the_right_code() {
         (request("none", "", &[1, 1], &[1.0]), Code::NotFound),
         (request("echo", "", &[1], &[1.0]), Code::InvalidArgument),
         (request("echo", "", &[9, 1], &[1.0; 9]), Code::InvalidArgument),
-        (late, Code::DeadlineExceeded),
+        (late, Code::Unavailable),
     ];
     for (request, code) in rows {
         let error = client.model_infer(request).await.unwrap_err();
         assert_eq!(error.code(), code, "{error}");
         assert!(!error.message().is_empty());
+        let phases =
+            Phases::from_lookup(|name| error.metadata().get(name)?.to_str().ok()).expect("phases on every error");
+        assert_eq!(error.metadata().get("x-proofload-total-ns").unwrap(), phases.total_ns().to_string().as_str());
+        assert_eq!(phases.compute_ns, 0, "nothing was computed: {phases:?}");
     }
     let load = client.repository_model_load(pb::RepositoryModelLoadRequest::default()).await.unwrap_err();
     assert_eq!(load.code(), Code::Unimplemented);
     assert!(load.message().contains("restart"), "{load}");
+}
+
+/// The caller's own deadline is no matter of the queue: nobody reads the answer any more, and it says so.
+#[tokio::test]
+async fn a_deadline_of_the_caller_is_told_from_a_limit_on_waiting() {
+    let server = Server::start().await;
+    let mut client = client(&server).await;
+    let mut running = client.clone();
+    let running = tokio::spawn(async move { running.model_infer(request("slow", "", &[1], &[1.0])).await });
+    while server.engine.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // Sent as metadata only, or the client would give up first and never see the answer.
+    let mut late = tonic::Request::new(request("slow", "", &[1], &[1.0]));
+    late.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let error = client.model_infer(late).await.unwrap_err();
+    let from_server = Phases::from_lookup(|name| error.metadata().get(name)?.to_str().ok());
+    // tonic's own server gives up at the same moment, and then the answer is its own.
+    assert!(matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled), "{error}");
+    assert!(from_server.is_none_or(|phases| phases.queue_ns >= 49_000_000), "{from_server:?}");
+    assert!(running.await.unwrap().is_ok());
 }
 
 #[tokio::test]
@@ -110,14 +135,14 @@ async fn a_stream_keeps_its_order_and_survives_errors() {
         let response = answer.infer_response.expect("which request it answers");
         assert_eq!(response.id, at.to_string());
         assert_eq!(answer.error_message.is_empty(), at % 10 != 9, "{}", answer.error_message);
+        let response = InferResponse::try_from(response).unwrap();
+        let phase = |name: &str| match response.parameters.get(name) {
+            Some(ParameterValue::String(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        assert!(Phases::from_lookup(phase).is_some(), "{:?}", response.parameters);
         if answer.error_message.is_empty() {
-            let response = InferResponse::try_from(response).unwrap();
             assert_eq!(response.outputs[0].to_f32().unwrap(), [at as f32]);
-            let phase = |name: &str| match response.parameters.get(name) {
-                Some(ParameterValue::String(text)) => Some(text.as_str()),
-                _ => None,
-            };
-            assert!(Phases::from_lookup(phase).is_some(), "{:?}", response.parameters);
         }
     }
     assert_eq!(answers.message().await.unwrap(), None);

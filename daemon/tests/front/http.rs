@@ -85,6 +85,10 @@ async fn binary_comes_back_as_binary() {
     let answer = post(&server, "/v2/models/echo/infer", &headers, [as_json.as_bytes(), &data].concat()).await;
     assert_eq!(answer.status.as_u16(), 500, "the second number is NaN");
     assert!(answer.json()["error"].as_str().unwrap().contains("ask for binary data"));
+    let stats = server.engine.statistics(Some("echo"), None).unwrap().remove(0).inference_stats;
+    assert_eq!((stats.success.count, stats.fail.count), (1, 1), "an answer that cannot be made is no success");
+    let phases = Phases::from_lookup(|name| answer.headers.get(name)?.to_str().ok()).expect("phases");
+    assert_eq!(phases.batch_size, 1, "it was computed all the same: {phases:?}");
 }
 
 #[tokio::test]
@@ -150,7 +154,7 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", infer, &gzip, ECHO, 415, "send the body as it is"),
         ("POST", infer, &[], &too_large, 413, "cannot read the body"),
         ("POST", "/v2/repository/index", &[], "[", 400, "cannot read the JSON"),
-        ("POST", "/v2/models/slow/infer", &[], &late, 504, ""),
+        ("POST", "/v2/models/slow/infer", &[], &late, 503, "Request timeout expired"),
         ("POST", "/v2/repository/models/echo/unload", &[], "", 501, "restart"),
         ("GET", "/v2/systemsharedmemory/status", &[], "", 501, "shared memory"),
         ("GET", "/v2/logging", &[], "", 501, "settings"),
@@ -161,6 +165,10 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         let message = answer.json()["error"].as_str().unwrap_or_default().to_owned();
         assert!(!message.is_empty() && message.contains(words), "{message} should contain {words}");
         assert_eq!(answer.headers.contains_key("allow"), status == 405, "{method} {path}");
+        let phases =
+            Phases::from_lookup(|name| answer.headers.get(name)?.to_str().ok()).expect("phases on every error");
+        assert_eq!(answer.header("x-proofload-total-ns"), phases.total_ns().to_string());
+        assert_eq!((phases.compute_ns, phases.batch_size), (0, 0), "nothing was computed: {phases:?}");
     }
 }
 

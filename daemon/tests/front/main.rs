@@ -3,6 +3,8 @@
 // The exception that clippy makes for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod bodies;
 mod grpc;
 mod http;
+mod peers;
 mod server;

@@ -24,6 +24,14 @@ use tokio::task::JoinHandle;
 /// Largest body that the server takes.
 pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// What the server's clients may ask for: three of the largest bodies at a time.
+pub(crate) const LIMITS: FrontLimits = FrontLimits {
+    max_body_bytes: MAX_BODY_BYTES,
+    total_body_bytes: 3 * MAX_BODY_BYTES,
+    max_connections: 64,
+    http2_ping: Duration::from_secs(20),
+};
+
 /// Name and configuration of the models: simulated ones give back their inputs.
 const MODELS: [(&str, &str); 4] = [
     (
@@ -64,7 +72,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it.
     pub(crate) async fn start() -> Self {
-        let app = App::start(&config(&models())).await.unwrap();
+        Self::with_limits(LIMITS).await
+    }
+
+    /// Starts it with other limits.
+    pub(crate) async fn with_limits(front: FrontLimits) -> Self {
+        let app = App::start(&Config { front, ..config(&models()) }).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async {
@@ -95,7 +108,7 @@ fn config(models: &TempDir) -> Config {
         bind: Ipv4Addr::LOCALHOST.into(),
         http_port: 0,
         grpc_port: 0,
-        front: FrontLimits { max_body_bytes: MAX_BODY_BYTES, max_connections: 64 },
+        front: LIMITS,
         grace: Duration::from_secs(5),
         exit_with_stdin: false,
         sources: vec![Source::Folder(models.path().to_owned())],

@@ -8,7 +8,8 @@ use proofload_wire::phases::Phases;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
-use crate::engine::{Engine, Inference, Protocol, ServeError};
+use crate::bodies::Share;
+use crate::engine::{Engine, Failed, Inference, Protocol};
 use crate::front::{context, refusal};
 
 /// Answers one request; its phases become metadata.
@@ -16,8 +17,9 @@ pub(super) async fn unary(
     engine: &Engine,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
+    share: Option<Share>,
 ) -> Result<Response<pb::ModelInferResponse>, Status> {
-    let inference = infer(engine, metadata, message).await.map_err(|error| refusal::status(&error))?;
+    let inference = infer(engine, metadata, message, share).await.map_err(|failed| refusal::failed_status(&failed))?;
     let mut response = Response::new(inference.response.into());
     insert_phases(response.metadata_mut(), &inference.phases);
     Ok(response)
@@ -29,28 +31,34 @@ pub(super) async fn streamed(
     engine: Engine,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
+    share: Option<Share>,
 ) -> pb::ModelStreamInferResponse {
     let (model_name, id) = (message.model_name.clone(), message.id.clone());
-    match infer(&engine, metadata, message).await {
-        Ok(inference) => pb::ModelStreamInferResponse {
-            error_message: String::new(),
-            infer_response: Some(with_phases(inference).into()),
-        },
-        Err(error) => pb::ModelStreamInferResponse {
-            error_message: error.to_string(),
-            infer_response: Some(pb::ModelInferResponse { model_name, id, ..pb::ModelInferResponse::default() }),
-        },
+    match infer(&engine, metadata, message, share).await {
+        Ok(Inference { response, phases }) => stream_response(String::new(), with_phases(response, &phases)),
+        Err(Failed { error, phases }) => {
+            let response = InferResponse { model_name, id, ..InferResponse::default() };
+            stream_response(error.to_string(), with_phases(response, &phases))
+        }
     }
+}
+
+fn stream_response(error_message: String, response: InferResponse) -> pb::ModelStreamInferResponse {
+    pb::ModelStreamInferResponse { error_message, infer_response: Some(response.into()) }
 }
 
 async fn infer(
     engine: &Engine,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
-) -> Result<Inference, ServeError> {
-    let request = InferRequest::try_from(message).map_err(refusal::serve_error)?;
-    let context = context::of(&metadata.into_headers(), &request.parameters, Protocol::Grpc, Instant::now())?;
-    engine.infer(request, context).await
+    share: Option<Share>,
+) -> Result<Inference, Failed> {
+    let mut request = InferRequest::try_from(message).map_err(refusal::serve_error)?;
+    let mut context = context::of(&metadata.into_headers(), &request.parameters, Protocol::Grpc, Instant::now())?;
+    // Raw contents are slices of the message, which they keep in memory as a whole.
+    context.held_bytes = share.as_ref().map_or(0, Share::bytes);
+    share.into_iter().for_each(|share| context::pin(&mut request, share));
+    engine.infer(request, context, Ok).await
 }
 
 fn insert_phases(metadata: &mut MetadataMap, phases: &Phases) {
@@ -61,9 +69,8 @@ fn insert_phases(metadata: &mut MetadataMap, phases: &Phases) {
     }
 }
 
-fn with_phases(inference: Inference) -> InferResponse {
-    let mut response = inference.response;
-    let phases = inference.phases.to_headers().map(|(name, value)| (name.to_owned(), ParameterValue::String(value)));
+fn with_phases(mut response: InferResponse, phases: &Phases) -> InferResponse {
+    let phases = phases.to_headers().map(|(name, value)| (name.to_owned(), ParameterValue::String(value)));
     response.parameters.extend(phases);
     response
 }

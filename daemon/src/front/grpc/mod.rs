@@ -1,11 +1,14 @@
 //! KServe v2 over gRPC, and gRPC's own health service.
 
+mod arriving;
 mod health;
 mod incoming;
 mod infer;
 mod service;
 
-use axum::Router;
+use std::sync::Arc;
+
+use axum::{Router, middleware};
 use proofload_wire::grpc::health::health_server::HealthServer;
 use proofload_wire::grpc::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use tokio::sync::watch;
@@ -17,6 +20,8 @@ use super::FrontState;
 pub(super) fn router(state: &FrontState, draining: &watch::Receiver<bool>) -> Router {
     let inference = service::Inference { engine: state.engine.clone(), draining: draining.clone() };
     let inference = GrpcInferenceServiceServer::new(inference).max_decoding_message_size(state.limits.max_body_bytes);
+    let gate = arriving::Gate { bodies: Arc::clone(&state.bodies), max_body_bytes: state.limits.max_body_bytes };
+    let count = middleware::map_request_with_state(gate, arriving::count);
     let health = HealthServer::new(health::Health { engine: state.engine.clone(), draining: draining.clone() });
-    Routes::new(inference).add_service(health).prepare().into_axum_router()
+    Routes::new(inference).add_service(health).prepare().into_axum_router().layer(count)
 }

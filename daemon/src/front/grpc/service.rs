@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::arriving::Arriving;
 use super::{incoming, infer};
 use crate::engine::{Engine, ServeError};
 use crate::front::not_offered::NotOffered;
@@ -64,20 +65,22 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
-        let (metadata, _, message) = request.into_parts();
-        infer::unary(&self.engine, metadata, message).await
+        let (metadata, extensions, message) = request.into_parts();
+        infer::unary(&self.engine, metadata, message, Arriving::of(&extensions).next()).await
     }
 
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Answer<BoxStream<pb::ModelStreamInferResponse>> {
-        let (metadata, _, messages) = request.into_parts();
+        let (metadata, extensions, messages) = request.into_parts();
+        let arriving = Arriving::of(&extensions);
         let engine = self.engine.clone();
         let answers = incoming::until_drained(messages, self.draining.clone())
             .map(move |message| {
                 let (engine, metadata) = (engine.clone(), metadata.clone());
-                async move { Ok(infer::streamed(engine, metadata, message?).await) }
+                let share = message.is_ok().then(|| arriving.next()).flatten();
+                async move { Ok(infer::streamed(engine, metadata, message?, share).await) }
             })
             .buffered(STREAM_DEPTH);
         Ok(Response::new(answers.boxed()))

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -15,9 +14,11 @@ use proofload_wire::json_body::{
     BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request, encode_response,
 };
 use proofload_wire::phases::Phases;
+use proofload_wire::tensor::Tensor;
 
 use super::ModelPath;
-use crate::engine::{Engine, Protocol};
+use crate::engine::{Engine, Protocol, ServeError};
+use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, context, phases};
 
@@ -26,20 +27,33 @@ pub(super) async fn infer(
     State(state): State<FrontState>,
     Path(path): Path<ModelPath>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    Taken { bytes, mut share }: Taken,
 ) -> Result<Response, Refusal> {
     refuse_compression(&headers)?;
-    let decoded = decode(&state.engine, path, json_length(&headers)?, &body?)?;
-    let context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
-    let inference = state.engine.infer(decoded.request, context).await?;
-    let encoded =
-        encode_response(&inference.response, &decoded.binary_outputs).map_err(|error| unanswerable(&error))?;
-    Ok(respond(encoded, &inference.phases))
+    let decoded = decode(&state.engine, path, json_length(&headers)?, &bytes)?;
+    let mut context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
+    let DecodedRequest { mut request, binary_outputs } = decoded;
+    context.held_bytes = held_bytes(&bytes, &request.inputs);
+    drop(bytes);
+    share.resize(context.held_bytes).map_err(ServeError::from)?;
+    context::pin(&mut request, share);
+    let encode = |response| encode_response(&response, &binary_outputs).map_err(|error| unanswerable(&error));
+    let inference = state.engine.infer(request, context, encode).await?;
+    Ok(respond(inference.response, &inference.phases))
+}
+
+/// The memory that inputs keep: the whole body if any of them is a slice of it, and what the others have of their own.
+fn held_bytes(body: &Bytes, inputs: &[Tensor]) -> usize {
+    let range = body.as_ptr_range();
+    let data = inputs.iter().map(|input| &input.data).filter(|data| !data.is_empty());
+    let (slices, own): (Vec<_>, Vec<_>) = data.partition(|data| range.contains(&data.as_ptr()));
+    let body = if slices.is_empty() { 0 } else { body.len() };
+    body + own.into_iter().map(Bytes::len).sum::<usize>()
 }
 
 /// The request was right and the model gave an answer, but not one that this form can carry.
-fn unanswerable(error: &WireError) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+fn unanswerable(error: &WireError) -> ServeError {
+    ServeError::Internal(error.to_string())
 }
 
 fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -4,7 +4,6 @@ mod infer;
 mod models;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
@@ -27,10 +26,9 @@ pub(super) fn router(state: FrontState) -> Router {
         .merge(of_a_model("/v2/models/{model}"))
         .merge(of_a_model("/v2/models/{model}/versions/{version}"))
         .merge(not_offered())
-        .merge(studio::routes(state.studio.clone()))
+        .merge(studio::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
-        .layer(DefaultBodyLimit::max(state.limits.max_body_bytes))
         .with_state(state)
 }
 

@@ -2,16 +2,15 @@
 //! statistics, index.
 
 use axum::Json;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::StatusCode;
 use proofload_wire::types::{
     ModelMetadata, RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, StatisticsResponse,
 };
 
 use super::ModelPath;
+use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, ops};
 
@@ -61,13 +60,12 @@ pub(super) async fn all_statistics(State(state): State<FrontState>) -> Result<Js
 /// `POST /v2/repository/index`. An empty body means the defaults.
 pub(super) async fn index(
     State(state): State<FrontState>,
-    body: Result<Bytes, BytesRejection>,
+    body: Taken,
 ) -> Result<Json<Vec<RepositoryIndexEntry>>, Refusal> {
-    let body = body?;
-    let request = if body.is_empty() {
+    let request = if body.bytes.is_empty() {
         RepositoryIndexRequest::default()
     } else {
-        serde_json::from_slice(&body)
+        serde_json::from_slice(&body.bytes)
             .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read the JSON: {error}")))?
     };
     Ok(Json(state.engine.repository_index(request.ready)))

@@ -15,44 +15,54 @@ use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue};
 use proofload_wire::infer::Parameters as WireParameters;
 
-use self::upload::Upload;
+use self::upload::{NoUpload, Upload};
 use super::refusal::Refusal;
 use super::{FrontState, context};
+use crate::bodies::Bodies;
 use crate::engine::Protocol;
 use crate::relief::export::Format;
 use crate::relief::parameters::Parameters;
 use crate::relief::picture::PictureError;
-use crate::relief::{Relief, ReliefError, Studio};
+use crate::relief::{Relief, ReliefError};
 
 const TRIANGLES: HeaderName = HeaderName::from_static("x-proofload-triangles");
 const VERTICES: HeaderName = HeaderName::from_static("x-proofload-vertices");
 
 /// The studio's routes. The body is bounded where it is read.
-pub(super) fn routes(studio: Arc<Studio>) -> Router<FrontState> {
-    Router::new().route("/api/v1/generate-3d", post(generate)).layer(DefaultBodyLimit::disable()).with_state(studio)
+pub(super) fn routes() -> Router<FrontState> {
+    Router::new().route("/api/v1/generate-3d", post(generate)).layer(DefaultBodyLimit::disable())
 }
 
 /// Makes a relief of a picture. The place is taken before the body is read: who waits outside holds no picture.
-async fn generate(State(studio): State<Arc<Studio>>, request: Request) -> Result<Response, Refusal> {
+async fn generate(State(state): State<FrontState>, request: Request) -> Result<Response, Refusal> {
+    let studio = &state.studio;
     let (head, body) = request.into_parts();
-    let place = match studio.enter() {
-        Ok(place) => place,
+    let visit = match studio.enter() {
+        Ok(visit) => visit,
         Err(full) => {
             upload::discard(body).await;
             return Err(full.into());
         }
     };
     let headers = head.headers.clone();
-    let asked = read(head, body).await;
-    let (picture, parameters) = asked.inspect_err(|_| studio.count_invalid())?;
+    let (picture, parameters) = match read(head, body, &state.bodies).await {
+        Ok(asked) => asked,
+        Err(NoUpload { refusal, outcome }) => {
+            visit.unread(outcome);
+            return Err(refusal);
+        }
+    };
     let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
-    let relief = studio.relief(picture, parameters, context).await?;
-    drop(place);
+    let relief = studio.relief(visit, picture, parameters, context).await?;
     Ok(respond(relief, parameters.format))
 }
 
-async fn read(head: http::request::Parts, body: Body) -> Result<(bytes::Bytes, Parameters), Refusal> {
-    let Upload { picture, written } = upload::read(head, body).await?;
+async fn read(
+    head: http::request::Parts,
+    body: Body,
+    bodies: &Arc<Bodies>,
+) -> Result<(bytes::Bytes, Parameters), NoUpload> {
+    let Upload { picture, written } = upload::read(head, body, bodies).await?;
     let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters = Parameters::from_written(pairs);
     Ok((picture, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))

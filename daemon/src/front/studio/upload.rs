@@ -1,25 +1,24 @@
-//! The body of a relief request: a form with a file, or the file itself. Memory and time are bounded; a body that
-//! is not wanted is read to its end all the same, as far as is reasonable, so that the client reads our answer
-//! instead of a broken connection.
+//! The body of a relief request: a form with a file, or the file itself. Memory and time are bounded.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use bytes::Bytes;
-use futures::StreamExt;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 
+use crate::bodies::Bodies;
+use crate::front::body::{self, NotTaken, Taken};
 use crate::front::refusal::Refusal;
 use crate::relief::MAX_PICTURE_BYTES;
+use crate::relief::meters::Outcome;
 
 /// A form is the picture with boundaries and parameters around it.
 const MAX_BODY_BYTES: usize = MAX_PICTURE_BYTES + 64 * 1024;
-/// Behind this, even an unwanted body is cut off.
-const MAX_DISCARDED_BYTES: usize = 4 * MAX_BODY_BYTES;
 /// A client that needs longer for 10 MB keeps a place from others.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// More than all parameters and the picture.
@@ -34,27 +33,55 @@ pub struct Upload {
     pub written: Vec<(String, String)>,
 }
 
-/// Reads a request: picture and parameters.
+/// Why there is no upload.
+#[derive(Debug)]
+pub struct NoUpload {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// What became of its request.
+    pub outcome: Outcome,
+}
+
+impl From<Refusal> for NoUpload {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, outcome: Outcome::Invalid }
+    }
+}
+
+impl From<NotTaken> for NoUpload {
+    fn from(why: NotTaken) -> Self {
+        let outcome = match &why {
+            NotTaken::TooLarge { .. } => return too_large().into(),
+            NotTaken::NoRoom(_) => Outcome::Rejected,
+            NotTaken::TooSlow(_) => Outcome::TimedOut,
+            NotTaken::Broken(_) => Outcome::Cancelled,
+        };
+        Self { refusal: why.into(), outcome }
+    }
+}
+
+/// Reads a request: picture and parameters. The picture keeps its share of the budget until it is decoded.
 ///
 /// # Errors
-/// When the body is too large or slow, or is not what its head says.
-pub async fn read(head: Parts, body: Body) -> Result<Upload, Refusal> {
+/// When the body is too large or slow, finds no room, or is not what its head says.
+pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>) -> Result<Upload, NoUpload> {
     let form = is_form(&head.headers);
-    let body = receive(body, MAX_BODY_BYTES).await?;
+    let taking = body::take(&head.headers, body, MAX_BODY_BYTES, bodies);
+    let taken = tokio::time::timeout(READ_TIMEOUT, taking).await.unwrap_or(Err(NotTaken::TooSlow(READ_TIMEOUT)));
+    let Taken { bytes, share } = taken?;
     let form = form?;
     let query = Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
     let Query(mut written) = query.map_err(|error| bad_request(format!("the query cannot be read: {error}")))?;
-    let picture = if form { read_form(head, body, &mut written).await? } else { body };
+    let picture = if form { read_form(head, bytes, &mut written).await? } else { bytes };
     if picture.len() > MAX_PICTURE_BYTES {
-        return Err(too_large());
+        return Err(too_large().into());
     }
-    Ok(Upload { picture, written })
+    Ok(Upload { picture: Arc::new(share).pin(picture), written })
 }
 
 /// Reads a body and keeps nothing of it.
 pub(super) async fn discard(body: Body) {
-    // Whatever goes wrong here, the answer has been decided already.
-    let _ = receive(body, 0).await;
+    body::discard(body.into_data_stream(), MAX_BODY_BYTES).await;
 }
 
 /// Whether the body is a form. The format of a picture is told from its own first bytes, not from what is said here.
@@ -72,33 +99,6 @@ fn is_form(headers: &HeaderMap) -> Result<bool, Refusal> {
             ),
         )),
     }
-}
-
-async fn receive(body: Body, keep: usize) -> Result<Bytes, Refusal> {
-    tokio::time::timeout(READ_TIMEOUT, receive_untimed(body, keep)).await.unwrap_or_else(|_| {
-        let seconds = READ_TIMEOUT.as_secs();
-        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {seconds} s")))
-    })
-}
-
-async fn receive_untimed(body: Body, keep: usize) -> Result<Bytes, Refusal> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut kept = Vec::with_capacity(announced.min(keep));
-    let mut seen = 0_usize;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| bad_request(format!("the body broke off: {error}")))?;
-        seen = seen.saturating_add(chunk.len());
-        if seen > MAX_DISCARDED_BYTES {
-            break;
-        }
-        if seen <= keep {
-            kept.extend_from_slice(&chunk);
-        } else {
-            kept = Vec::new();
-        }
-    }
-    if seen > keep { Err(too_large()) } else { Ok(kept.into()) }
 }
 
 async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>) -> Result<Bytes, Refusal> {

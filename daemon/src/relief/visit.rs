@@ -1,0 +1,100 @@
+//! The account of one relief request: opened when it gets its place, settled exactly once, whatever happens. One that
+//! is dropped unsettled belongs to a client that went away.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use proofload_wire::phases::Phases;
+
+use super::ReliefError;
+use super::laps::Laps;
+use super::meters::{Meters, Outcome};
+use super::workshop::Place;
+use crate::engine::{Engine, RequestContext, ServeError};
+use crate::telemetry::trace::{Interval, Relief as Record, Slot};
+
+/// A relief request from its place in the house to its answer.
+pub struct Visit {
+    engine: Engine,
+    meters: Meters,
+    settled: bool,
+    /// When it was received, and the caller's span; known once the request has been read.
+    request: Option<RequestContext>,
+    /// The steps so far.
+    pub(super) laps: Laps,
+    /// Where the time went in the depth model.
+    pub(super) depth: Phases,
+    /// The depth model's part of the trace.
+    pub(super) inference: Slot,
+    _place: Place,
+}
+
+impl Visit {
+    pub(super) fn new(engine: Engine, meters: Meters, place: Place) -> Self {
+        let (laps, depth, inference) = (Laps::default(), Phases::default(), Arc::default());
+        Self { engine, meters, settled: false, request: None, laps, depth, inference, _place: place }
+    }
+
+    /// Ends the visit of a request that never became one: it could not be read, or asked for the impossible.
+    pub fn unread(mut self, outcome: Outcome) {
+        self.settle(outcome, Instant::now(), None);
+    }
+
+    /// The request has been read: its phases begin.
+    pub(super) fn begin(&mut self, request: RequestContext) {
+        self.request = Some(request);
+    }
+
+    /// Where the time went until now.
+    pub(super) fn phases(&self, now: Instant) -> Phases {
+        let received = self.request.as_ref().map_or(now, |request| request.received);
+        self.laps.phases(&self.depth, received, now)
+    }
+
+    /// Ends the visit of a request that is answered at `now`.
+    pub(super) fn end(mut self, result: Result<(), &ReliefError>, now: Instant) -> Phases {
+        let phases = self.phases(now);
+        if result.is_ok() {
+            self.meters.phases(&phases);
+        }
+        self.settle(result.map_or_else(outcome, |()| Outcome::Success), now, result.err().map(ToString::to_string));
+        phases
+    }
+
+    fn settle(&mut self, outcome: Outcome, answered: Instant, error: Option<String>) {
+        self.settled = true;
+        self.meters.outcome(outcome);
+        let (Some(traces), Some(request)) = (self.engine.traces(), &self.request) else { return };
+        let step = |lap: &super::laps::Lap| Interval { name: lap.step.as_str(), from: lap.from, to: lap.to };
+        traces.record(Record {
+            parent: request.trace,
+            received: request.received,
+            answered,
+            steps: self.laps.iter().map(step).collect(),
+            model: self.inference.get().cloned(),
+            error,
+        });
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.settle(Outcome::Cancelled, Instant::now(), Some("the client went away".to_owned()));
+        }
+    }
+}
+
+fn outcome(error: &ReliefError) -> Outcome {
+    match error {
+        ReliefError::Picture(_) => Outcome::Invalid,
+        ReliefError::Serve(error) => match error {
+            ServeError::Unavailable { .. } | ServeError::TooManyRequests { .. } => Outcome::Rejected,
+            ServeError::Overdue { .. } | ServeError::DeadlineExceeded(_) => Outcome::TimedOut,
+            ServeError::NotFound(_)
+            | ServeError::InvalidArgument(_)
+            | ServeError::Unsupported(_)
+            | ServeError::Internal(_) => Outcome::Failed,
+        },
+    }
+}

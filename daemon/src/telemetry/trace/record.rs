@@ -1,0 +1,81 @@
+//! What requests hand over to be made into spans: their boundaries, on the monotonic clock.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use proofload_wire::trace::TraceParent;
+
+use crate::backend::Timeline;
+
+/// A request that was answered or failed.
+#[derive(Debug, Clone)]
+pub enum Record {
+    /// For inference.
+    Inference(Inference),
+    /// For a relief.
+    Relief(Relief),
+}
+
+/// A request for inference.
+#[derive(Debug, Clone)]
+pub struct Inference {
+    /// The caller's span.
+    pub parent: Option<TraceParent>,
+    /// The request's own id, maybe empty.
+    pub id: String,
+    /// The model's name.
+    pub model: String,
+    /// The model's version.
+    pub version: i64,
+    /// How it came: `http`, `grpc` or `internal`.
+    pub protocol: &'static str,
+    /// When it was decoded.
+    pub received: Instant,
+    /// When its response was ready.
+    pub answered: Instant,
+    /// What happened in between, or why it failed.
+    pub result: Result<(Timeline, u32), String>,
+}
+
+/// A request for a relief.
+#[derive(Debug, Clone)]
+pub struct Relief {
+    /// The caller's span.
+    pub parent: Option<TraceParent>,
+    /// When it was received.
+    pub received: Instant,
+    /// When its answer was ready.
+    pub answered: Instant,
+    /// Its steps. What lies between them is waiting.
+    pub steps: Vec<Interval>,
+    /// The inference within the step `model`.
+    pub model: Option<Inference>,
+    /// Why there is no mesh.
+    pub error: Option<String>,
+}
+
+/// A step of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// What was done.
+    pub name: &'static str,
+    /// When it began.
+    pub from: Instant,
+    /// When it ended.
+    pub to: Instant,
+}
+
+/// Where the record of an inference goes that is a part of something larger.
+pub type Slot = Arc<OnceLock<Inference>>;
+
+impl From<Inference> for Record {
+    fn from(inference: Inference) -> Self {
+        Self::Inference(inference)
+    }
+}
+
+impl From<Relief> for Record {
+    fn from(relief: Relief) -> Self {
+        Self::Relief(relief)
+    }
+}
