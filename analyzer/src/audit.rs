@@ -1,6 +1,8 @@
 //! The generator's own fitness: whether its lateness or its losses changed the figures so much that they say more
 //! about it than about the target. Waiting for a free connection is not its lateness: that is the target's doing.
 
+use std::ops::Range;
+
 use proofload_run::criteria::Metric;
 use proofload_run::findings::{Audit, Fault, LateEffect, Share};
 use proofload_run::manifest::{End, EndReason, LoadModel, Manifest};
@@ -8,6 +10,7 @@ use proofload_run::sample::Outcome;
 use proofload_run::series::Source;
 use proofload_run::units::{NS_PER_S, format_duration_ns};
 
+use crate::lines::Line;
 use crate::load::Row;
 use crate::scope::Scope;
 use crate::stats::{Population, block, enough, share};
@@ -26,6 +29,8 @@ const SHARE_OF_BOUND: f64 = 0.05;
 const MAX_DROPPED_SHARE: f64 = 0.01;
 /// A thread that ran, or wanted to, for more than this share of the time set the pace itself.
 const SATURATED: f64 = 0.95;
+/// The least time over which that is judged; it is looked at once a second.
+const WATCHED_NS: u64 = 1_900_000_000;
 /// Processor time of the thread that runs the users, in seconds, cumulative.
 const USERS_CPU: &str = "users_thread_cpu_seconds_total";
 /// How long that thread wanted a processor and had none, in nanoseconds, cumulative.
@@ -140,14 +145,14 @@ fn dropped(scope: &Scope<'_>) -> Share {
     share(rows.map(|row| (block(row.intended_ns), row.outcome == Outcome::Dropped)))
 }
 
-/// Average use of processors by the generator, from its process's CPU time.
+/// Average use of processors by the generator's processes, from their CPU time.
 fn cpu_cores(scope: &Scope<'_>) -> Option<f64> {
-    let is_cpu = |name: &str| name.trim_end_matches("_total") == "process_cpu_seconds";
-    let points = scope.run.series.iter().filter(|p| p.source == Source::Generator && is_cpu(&p.name));
-    let points: Vec<(u64, f64)> = points.map(|p| (p.t_ns, p.value)).collect();
-    let (first, last) = (points.first()?, points.last()?);
-    let seconds = last.0.saturating_sub(first.0) as f64 / NS_PER_S as f64;
-    (seconds > 0.0).then(|| (last.1 - first.1) / seconds)
+    let is_cpu = |line: &&Line| {
+        line.source == Source::Generator && line.name.trim_end_matches("_total") == "process_cpu_seconds"
+    };
+    let grown = scope.run.series.iter().filter(is_cpu).filter_map(|line| line.growth(|_| true));
+    let cores = grown.map(|(cpu_s, over_ns)| cpu_s * NS_PER_S as f64 / over_ns as f64);
+    cores.reduce(|sum, cores| sum + cores)
 }
 
 fn fault(sentence: String, remedy: &str) -> Fault {
@@ -182,31 +187,36 @@ fn parts<'a>(scope: &Scope<'a>) -> Vec<(String, Vec<&'a Row>)> {
 }
 
 /// In a closed model a generator without processor time is not late, because its users send when it gets round to
-/// them: it shows as a thread that is always busy, or always wants to be.
+/// them: it shows as a thread that is always busy, or always wants to be. Each step is looked at on its own: what
+/// saturates it at the highest level is hidden in the whole.
 fn saturation_fault(scope: &Scope<'_>) -> Option<Fault> {
     if scope.manifest().load.model != LoadModel::Closed {
         return None;
     }
-    let busy = busy_share(scope)?;
-    (busy > SATURATED).then(|| {
-        let sentence =
-            format!("the generator's thread was busy, or waiting for a processor, {:.0} % of the time", busy * 100.0);
-        fault(sentence, MORE_CPU)
-    })
+    let steps = scope.windows.all.iter().filter(|window| !window.warm_up);
+    let busy = steps.filter_map(|step| Some((step, busy_share(&scope.run.series, step.start_ns..step.end_ns)?)));
+    let (step, busy) = busy.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, busy)| *busy >= SATURATED)?;
+    let sentence = format!(
+        "in {}, the generator's thread was busy, or waiting for a processor, {:.0} % of the time",
+        step.name,
+        busy * 100.0
+    );
+    Some(fault(sentence, MORE_CPU))
 }
 
-/// The share of time in which the thread of the users ran or wanted to.
-fn busy_share(scope: &Scope<'_>) -> Option<f64> {
-    let growth = |name: &str| {
-        let points = scope.run.series.iter().filter(|p| p.source == Source::Generator && p.name == name);
-        let mut points: Vec<(u64, f64)> = points.map(|p| (p.t_ns, p.value)).collect();
-        points.sort_by_key(|point| point.0);
-        let (first, last) = (*points.first()?, *points.last()?);
-        (last.0 > first.0).then(|| ((last.1 - first.1), (last.0 - first.0) as f64))
+/// The share of this time in which the thread of the users ran or wanted to, of the shard where it did most. Nothing
+/// where it was not looked at for long enough.
+fn busy_share(series: &[Line], time_ns: Range<u64>) -> Option<f64> {
+    let of =
+        |name: &'static str| series.iter().filter(move |line| line.source == Source::Generator && line.name == name);
+    let busy = |cpu: &Line| {
+        let (cpu_s, over_ns) = cpu.growth(|t_ns| time_ns.contains(&t_ns))?;
+        let waited = of(USERS_DELAY).find(|line| line.shard == cpu.shard);
+        let waited = waited.and_then(|line| line.growth(|t_ns| time_ns.contains(&t_ns)));
+        let waited_ns = waited.map_or(0.0, |(waited_ns, _)| waited_ns);
+        (over_ns >= WATCHED_NS).then(|| (cpu_s * NS_PER_S as f64 + waited_ns) / over_ns as f64)
     };
-    let (cpu_s, over_ns) = growth(USERS_CPU)?;
-    let waited_ns = growth(USERS_DELAY).map_or(0.0, |(waited_ns, _)| waited_ns);
-    Some((cpu_s * NS_PER_S as f64 + waited_ns) / over_ns)
+    of(USERS_CPU).filter_map(busy).max_by(f64::total_cmp)
 }
 
 fn losses(audit: &Audit) -> impl Iterator<Item = Fault> {
@@ -235,7 +245,8 @@ fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
     });
     let found = crate::rates::outcomes(scope.run.rows.iter());
     let agrees = |end: &&End| end.outcomes.iter().filter(|(_, count)| **count > 0).eq(found.iter());
-    let uncounted = end.filter(|end| !agrees(end)).map(|end| {
+    // What was lost was counted and has no sample: that it is lost is a fault already.
+    let uncounted = end.filter(|end| end.lost_samples == 0 && !agrees(end)).map(|end| {
         let counted: u64 = end.outcomes.values().fold(0, |sum, count| sum.saturating_add(*count));
         format!("the generator counted {counted} requests by outcome, but the folder's {samples} samples do not agree")
     });
@@ -271,5 +282,34 @@ mod tests {
         check(100.0, 85.0, Some(200.0), (true, true));
         check(100.0, 85.0, Some(500.0), (true, false));
         check(100.0, 40.0, Some(10_000.0), (true, true));
+    }
+
+    #[test]
+    fn a_thread_that_is_always_busy_or_wants_to_be_is_saturated() {
+        const STEP: Range<u64> = 10 * NS_PER_S..20 * NS_PER_S;
+        let line = |name: &str, points: &[(u64, f64)]| Line {
+            shard: 0,
+            source: Source::Generator,
+            name: name.to_owned(),
+            labels: String::new(),
+            points: points.iter().map(|(t_s, value)| (t_s * NS_PER_S, *value)).collect(),
+        };
+        let check = |cpu_s: &[(u64, f64)], delay_ns: &[(u64, f64)], expected: Option<f64>| {
+            let series = [line(USERS_CPU, cpu_s), line(USERS_DELAY, delay_ns)];
+            let found = busy_share(&series, STEP);
+            let same = found.zip(expected).is_none_or(|(a, b)| (a - b).abs() < 1e-9);
+            assert!(same && found.is_some() == expected.is_some(), "{found:?} instead of {expected:?}");
+        };
+        check(&[(10, 3.0), (19, 12.0)], &[], Some(1.0));
+        check(&[(10, 3.0), (19, 7.5)], &[(10, 0.0), (19, 4.5e9)], Some(1.0));
+        check(&[(10, 3.0), (19, 7.5)], &[(10, 0.0), (19, 0.0)], Some(0.5));
+        // Only what was used within the step counts, whatever came before and after it.
+        check(&[(0, 0.0), (10, 9.9), (19, 10.8), (25, 16.8)], &[], Some(0.1));
+        check(&[(0, 0.0), (10, 0.1), (19, 9.0), (60, 9.1)], &[], Some(8.9 / 9.0));
+        check(&[(10, 3.0), (11, 4.0)], &[], None);
+        check(&[(15, 3.0)], &[], None);
+        check(&[], &[(10, 0.0), (19, 9e9)], None);
+        let of_target = Line { source: Source::Target, ..line(USERS_CPU, &[(10, 3.0), (19, 12.0)]) };
+        assert_eq!(busy_share(&[of_target], STEP), None);
     }
 }

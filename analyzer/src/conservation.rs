@@ -1,13 +1,14 @@
 //! Conservation: what the server says it answered against what we say we got. The server's count of successes must
 //! lie between our successes and our successes plus what we gave up on without knowing how it ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proofload_run::findings::{Balance, Conservation};
 use proofload_run::manifest::Entry;
 use proofload_run::sample::Outcome;
-use proofload_run::series::{SeriesPoint, Source};
+use proofload_run::series::Source;
 
+use crate::lines::Line;
 use crate::load::Row;
 use crate::scope::Scope;
 use crate::series::label_value;
@@ -77,24 +78,20 @@ fn may_count(row: &Row, entry: &Entry) -> bool {
 }
 
 /// The model's successes over time, all versions together, as one shard saw them.
-fn server_counts(series: &[SeriesPoint], model: &str) -> Vec<(u64, f64)> {
+fn server_counts(series: &[Line], model: &str) -> Vec<(u64, f64)> {
     let counts = || {
-        series.iter().filter(|point| {
-            point.source == Source::Statistics
-                && point.name == SUCCESS_COUNT
-                && label_value(&point.labels, "model") == Some(model)
+        series.iter().filter(|line| {
+            line.source == Source::Statistics
+                && line.name == SUCCESS_COUNT
+                && label_value(&line.labels, "model") == Some(model)
         })
     };
-    let shard = counts().map(|point| point.shard).min();
-    let mut sums: Vec<(u64, f64)> = Vec::new();
-    for point in counts().filter(|point| Some(point.shard) == shard) {
-        match sums.iter_mut().rev().find(|sum| sum.0 == point.t_ns) {
-            Some(sum) => sum.1 += point.value,
-            None => sums.push((point.t_ns, point.value)),
-        }
+    let shard = counts().map(|line| line.shard).min();
+    let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
+    for (t_ns, value) in counts().filter(|line| Some(line.shard) == shard).flat_map(|line| &line.points) {
+        *sums.entry(*t_ns).or_default() += value;
     }
-    sums.sort_by_key(|sum| sum.0);
-    sums
+    sums.into_iter().collect()
 }
 
 fn finding(model: &str, ours: u64, abandoned: u64, server: u64, balance: Balance) -> Conservation {

@@ -10,6 +10,7 @@ mod breaking;
 mod conservation;
 mod errors;
 mod gate;
+mod lines;
 mod load;
 mod phases;
 mod rates;

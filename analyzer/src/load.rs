@@ -11,9 +11,13 @@ use proofload_run::folder::RunFolder;
 use proofload_run::jsonl::LineReader;
 use proofload_run::manifest::Manifest;
 use proofload_run::sample::Outcome;
-use proofload_run::series::{SeriesPoint, Source};
+use proofload_run::series::Source;
 
 use crate::AnalyzeError;
+use crate::lines::{Gather, Line};
+
+/// Points read at a time: as many as the writer puts into a row group, so that none is decoded twice.
+const POINTS_AT_A_TIME: usize = 131_072;
 
 /// What the analyses need of a sample. Fields are those of [`proofload_run::sample::Sample`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Row {
 pub(crate) struct Run {
     pub(crate) manifest: Manifest,
     pub(crate) rows: Vec<Row>,
-    pub(crate) series: Vec<SeriesPoint>,
+    pub(crate) series: Vec<Line>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -63,11 +67,11 @@ pub(crate) fn load(folder: &RunFolder) -> Result<Run, AnalyzeError> {
     for shard in folder.shards("samples-", ".parquet")? {
         read_rows(&folder.sample_table(shard), &mut rows)?;
     }
-    let mut series = Vec::new();
+    let mut series = Gather::default();
     for shard in folder.shards("series-", ".parquet")? {
         read_series(&folder.series_table(shard), &mut series)?;
     }
-    Ok(Run { manifest, rows, series, events: read_events(&folder.events())? })
+    Ok(Run { manifest, rows, series: series.finish(), events: read_events(&folder.events())? })
 }
 
 fn read_events(path: &Path) -> Result<Vec<Event>, RunError> {
@@ -175,27 +179,28 @@ fn fill_u8(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u8)) -> Res
     Ok(())
 }
 
-fn read_series(path: &Path, series: &mut Vec<SeriesPoint>) -> Result<(), AnalyzeError> {
-    let table = read_table(path, &["t_ns", "shard", "source", "name", "labels", "value"])?;
-    series.reserve(table.height());
-    collect_points(&table, series).map_err(failed(path))
+/// Reads a part of the points at a time: their names as text are many times what is kept of them.
+fn read_series(path: &Path, series: &mut Gather) -> Result<(), AnalyzeError> {
+    let open = || File::open(path).map(ParquetReader::new).map_err(|source| RunError::io(path, source));
+    let rows = open()?.num_rows().map_err(failed(path))?;
+    for start in (0..rows).step_by(POINTS_AT_A_TIME) {
+        let columns = ["t_ns", "shard", "source", "name", "labels", "value"].map(str::to_owned).to_vec();
+        let part = open()?.with_columns(Some(columns)).with_slice(Some((start, POINTS_AT_A_TIME)));
+        part.finish().and_then(|table| collect_points(&table, series)).map_err(failed(path))?;
+    }
+    Ok(())
 }
 
 /// Points whose source this version does not know are left out.
-fn collect_points(table: &DataFrame, series: &mut Vec<SeriesPoint>) -> Result<(), PolarsError> {
+fn collect_points(table: &DataFrame, series: &mut Gather) -> Result<(), PolarsError> {
     let (times, shards) = (table.column("t_ns")?.u64()?, table.column("shard")?.u16()?);
     let (sources, names) = (table.column("source")?.str()?, table.column("name")?.str()?);
     let (labels, values) = (table.column("labels")?.str()?, table.column("value")?.f64()?);
     for row in 0..table.height() {
         let Some(source) = sources.get(row).and_then(Source::from_word) else { continue };
-        series.push(SeriesPoint {
-            t_ns: times.get(row).unwrap_or(0),
-            shard: shards.get(row).unwrap_or(0),
-            source,
-            name: names.get(row).unwrap_or_default().to_owned(),
-            labels: labels.get(row).unwrap_or_default().to_owned(),
-            value: values.get(row).unwrap_or(f64::NAN),
-        });
+        let (name, labels) = (names.get(row).unwrap_or_default(), labels.get(row).unwrap_or_default());
+        let point = (times.get(row).unwrap_or(0), values.get(row).unwrap_or(f64::NAN));
+        series.add((shards.get(row).unwrap_or(0), source, name, labels), point);
     }
     Ok(())
 }

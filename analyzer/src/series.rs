@@ -1,11 +1,11 @@
 //! The few scraped series worth showing: load on the target's queue, processors, memory and GPUs, beside the same
 //! of the generator. Everything else stays in the run folder.
 
-use std::collections::BTreeMap;
-
 use proofload_run::findings::SeriesFindings;
-use proofload_run::series::{SeriesPoint, Source};
+use proofload_run::series::Source;
 use proofload_run::units::NS_PER_S;
+
+use crate::lines::Line;
 
 /// Points kept of a series: what a chart can show.
 const MAX_POINTS: usize = 400;
@@ -88,19 +88,16 @@ const fn pick(
 }
 
 /// The selected series of a run.
-pub(crate) fn series(points: &[SeriesPoint]) -> Vec<SeriesFindings> {
-    PICKS.iter().flat_map(|pick| lines(pick, points)).collect()
+pub(crate) fn series(all: &[Line]) -> Vec<SeriesFindings> {
+    PICKS.iter().flat_map(|pick| lines(pick, all)).collect()
 }
 
-fn lines(pick: &Pick, points: &[SeriesPoint]) -> Vec<SeriesFindings> {
-    let named = |name: &str| points.iter().any(|point| point.source == pick.source && point.name == name);
-    let Some(name) = pick.names.iter().copied().find(|name| named(name)) else { return Vec::new() };
-    let mut by_labels: BTreeMap<(u16, &str), Vec<(u64, f64)>> = BTreeMap::new();
-    for point in points.iter().filter(|point| point.source == pick.source && point.name == name) {
-        by_labels.entry((point.shard, &point.labels)).or_default().push((point.t_ns, point.value));
-    }
-    let mut lines: Vec<SeriesFindings> =
-        by_labels.into_iter().filter_map(|((_, labels), points)| line(pick, name, labels, points)).collect();
+fn lines(pick: &Pick, all: &[Line]) -> Vec<SeriesFindings> {
+    let named = |name: &'static str| all.iter().filter(move |line| line.source == pick.source && line.name == name);
+    let Some(name) = pick.names.iter().copied().find(|name| named(name).next().is_some()) else { return Vec::new() };
+    let mut found: Vec<&Line> = named(name).collect();
+    found.sort_by(|a, b| (a.shard, &a.labels).cmp(&(b.shard, &b.labels)));
+    let mut lines: Vec<SeriesFindings> = found.into_iter().filter_map(|line| shown(pick, line)).collect();
     lines.sort_by(|a, b| b.mean.total_cmp(&a.mean));
     // Models that nobody asks for have nothing to show; where all are idle one line says so.
     let busy = lines.iter().filter(|line| line.max > 0.0).count();
@@ -109,21 +106,20 @@ fn lines(pick: &Pick, points: &[SeriesPoint]) -> Vec<SeriesFindings> {
     lines
 }
 
-fn line(pick: &Pick, name: &str, labels: &str, mut points: Vec<(u64, f64)>) -> Option<SeriesFindings> {
-    points.sort_unstable_by_key(|point| point.0);
+fn shown(pick: &Pick, line: &Line) -> Option<SeriesFindings> {
     let points: Vec<(u64, f64)> = match pick.reading {
-        Reading::Gauge => points.into_iter().map(|(t_ns, value)| (t_ns, value * pick.scale)).collect(),
-        Reading::Growth => points.windows(2).filter_map(|pair| growth(pair[0], pair[1])).collect(),
+        Reading::Gauge => line.points.iter().map(|&(t_ns, value)| (t_ns, value * pick.scale)).collect(),
+        Reading::Growth => line.points.windows(2).filter_map(|pair| growth(pair[0], pair[1])).collect(),
     };
     let points: Vec<(u64, f64)> = points.into_iter().filter(|point| point.1.is_finite()).collect();
     let max = points.iter().map(|point| point.1).reduce(f64::max)?;
-    let which = ["model", "gpu_uuid", "gpu"].iter().find_map(|key| label_value(labels, key));
+    let which = ["model", "gpu_uuid", "gpu"].iter().find_map(|key| label_value(&line.labels, key));
     Some(SeriesFindings {
         chart: pick.chart.to_owned(),
         label: which.map_or_else(|| pick.what.to_owned(), |which| format!("{} {which}", pick.what)),
         unit: pick.unit.to_owned(),
         source: pick.source.as_str().to_owned(),
-        name: name.to_owned(),
+        name: line.name.clone(),
         n: points.len() as u64,
         mean: points.iter().map(|point| point.1).sum::<f64>() / points.len() as f64,
         max,
@@ -172,15 +168,9 @@ mod tests {
 
     #[test]
     fn counters_become_rates_and_survive_a_reset() {
-        let point = |t_s: u64, value: f64| SeriesPoint {
-            t_ns: t_s * NS_PER_S,
-            shard: 0,
-            source: Source::Target,
-            name: "process_cpu_seconds_total".to_owned(),
-            labels: String::new(),
-            value,
-        };
-        let found = series(&[point(0, 5.0), point(1, 6.5), point(2, 0.0), point(4, 1.0)]);
+        let points = [(0, 5.0), (1, 6.5), (2, 0.0), (4, 1.0)].map(|(t_s, value)| (t_s * NS_PER_S, value)).to_vec();
+        let name = "process_cpu_seconds_total".to_owned();
+        let found = series(&[Line { shard: 0, source: Source::Target, name, labels: String::new(), points }]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].points, [(NS_PER_S, 1.5), (4 * NS_PER_S, 0.5)]);
         assert_eq!((found[0].n, found[0].max, found[0].mean), (2, 1.5, 1.0));

@@ -2,9 +2,12 @@
 
 use proofload_run::events::EventKind;
 use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
+use proofload_run::manifest::{ConnectionBound, Load, LoadModel};
+use proofload_run::series::Source;
 use proofload_run::units::format_duration_ns;
 
 use crate::audit::{describe, is_noted};
+use crate::lines::Line;
 use crate::load::Run;
 
 /// The same warning is said so often at most.
@@ -14,8 +17,10 @@ const MAX_REPEATS: usize = 3;
 pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
     let recorded = run.events.iter().filter_map(|event| recorded(&event.kind));
-    let found =
-        counts(findings).chain(lateness(findings)).chain(connection_wait(findings)).chain(breaking_point(findings));
+    let found = counts(findings)
+        .chain(lateness(findings))
+        .chain(connection_wait(findings, run))
+        .chain(breaking_point(findings));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {
@@ -61,19 +66,49 @@ fn lateness(findings: &Findings) -> Option<Warning> {
     ))
 }
 
-fn connection_wait(findings: &Findings) -> Option<Warning> {
+fn connection_wait(findings: &Findings, run: &Run) -> Option<Warning> {
     let wait = findings.audit.connection_wait_p99_ns as f64;
     let p99 = findings.latency.as_ref()?.percentile(99.0)?.latency_ns as f64;
     (wait > 0.1 * p99 && wait > 1e6).then(|| {
         let (wait, p99) = (format_duration_ns(wait), format_duration_ns(p99));
+        let cause = wait_cause(&run.manifest.load, most_connections(&run.series));
         warning(
             "connection_wait",
-            format!(
-                "waiting for a free connection is {wait} at p99, of a latency of {p99}: part of it is the scenario's \
-                 limit of connections; raise load.max_connections to see the target alone"
-            ),
+            format!("waiting for a free connection is {wait} at p99, of a latency of {p99}: {cause}"),
         )
     })
+}
+
+/// The most connections that a generator had, where it said so.
+fn most_connections(series: &[Line]) -> Option<f64> {
+    let counts = series.iter().filter(|line| line.source == Source::Generator && line.name == "connections");
+    counts.flat_map(|line| line.points.iter().map(|point| point.1)).reduce(f64::max)
+}
+
+/// Which limit made requests wait for a connection, and what to set.
+fn wait_cause(load: &Load, most: Option<f64>) -> String {
+    let limit = load.max_connections;
+    if load.model == LoadModel::Closed {
+        return "every user has a connection of its own, so it is the time to open them: give the target a larger \
+                backlog of new connections, or let it keep idle ones longer"
+            .to_owned();
+    }
+    if let Some(most) = most.filter(|most| *most < f64::from(limit)) {
+        return format!(
+            "{most} of {limit} connections were ever open, so no limit bound it: it is the time to open connections; \
+             warm up longer, or let the target keep idle connections longer"
+        );
+    }
+    let remedy = match load.connections_bound_by {
+        Some(ConnectionBound::Scenario) | None => "the scenario's; raise load.max_connections",
+        Some(ConnectionBound::OpenFiles) => {
+            "this system's on open files; raise it (ulimit -n, or LimitNOFILE= of the service that runs this)"
+        }
+        Some(ConnectionBound::LocalPorts) => {
+            "this system's range of local ports; widen it (sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\")"
+        }
+    };
+    format!("all {limit} connections were in use, and the limit is {remedy} to see the target alone")
 }
 
 fn breaking_point(findings: &Findings) -> Vec<Warning> {

@@ -7,13 +7,13 @@ mod support;
 use proofload_analyzer::analyze;
 use proofload_run::criteria::Slo;
 use proofload_run::events::EventKind;
-use proofload_run::findings::{Balance, Findings};
+use proofload_run::findings::{Balance, BreakingKind, Findings};
 use proofload_run::journal::JournalWriter;
-use proofload_run::manifest::{EndReason, ScenarioKind};
+use proofload_run::manifest::{ConnectionBound, EndReason, LoadModel, ScenarioKind, Step};
 use proofload_run::sample::Outcome;
 use proofload_run::series::Source;
 use proofload_run::verdict::Verdict;
-use support::{MS, Recorded, S, Server, manifest, step};
+use support::{MS, Recorded, S, Server, manifest, point, step};
 
 const SLO: Slo = Slo { latency_ns: 100 * MS, percentile: 95.0, error_rate: 0.01 };
 const SERVER: Server = Server { slots: 4, service_ns: 10e6, exponential: true, shed_after_ns: None, down: None };
@@ -89,6 +89,27 @@ fn crossing_the_service_level_is_the_result_where_the_limit_is_sought() {
         "only a lower bound",
     );
     assert!(found.warnings.iter().any(|warning| warning.code == "breaking_point_bound"));
+}
+
+#[test]
+fn the_levels_of_all_entries_stand_in_for_the_runs() {
+    let (strict, lax) = (Slo { latency_ns: 20 * MS, ..SLO }, Slo { latency_ns: 10 * S, ..SLO });
+    let of = |levels: [Slo; 2], common: Option<Slo>| {
+        let steps = vec![step("step 1", 0, 10, 100.0, 1), step("step 2", 10, 20, 390.0, 1)];
+        let mut recorded = Recorded::simulate(manifest(ScenarioKind::Stress, steps, common, &[]), SERVER, false, 5);
+        for (entry, slo) in recorded.manifest.entries.iter_mut().zip(levels) {
+            entry.slo = Some(slo);
+        }
+        analysed(&recorded.completed())
+    };
+    let goodput = |found: &Findings| found.rates.goodput_per_s / found.rates.throughput_per_s;
+    let (all, one, none) = (of([lax, lax], None), of([strict, lax], None), of([strict, strict], None));
+    assert!((goodput(&all) - 1.0).abs() < 1e-9);
+    assert!(goodput(&none) < goodput(&one) && goodput(&one) < 1.0, "each sample by its own entry's level");
+    assert_eq!(all.breaking_point.unwrap().first_missed_level, None);
+    let broken = one.breaking_point.unwrap();
+    assert_eq!(broken.kind, BreakingKind::UpperBound, "{broken:?}");
+    assert_eq!(of([lax, lax], Some(strict)).slos.len(), 2, "nobody is left for the run's own level");
 }
 
 #[test]
@@ -222,6 +243,62 @@ fn waiting_for_a_connection_is_not_the_generators_fault() {
     waiting.scrape();
     let found = check(&waiting.completed(), Verdict::Pass, "thresholds were met");
     assert!(found.warnings.iter().any(|warning| warning.code == "connection_wait"));
+}
+
+#[test]
+fn the_limit_that_made_requests_wait_is_named_with_what_to_set() {
+    use ConnectionBound::{LocalPorts, OpenFiles, Scenario};
+    use LoadModel::{Closed, Open};
+    let check = |model, bound, opened: f64, expected: [&str; 2]| {
+        let mut waiting = run(ScenarioKind::Sustained, 200.0, None, &["p95 < 10s"], SERVER);
+        (waiting.manifest.load.model, waiting.manifest.load.connections_bound_by) = (model, bound);
+        for sample in &mut waiting.samples {
+            sample.sent_ns += 500 * MS;
+            sample.done_ns += 500 * MS;
+        }
+        waiting.series = vec![point(S, Source::Generator, "connections", "", opened)];
+        let found = analysed(&waiting.completed());
+        let said = &found.warnings.iter().find(|warning| warning.code == "connection_wait").unwrap().message;
+        assert!(expected.iter().all(|part| said.contains(part)), "{said}");
+    };
+    check(Open, Some(Scenario), 256.0, ["all 256 connections", "raise load.max_connections"]);
+    check(Open, None, 256.0, ["all 256 connections", "raise load.max_connections"]);
+    check(Open, Some(OpenFiles), 256.0, ["open files", "ulimit -n"]);
+    check(Open, Some(LocalPorts), 256.0, ["local ports", "ip_local_port_range"]);
+    check(Open, Some(Scenario), 31.0, ["31 of 256 connections were ever open", "no limit bound it"]);
+    check(Closed, None, 0.0, ["a connection of its own", "time to open"]);
+}
+
+#[test]
+fn a_closed_model_whose_generator_never_rests_is_invalid() {
+    let mut steps = vec![step("calm", 0, 10, 100.0, 0), step("busy", 10, 20, 200.0, 0)];
+    let saturate = |steps: Vec<Step>, busy: f64| {
+        let mut recorded =
+            Recorded::simulate(manifest(ScenarioKind::Sustained, steps, None, &["p95 < 10s"]), SERVER, false, 11);
+        recorded.manifest.load.model = LoadModel::Closed;
+        let mut cpu_s = 0.0;
+        for second in 0..=20 {
+            let share = if second <= 10 { 0.2 } else { busy };
+            cpu_s += share * 0.75;
+            let waited_ns = cpu_s / 3.0 * 1e9;
+            recorded.series.push(point(second * S, Source::Generator, "users_thread_cpu_seconds_total", "", cpu_s));
+            recorded.series.push(point(
+                second * S,
+                Source::Generator,
+                "users_thread_run_delay_ns_total",
+                "",
+                waited_ns,
+            ));
+        }
+        recorded.completed()
+    };
+    check(&saturate(steps.clone(), 0.97), Verdict::Invalid, "in busy, the generator's thread was busy, or waiting");
+    check(&saturate(steps.clone(), 0.80), Verdict::Pass, "thresholds were met");
+    steps[1].warm_up = true;
+    check(&saturate(steps, 0.97), Verdict::Pass, "thresholds were met");
+    let mut open = saturate(vec![step("hold", 0, 20, 200.0, 0)], 0.97);
+    open.manifest.load.model = LoadModel::Open;
+    check(&open, Verdict::Pass, "thresholds were met");
 }
 
 #[test]

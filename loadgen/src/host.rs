@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proofload_run::manifest::{Gpu, Host};
+use proofload_run::manifest::{ConnectionBound, Gpu, Host};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Files that the process needs besides connections: its own, the journal, scrapes.
@@ -58,13 +58,18 @@ fn gpus() -> Vec<Gpu> {
 }
 
 /// Raises the limit on open files as far as allowed, and says how many connections to one address can then be
-/// open at a time: the limit on files and the number of local ports both bound it.
-pub fn connection_limit() -> u32 {
+/// open at a time, and which of the two bounds it: the limit on files or the number of local ports.
+pub fn connection_limit() -> (u32, ConnectionBound) {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES);
     let ports = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    u32::try_from(files.min(local_ports(&ports)).max(1)).unwrap_or(u32::MAX)
+    tighter(files, local_ports(&ports))
+}
+
+fn tighter(files: u64, ports: u64) -> (u32, ConnectionBound) {
+    let bound = if files < ports { ConnectionBound::OpenFiles } else { ConnectionBound::LocalPorts };
+    (u32::try_from(files.min(ports).max(1)).unwrap_or(u32::MAX), bound)
 }
 
 /// Ports in the range that `ip_local_port_range` states; 28 232, Linux's default, where it states none.
@@ -87,12 +92,15 @@ mod tests {
         assert_eq!(memory_bytes("MemTotal:       2048 kB\nMemFree: 1 kB\n"), 2_097_152);
         assert_eq!(local_ports("32768\t60999\n"), 28_232);
         assert_eq!(local_ports(""), 28_232);
+        assert_eq!(tighter(768, 28_232), (768, ConnectionBound::OpenFiles));
+        assert_eq!(tighter(1_000_000, 28_232), (28_232, ConnectionBound::LocalPorts));
+        assert_eq!(tighter(0, 28_232), (1, ConnectionBound::OpenFiles));
     }
 
     #[test]
     fn this_machine_has_cores_and_memory_and_allows_connections() {
         let host = probe();
         assert!(host.cores >= 1 && host.memory_bytes > 1 << 20, "{host:?}");
-        assert!(connection_limit() >= 100);
+        assert!(connection_limit().0 >= 100);
     }
 }

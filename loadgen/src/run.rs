@@ -12,7 +12,7 @@ use std::time::Duration;
 use proofload_run::RunError;
 use proofload_run::events::EventKind;
 use proofload_run::folder::RunFolder;
-use proofload_run::manifest::{End, EndReason, Host, Manifest, Tool};
+use proofload_run::manifest::{ConnectionBound, End, EndReason, Host, Manifest, Tool};
 use tokio::sync::watch;
 
 use crate::clock::RunClock;
@@ -138,6 +138,7 @@ struct Plan {
     mix: Mix,
     doings: Doings,
     connections: u32,
+    bound_by: Option<ConnectionBound>,
 }
 
 /// A run that has its folder and sends nothing yet.
@@ -158,9 +159,9 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let weights = scenario.mix.iter().zip(&entries).map(|(entry, ready)| (entry.weight, ready.payloads.len() as u32));
     let mix = repeating(Mix::new(weights), &scenario.mix);
     let profile = Profile::new(scenario.load.steps.clone());
-    let connections = connections(scenario, &profile)?;
+    let (connections, bound_by) = connections(scenario, &profile)?;
     let journeys = scenario.journeys.iter().map(|journey| (journey.weight, journey.requests.clone()));
-    let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, connections };
+    let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, connections, bound_by };
 
     let mut manifest = manifest::planned(scenario, options, &plan, &entries);
     if let Some(http) = &target.http {
@@ -233,19 +234,29 @@ fn metrics_page(base: Address) -> Address {
     Address { prefix: format!("{}/metrics", base.prefix), ..base }
 }
 
-/// How many slots or users the run may have. Each holds a connection to every side of the target that the mix needs.
-fn connections(scenario: &Scenario, profile: &Profile) -> Result<u32, LoadError> {
-    let system = crate::host::connection_limit();
+/// How many slots or users the run may have, and what bounds them. Each holds a connection to every side of the target
+/// that the mix needs.
+fn connections(scenario: &Scenario, profile: &Profile) -> Result<(u32, Option<ConnectionBound>), LoadError> {
+    let (system, bound) = crate::host::connection_limit();
     let allowed = scenario.load.max_connections.unwrap_or(system);
     let (users, closed) = (profile.peak().ceil() as u32, matches!(scenario.load.model, Model::Closed { .. }));
     let sides = sides(&scenario.mix);
     let needed = users.saturating_mul(sides);
     let refuse = |whose, limit, remedy| Err(LoadError::Connections { users, needed, whose, limit, remedy });
     match () {
-        () if closed && needed > allowed => refuse("scenario", allowed, "raise load.max_connections"),
-        () if closed && needed > system => refuse("system", system, "raise the limit on open files (ulimit -n)"),
-        () if closed => Ok(users),
-        () => Ok((allowed.min(system) / sides).max(1)),
+        () if closed && needed > allowed => refuse("scenario", allowed, remedy_of(ConnectionBound::Scenario)),
+        () if closed && needed > system => refuse("system", system, remedy_of(bound)),
+        () if closed => Ok((users, None)),
+        () if allowed < system => Ok(((allowed / sides).max(1), Some(ConnectionBound::Scenario))),
+        () => Ok(((system / sides).max(1), Some(bound))),
+    }
+}
+
+fn remedy_of(bound: ConnectionBound) -> &'static str {
+    match bound {
+        ConnectionBound::Scenario => "raise load.max_connections",
+        ConnectionBound::OpenFiles => "raise the limit on open files (ulimit -n)",
+        ConnectionBound::LocalPorts => "widen the range of local ports (sysctl net.ipv4.ip_local_port_range)",
     }
 }
 

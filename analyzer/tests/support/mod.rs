@@ -14,7 +14,8 @@ use proofload_run::folder::RunFolder;
 use proofload_run::journal::JournalWriter;
 use proofload_run::jsonl::LineWriter;
 use proofload_run::manifest::{
-    ClockAnchor, End, EndReason, Entry, Host, Load, LoadModel, Manifest, Scenario, ScenarioKind, Step, Target, Tool,
+    ClockAnchor, ConnectionBound, End, EndReason, Entry, Host, Load, LoadModel, Manifest, Scenario, ScenarioKind, Step,
+    Target, Tool,
 };
 use proofload_run::sample::{Outcome, Sample, flags};
 use proofload_run::series::{SeriesPoint, Source};
@@ -132,6 +133,7 @@ pub(crate) fn manifest(kind: ScenarioKind, steps: Vec<Step>, slo: Option<Slo>, t
             duration_ns: steps.last().map_or(0, |step| step.end_ns),
             planned_arrivals: None,
             max_connections: 256,
+            connections_bound_by: Some(ConnectionBound::Scenario),
             request_timeout_ns: 2 * S,
             plan_fingerprint: "f00dfacecafebeef".to_owned(),
         },
@@ -229,7 +231,7 @@ impl Recorded {
     }
 }
 
-fn point(t_ns: u64, source: Source, name: &str, labels: &str, value: f64) -> SeriesPoint {
+pub(crate) fn point(t_ns: u64, source: Source, name: &str, labels: &str, value: f64) -> SeriesPoint {
     SeriesPoint { t_ns, shard: 0, source, name: name.to_owned(), labels: labels.to_owned(), value }
 }
 

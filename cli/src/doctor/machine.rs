@@ -19,7 +19,7 @@ pub(crate) fn checks(folder: &Path, connections: u64, samples: u64) -> Vec<Check
         cores(std::thread::available_parallelism().map_or(1, usize::from)),
         load_average(one_minute_load(), std::thread::available_parallelism().map_or(1, usize::from)),
         timer(worst_lateness(SLEEPS)),
-        descriptors(u64::from(proofload_loadgen::host::connection_limit()), connections),
+        descriptors(u64::from(proofload_loadgen::host::connection_limit().0), connections),
         memory(available_memory_bytes()),
         disk(free_disk_bytes(folder), samples),
         gpu(Path::new("/proc/driver/nvidia/version").exists()),

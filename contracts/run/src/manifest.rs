@@ -150,6 +150,18 @@ pub enum LoadModel {
     Closed,
 }
 
+/// What bounds the number of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionBound {
+    /// `load.max_connections` of the scenario.
+    Scenario,
+    /// The system's limit on open files.
+    OpenFiles,
+    /// The system's range of local ports.
+    LocalPorts,
+}
+
 /// The load that was planned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
@@ -161,8 +173,11 @@ pub struct Load {
     pub duration_ns: u64,
     /// Number of intended arrivals in the open model.
     pub planned_arrivals: Option<u64>,
-    /// The most connections the generator may open.
+    /// The most connections the generator may open to each side of the target.
     pub max_connections: u32,
+    /// What sets that number; `None` in folders of earlier versions, and where as many as users are allowed.
+    #[serde(default)]
+    pub connections_bound_by: Option<ConnectionBound>,
     /// Time limit of a request.
     pub request_timeout_ns: u64,
     /// SHA-free fingerprint of the plan: the same scenario and seed give the same one.

@@ -36,6 +36,7 @@ fn manifest(end: Option<End>) -> Manifest {
             duration_ns: 1,
             planned_arrivals: None,
             max_connections: 1,
+            connections_bound_by: None,
             request_timeout_ns: 1,
             plan_fingerprint: String::new(),
         },

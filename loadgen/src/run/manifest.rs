@@ -52,6 +52,7 @@ fn load(scenario: &Scenario, plan: &Plan) -> Load {
         duration_ns: plan.profile.end_ns(),
         planned_arrivals,
         max_connections: plan.connections,
+        connections_bound_by: plan.bound_by,
         request_timeout_ns: scenario.load.request_timeout_ns,
         plan_fingerprint: fingerprint.to_string(),
     }
