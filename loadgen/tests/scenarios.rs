@@ -143,3 +143,26 @@ fn defaults_are_filled_in() {
     assert_eq!(json["load"]["model"], "open");
     assert_eq!(json["mix"][0]["path"], "/");
 }
+
+#[test]
+fn service_levels_of_all_entries_are_as_good_as_one_of_the_run() {
+    const STEPS: &str = "[load]\n[load.steps]\nfrom = 1\nto = 3\nstep = 1\nhold = \"1s\"\n";
+    let entry = |name: &str, slo: bool| {
+        let slo = if slo { "slo = { latency = \"1s\" }\n" } else { "" };
+        format!("[[mix]]\nname = \"{name}\"\nprotocol = \"http\"\npath = \"/\"\n{slo}")
+    };
+    let check = |threshold: &str, entries: [bool; 2], run: bool, expected: Option<&str>| {
+        let (a, b) = (entry("a", entries[0]), entry("b", entries[1]));
+        let slo = if run { "[slo]\nlatency = \"1s\"\n" } else { "" };
+        let text = format!("kind = \"stress\"\nthresholds = [{threshold}]\n{STEPS}{a}{b}{slo}");
+        let said = Scenario::parse(Path::new("a.toml"), &text, &[]).map_or_else(|e| e.to_string(), |_| String::new());
+        assert!(expected.map_or(said.is_empty(), |part| said.contains(part)), "{text}\n{said}");
+    };
+    check("", [true, true], false, None);
+    check("", [false, false], true, None);
+    check("", [true, false], false, Some("or an slo to every entry of the mix"));
+    check("\"goodput >= 1/s\", \"breaking_point >= 1/s\"", [true, true], false, None);
+    check("\"goodput >= 1/s\"", [true, false], true, None);
+    check("\"goodput >= 1/s\"", [true, false], false, Some("thresholds.0: goodput is measured against an SLO"));
+    check("\"a: goodput >= 1/s\"", [true, false], false, Some("or an slo to every entry of the mix"));
+}

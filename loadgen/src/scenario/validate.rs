@@ -35,10 +35,11 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
     let names: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
     let load = check.load(written, kind, &Timings { folder: &folder, entries: &names, problems });
     let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
-    if kind == Some(ScenarioKind::Stress) && written.slo.is_none() {
+    if kind == Some(ScenarioKind::Stress) && !levelled(written, None) {
         check.complain(
             &written.here,
-            "a stress scenario finds where the SLO breaks and needs one; add [slo] with latency = \"300ms\"",
+            "a stress scenario finds where the SLO breaks and needs one for all it sends; add [slo] with \
+             latency = \"300ms\", or an slo to every entry of the mix",
         );
     }
     let thresholds = check.thresholds(written, kind, &mix);
@@ -196,7 +197,7 @@ impl Check<'_> {
         for text in &written.thresholds {
             match text.value.parse::<Threshold>() {
                 Ok(threshold) => {
-                    self.check_threshold(text, &threshold, &names, kind, written.slo.is_some());
+                    self.check_threshold(text, &threshold, &names, kind, levelled(written, threshold.entry.as_deref()));
                     thresholds.push(threshold);
                 }
                 Err(e) => self.complain(text, e),
@@ -221,9 +222,16 @@ impl Check<'_> {
             self.complain(text, "only kind = \"stress\" and \"ramp\" look for a breaking point");
         }
         if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
-            self.complain(text, format!("{} is measured against an SLO; add [slo]", threshold.metric));
+            let remedy = "add [slo], or an slo to every entry that it covers";
+            self.complain(text, format!("{} is measured against an SLO; {remedy}", threshold.metric));
         }
     }
+}
+
+/// Whether everything that is sent, or all of one entry, has a service level: its own, or the run's.
+fn levelled(written: &written::Scenario, entry: Option<&str>) -> bool {
+    let covered = |mix: &&written::Mix| entry.is_none_or(|entry| mix.name.as_ref().is_some_and(|n| n.value == entry));
+    written.slo.is_some() || written.mix.iter().filter(covered).all(|mix| mix.slo.is_some())
 }
 
 /// A service level with its defaults; `None` when its latency is missing, which is complained about.
