@@ -54,6 +54,10 @@ pub(crate) struct RunArgs {
     /// gRPC base URL of the target, instead of the one in the file.
     #[arg(long, value_name = "URL")]
     pub(crate) grpc_target: Option<String>,
+    /// URL of the target's Prometheus page; without a path, /metrics is meant. [default: the file's, or with --target
+    /// /metrics of that]
+    #[arg(long, value_name = "URL")]
+    pub(crate) metrics: Option<String>,
     /// Folder for the run; with several scenarios each gets a folder below it. [default: reports/runs/NAME-TIME]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -9,6 +9,7 @@ mod progress;
 mod report;
 mod run;
 mod summary;
+mod target;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ use crate::console::note;
 use crate::embedded::EmbeddedDaemon;
 use crate::progress::Progress;
 use crate::report::report_on;
+use crate::target;
 
 /// Where run folders go when `--out` does not say.
 pub(crate) const DEFAULT_FOLDER: &str = "reports/runs";
@@ -59,7 +60,7 @@ fn planned(args: &RunArgs) -> anyhow::Result<Vec<Planned>> {
     for path in &args.scenarios {
         match Scenario::load(path, &args.overrides) {
             Ok(scenario) => {
-                problems.extend(missing_side(args, &scenario));
+                problems.extend(target::problem(args, &scenario));
                 planned.push(placed(args, scenario));
             }
             Err(errors) => problems.push(errors.to_string()),
@@ -98,23 +99,13 @@ fn shared_folder(planned: &[Planned]) -> Option<String> {
     Some(format!("two scenarios would both write into {folder}; give them different names, or run them one by one"))
 }
 
-/// `--target` replaces the file's target as a whole, so a gRPC entry needs `--grpc-target` beside it.
-fn missing_side(args: &RunArgs, scenario: &Scenario) -> Option<String> {
-    let grpc = scenario.mix.iter().find(|entry| entry.request.is_grpc())?;
-    let lacking = args.target.is_some() && args.grpc_target.is_none();
-    lacking.then(|| {
-        format!(
-            "{}: entry `{}` speaks gRPC; say where with --grpc-target URL beside --target",
-            scenario.source.path.display(),
-            grpc.name
-        )
-    })
-}
-
 /// Starts a daemon where the scenario has no target, drives the load, and stops the daemon whatever happens.
 async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::Result<()> {
     let quiet = args.output.quiet;
-    let (target, daemon) = if let Some(target) = named_target(args, &planned.scenario) {
+    if let Some(dropped) = target::dropped_metrics(args, &planned.scenario).filter(|_| !quiet) {
+        note(&dropped);
+    }
+    let (target, daemon) = if let Some(target) = target::named_target(args, &planned.scenario) {
         (target, None)
     } else {
         let (target, daemon) = embedded(planned, quiet).await?;
@@ -128,23 +119,6 @@ async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::
         }
     }
     outcome
-}
-
-fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<ResolvedTarget> {
-    if args.target.is_some() || args.grpc_target.is_some() {
-        return Some(ResolvedTarget {
-            http_url: args.target.clone(),
-            grpc_url: args.grpc_target.clone(),
-            metrics_url: None,
-            embedded: false,
-        });
-    }
-    scenario.target.as_ref().map(|target| ResolvedTarget {
-        http_url: target.http.clone(),
-        grpc_url: target.grpc.clone(),
-        metrics_url: target.metrics.clone(),
-        embedded: false,
-    })
 }
 
 async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTarget, EmbeddedDaemon)> {

@@ -1,0 +1,102 @@
+//! Where the load of a scenario goes: what the command line says of it, or else its file. Pure; starts nothing.
+
+use proofload_loadgen::run::ResolvedTarget;
+use proofload_loadgen::scenario::Scenario;
+
+use crate::args::RunArgs;
+
+/// The target that the command line or the file names; `None` means a daemon of our own. The command line replaces
+/// the file's target as a whole: half of one server and half of another would be measured as one.
+pub(crate) fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<ResolvedTarget> {
+    if replaced(args) {
+        return Some(ResolvedTarget {
+            http_url: args.target.clone(),
+            grpc_url: args.grpc_target.clone(),
+            metrics_url: args.metrics.clone(),
+            embedded: false,
+        });
+    }
+    scenario.target.as_ref().map(|target| ResolvedTarget {
+        http_url: target.http.clone(),
+        grpc_url: target.grpc.clone(),
+        metrics_url: args.metrics.clone().or_else(|| target.metrics.clone()),
+        embedded: false,
+    })
+}
+
+fn replaced(args: &RunArgs) -> bool {
+    args.target.is_some() || args.grpc_target.is_some()
+}
+
+/// What the command line lacks to replace the target of this scenario, or states in vain.
+pub(crate) fn problem(args: &RunArgs, scenario: &Scenario) -> Option<String> {
+    let file = scenario.source.path.display();
+    if args.metrics.is_some() && named_target(args, scenario).is_none() {
+        return Some(format!(
+            "{file}: --metrics belongs to a target, and none is named: the embedded daemon has its own; add --target URL"
+        ));
+    }
+    let grpc = scenario.mix.iter().find(|entry| entry.request.is_grpc())?;
+    let lacking = args.target.is_some() && args.grpc_target.is_none();
+    lacking
+        .then(|| format!("{file}: entry `{}` speaks gRPC; say where with --grpc-target URL beside --target", grpc.name))
+}
+
+/// What to say when the file's metrics go unread because the command line names another target.
+pub(crate) fn dropped_metrics(args: &RunArgs, scenario: &Scenario) -> Option<String> {
+    let url = scenario.target.as_ref()?.metrics.as_ref()?;
+    (replaced(args) && args.metrics.is_none()).then(|| {
+        format!(
+            "{}: {url} is not scraped, because it belongs to the file's target and another is named here; say where \
+             its metrics are with --metrics URL (default: /metrics of --target)",
+            scenario.name
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    const LOAD: &str =
+        "kind = \"sustained\"\n[load]\nrate = 1\nduration = \"1s\"\n[[mix]]\nname = \"a\"\nprotocol = \"http\"\n";
+    const FILE: &str = "[target]\nhttp = \"http://file:1\"\nmetrics = \"http://file:2/m\"\n";
+
+    fn read(arguments: &[&str], target: &str) -> (RunArgs, Scenario) {
+        let text = format!("{LOAD}path = \"/\"\n{target}");
+        let scenario = Scenario::parse(std::path::Path::new("a.toml"), &text, &[]).unwrap();
+        let arguments = ["proofload", "run", "a.toml"].iter().chain(arguments);
+        match crate::args::Cli::try_parse_from(arguments).unwrap().command {
+            crate::args::Command::Run(args) => (args, scenario),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_replaces_the_target_as_a_whole() {
+        let check = |arguments: &[&str], file: &str, expected: Option<(&str, Option<&str>)>, note: bool| {
+            let (args, scenario) = read(arguments, file);
+            let found = named_target(&args, &scenario);
+            let found = found.as_ref().map(|t| (t.http_url.as_deref().unwrap(), t.metrics_url.as_deref()));
+            assert_eq!(found, expected, "{arguments:?}");
+            assert_eq!(dropped_metrics(&args, &scenario).is_some(), note, "{arguments:?}");
+            assert_eq!(problem(&args, &scenario), None, "{arguments:?}");
+        };
+        let (here, there) = (["--target", "http://line:1"], ["--metrics", "http://line:2/m"]);
+        let both = [here, there].concat();
+        check(&[], "", None, false);
+        check(&[], FILE, Some(("http://file:1", Some("http://file:2/m"))), false);
+        check(&here, FILE, Some(("http://line:1", None)), true);
+        check(&here, "", Some(("http://line:1", None)), false);
+        check(&both, FILE, Some(("http://line:1", Some("http://line:2/m"))), false);
+        check(&both, "", Some(("http://line:1", Some("http://line:2/m"))), false);
+        check(&there, FILE, Some(("http://file:1", Some("http://line:2/m"))), false);
+    }
+
+    #[test]
+    fn metrics_without_a_target_are_refused() {
+        let (args, scenario) = read(&["--metrics", "http://line:2/m"], "");
+        assert!(problem(&args, &scenario).unwrap().contains("add --target URL"));
+    }
+}
