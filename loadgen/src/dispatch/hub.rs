@@ -101,11 +101,11 @@ impl Hub {
         let mut state = self.lock();
         if let Some(cutoff_ns) = now_ns.checked_sub(self.timeout_ns) {
             while let Some(arrival) = state.dispatcher.expire(cutoff_ns) {
-                let given_up_ns = arrival.intended_ns + self.timeout_ns;
+                let given_up_ns = arrival.intended_ns.saturating_add(self.timeout_ns);
                 self.ledger.record(&never_sent(&arrival, given_up_ns, Outcome::Timeout));
             }
         }
-        state.dispatcher.oldest_waiting_ns().map(|oldest_ns| oldest_ns + self.timeout_ns)
+        state.dispatcher.oldest_waiting_ns().map(|oldest_ns| oldest_ns.saturating_add(self.timeout_ns))
     }
 
     /// Ends the run; the ledger is closed after it. What still waits is recorded as in flight at its age (it was due, and the target or the limit

@@ -1,9 +1,20 @@
 //! The timer: one thread that sleeps until the next thing is due and wakes whoever it is for. It exists because the
 //! async runtime's timers have a granularity of a millisecond. It never spins.
+//!
+//! Nobody waits for ever on it:
+//! - It parks in one place, and never for longer than [`LONGEST_SLEEP`]; then it looks at everything again. A lost
+//!   wake-up would cost so much lateness and nothing else.
+//! - None is lost: an alarm is pushed and the time of the next one is read under one lock. One that comes earlier than
+//!   what the timer has read unparks it afterwards, and an unpark before the park makes that return at once.
+//! - An alarm set after the last ring, by a user whose answer outlasted the run, rings at once ([`Alarms::set`]): the
+//!   last ring closes the heap under the same lock.
+//! - Whoever waits for all to be released is told so even when this thread panics ([`Released`]), and a run whose timer
+//!   has died ends with an error.
+//! - Locks are taken in one order only, the hub's before the ledger's, and nobody waits while holding one.
 
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -79,19 +90,29 @@ impl Ord for Alarm {
     }
 }
 
+#[derive(Debug, Default)]
+struct Heap {
+    alarms: BinaryHeap<Alarm>,
+    /// After the last ring nobody would wake who is set later.
+    closed: bool,
+}
+
 /// The wake-ups that simulated users wait for. One per user at most, so it is as large as their number.
 #[derive(Debug, Default)]
 pub struct Alarms {
-    heap: Mutex<BinaryHeap<Alarm>>,
+    heap: Mutex<Heap>,
     thread: OnceLock<Thread>,
 }
 
 impl Alarms {
-    /// Wakes `notify` at `at_ns`.
+    /// Wakes `notify` at `at_ns`, and at once when the run is over.
     pub fn set(&self, at_ns: u64, notify: Arc<Notify>) {
-        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = heap.peek().is_none_or(|alarm| at_ns < alarm.at_ns);
-        heap.push(Alarm { at_ns, notify });
+        let mut heap = self.lock();
+        if heap.closed {
+            return notify.notify_one();
+        }
+        let earliest = heap.alarms.peek().is_none_or(|alarm| at_ns < alarm.at_ns);
+        heap.alarms.push(Alarm { at_ns, notify });
         drop(heap);
         if let (true, Some(thread)) = (earliest, self.thread.get()) {
             thread.unpark();
@@ -100,16 +121,27 @@ impl Alarms {
 
     /// Wakes what is due and says when the next one is.
     fn ring(&self, now_ns: u64) -> Option<u64> {
-        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(alarm) = heap.peek() {
+        let mut heap = self.lock();
+        while let Some(alarm) = heap.alarms.peek() {
             if alarm.at_ns > now_ns {
                 return Some(alarm.at_ns);
             }
-            if let Some(alarm) = heap.pop() {
+            if let Some(alarm) = heap.alarms.pop() {
                 alarm.notify.notify_one();
             }
         }
         None
+    }
+
+    /// Wakes everybody, and from now on whoever asks.
+    fn ring_out(&self) {
+        let mut heap = self.lock();
+        heap.closed = true;
+        heap.alarms.drain().for_each(|alarm| alarm.notify.notify_one());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heap> {
+        self.heap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +190,17 @@ pub fn prefer_this_thread(nice: i32) {
     let _ = rustix::process::setpriority_process(None, nice);
 }
 
+/// Says that all is released when it goes, whether the timer has ended or panicked: nothing more will come.
+struct Released<'a>(&'a Hub);
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.0.released_all();
+    }
+}
+
 fn release_arrivals(arrivals: Arrivals, hub: &Hub, clock: &RunClock, curtain: &Curtain) {
+    let _released = Released(hub);
     let mut arrivals = arrivals.peekable();
     while !curtain.is_down() {
         let now_ns = clock.now_ns();
@@ -181,7 +223,7 @@ fn ring_alarms(alarms: &Alarms, clock: &RunClock, curtain: &Curtain) {
         let now_ns = if curtain.stop_ns() <= clock.now_ns() { u64::MAX } else { clock.now_ns() };
         sleep_until(alarms.ring(now_ns), clock);
     }
-    alarms.ring(u64::MAX);
+    alarms.ring_out();
 }
 
 /// Sleeps until `t_ns`, or shorter: whoever calls looks again.
@@ -199,6 +241,41 @@ mod tests {
     use crate::plan::{Mix, Process, Profile};
     use crate::record::Ledger;
     use proofload_run::manifest::Step;
+
+    #[tokio::test]
+    async fn a_user_is_woken_in_time_and_even_after_the_last_ring() {
+        let (clock, curtain, alarms) = (RunClock::default(), Arc::new(Curtain::default()), Arc::new(Alarms::default()));
+        let timer = start(Duty::Closed(Arc::clone(&alarms)), clock.clone(), Arc::clone(&curtain)).unwrap();
+        clock.start_in(Duration::ZERO);
+        let woken = async |at_ns| {
+            let bell = Arc::new(Notify::new());
+            alarms.set(at_ns, Arc::clone(&bell));
+            let patience = Duration::from_secs(5);
+            tokio::time::timeout(patience, bell.notified()).await.expect("nobody wakes this user");
+            clock.now_ns()
+        };
+        // Far ahead first, so that the second one has to wake the timer out of a longer sleep.
+        let far = Arc::new(Notify::new());
+        alarms.set(3_600_000_000_000, Arc::clone(&far));
+        let soon_ns = clock.now_ns() + 5_000_000;
+        assert!(woken(soon_ns).await >= soon_ns);
+        curtain.fall();
+        timer.join().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), far.notified()).await.expect("the last ring wakes everybody");
+        woken(u64::MAX).await;
+    }
+
+    #[test]
+    fn a_timer_that_dies_leaves_nobody_waiting_for_it() {
+        let (hub, _opener) = Hub::new(Limits { slots: 1, backlog: 1 }, Arc::new(Ledger::default()), 1);
+        let inner = Arc::clone(&hub);
+        let died = std::thread::spawn(move || {
+            let _released = Released(&inner);
+            std::panic::resume_unwind(Box::new("as a panic would"));
+        });
+        assert!(died.join().is_err());
+        assert!(!hub.state().releasing);
+    }
 
     #[test]
     fn the_timer_says_when_all_that_is_due_before_the_stop_is_released() {
