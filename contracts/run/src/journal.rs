@@ -4,14 +4,16 @@
 //!
 //! Layout, little-endian: a 32-byte file header (magic `PLJ1`, record size u32, shard u32, reserved), then
 //! chunks: magic `PLC1`, record count u32, CRC-32 of the records u32, reserved u32, records. A writer that
-//! flushes at least once a second loses at most the last second; the page cache outlives the process.
+//! flushes at least once a second loses at most the last second; the page cache outlives the process. A chunk that
+//! could not be written whole, on a full disk, is cut off again and counted as lost.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::RunError;
 use crate::sample::Sample;
+use crate::whole::WholeRecords;
 
 const FILE_MAGIC: [u8; 4] = *b"PLJ1";
 const CHUNK_MAGIC: [u8; 4] = *b"PLC1";
@@ -25,10 +27,11 @@ const MAX_CHUNK_RECORDS: usize = 65_536;
 #[derive(Debug)]
 pub struct JournalWriter {
     path: PathBuf,
-    file: File,
+    file: WholeRecords,
     buffer: Vec<u8>,
     capacity: usize,
-    written: u64,
+    kept: u64,
+    lost: u64,
 }
 
 impl JournalWriter {
@@ -37,32 +40,33 @@ impl JournalWriter {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn create(path: &Path, shard: u16, chunk_records: usize) -> Result<Self, RunError> {
+        Self::over(path, WholeRecords::create(path)?, shard, chunk_records)
+    }
+
+    fn over(path: &Path, mut file: WholeRecords, shard: u16, chunk_records: usize) -> Result<Self, RunError> {
         let chunk_records = chunk_records.clamp(1, MAX_CHUNK_RECORDS);
-        let mut file =
-            File::options().write(true).create_new(true).open(path).map_err(|source| RunError::io(path, source))?;
-        file.write_all(&file_header(shard)).map_err(|source| RunError::io(path, source))?;
+        file.append(&file_header(shard)).map_err(|source| RunError::io(path, source))?;
         let capacity = CHUNK_HEADER + chunk_records * Sample::SIZE;
         let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(CHUNK_HEADER, 0);
-        Ok(Self { path: path.to_owned(), file, buffer, capacity, written: 0 })
+        Ok(Self { path: path.to_owned(), file, buffer, capacity, kept: 0, lost: 0 })
     }
 
     /// Adds one sample; writes a chunk when the buffer is full. Allocates nothing.
     ///
     /// # Errors
-    /// When the file cannot be written (a full disk, say).
+    /// When the file cannot be written (a full disk, say). Then the whole chunk is lost.
     pub fn append(&mut self, sample: &Sample) -> Result<(), RunError> {
         let mut record = [0; Sample::SIZE];
         sample.encode(&mut record);
         self.buffer.extend_from_slice(&record);
-        self.written += 1;
         if self.buffer.len() >= self.capacity { self.flush() } else { Ok(()) }
     }
 
     /// Hands what is buffered to the operating system as one chunk.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written. Then the chunk is lost; what was written before it is not.
     pub fn flush(&mut self) -> Result<(), RunError> {
         let records = (self.buffer.len() - CHUNK_HEADER) / Sample::SIZE;
         if records == 0 {
@@ -72,19 +76,21 @@ impl JournalWriter {
         self.buffer[..4].copy_from_slice(&CHUNK_MAGIC);
         self.buffer[4..8].copy_from_slice(&(records as u32).to_le_bytes());
         self.buffer[8..12].copy_from_slice(&checksum.to_le_bytes());
-        let outcome = self.file.write_all(&self.buffer);
+        let outcome = self.file.append(&self.buffer);
         self.buffer.truncate(CHUNK_HEADER);
+        let count = if outcome.is_ok() { &mut self.kept } else { &mut self.lost };
+        *count += records as u64;
         outcome.map_err(|source| RunError::io(&self.path, source))
     }
 
-    /// Samples appended so far.
-    pub fn len(&self) -> u64 {
-        self.written
+    /// Samples in the file.
+    pub fn kept(&self) -> u64 {
+        self.kept
     }
 
-    /// Whether nothing was appended yet.
-    pub fn is_empty(&self) -> bool {
-        self.written == 0
+    /// Samples that were appended and could not be written.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 }
 
@@ -202,6 +208,7 @@ fn read_full(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::whole::tests::SmallDisk;
     use proptest::prelude::*;
 
     fn sample(sequence: u64) -> Sample {
@@ -214,7 +221,7 @@ mod tests {
             writer.append(&sample(sequence)).unwrap();
         }
         writer.flush().unwrap();
-        assert_eq!(writer.len(), count);
+        assert_eq!((writer.kept(), writer.lost()), (count, 0));
     }
 
     fn read(path: &Path) -> (Vec<u64>, Tail) {
@@ -233,6 +240,24 @@ mod tests {
         write(&path, 1000, 64);
         assert_eq!(read(&path), ((0..1000).collect(), Tail::Whole));
         assert!(JournalWriter::create(&path, 3, 64).is_err(), "a journal is never overwritten");
+    }
+
+    #[test]
+    fn a_full_disk_loses_whole_chunks_and_says_how_many_samples() {
+        const CHUNK: usize = CHUNK_HEADER + 10 * Sample::SIZE;
+        let disk = SmallDisk::new(FILE_HEADER + 2 * CHUNK + CHUNK / 2);
+        let path = Path::new("a.journal");
+        let mut writer = JournalWriter::over(path, WholeRecords::over(Box::new(disk.clone())), 3, 10).unwrap();
+        let outcomes: Vec<bool> = (0..45).map(|n| writer.append(&sample(n)).is_ok()).collect();
+        assert_eq!(outcomes.iter().filter(|fine| !**fine).count(), 2, "the third and the fourth chunk");
+        assert_eq!((writer.kept(), writer.lost()), (20, 20));
+        disk.make_room(1 << 20);
+        writer.flush().unwrap();
+        assert_eq!((writer.kept(), writer.lost()), (25, 20));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        std::fs::write(&path, disk.bytes()).unwrap();
+        assert_eq!(read(&path), ((0..20).chain(40..45).collect(), Tail::Whole));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Lines of JSON, appended while a run goes on. A line is either whole or it is the torn last one, which a reader
-//! leaves out.
+//! leaves out. What a failed write left of a line is cut off again, so that no other follows it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::RunError;
+use crate::whole::WholeRecords;
 
 /// Appends values, one a line.
 #[derive(Debug)]
 pub struct LineWriter<T> {
     path: PathBuf,
-    file: File,
+    file: WholeRecords,
     buffer: Vec<u8>,
     values: PhantomData<fn(T)>,
 }
@@ -26,22 +27,24 @@ impl<T: Serialize> LineWriter<T> {
     /// # Errors
     /// When the file exists or cannot be written.
     pub fn create(path: &Path) -> Result<Self, RunError> {
-        let file =
-            File::options().append(true).create_new(true).open(path).map_err(|source| RunError::io(path, source))?;
-        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), values: PhantomData })
+        Ok(Self::over(path, WholeRecords::create(path)?))
+    }
+
+    fn over(path: &Path, file: WholeRecords) -> Self {
+        Self { path: path.to_owned(), file, buffer: Vec::new(), values: PhantomData }
     }
 
     /// Writes the values with one system call, so that a kill falls between lines, not into one.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written. Then none of these values is in it, and what was there before is.
     pub fn append(&mut self, values: &[T]) -> Result<(), RunError> {
         self.buffer.clear();
         for value in values {
             serde_json::to_writer(&mut self.buffer, value).map_err(|e| RunError::malformed(&self.path, e))?;
             self.buffer.push(b'\n');
         }
-        self.file.write_all(&self.buffer).map_err(|source| RunError::io(&self.path, source))
+        self.file.append(&self.buffer).map_err(|source| RunError::io(&self.path, source))
     }
 }
 
@@ -90,6 +93,18 @@ impl<T: DeserializeOwned> Iterator for LineReader<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::whole::tests::SmallDisk;
+
+    #[test]
+    fn a_full_disk_leaves_no_half_line_in_the_way_of_the_next() {
+        let disk = SmallDisk::new(7);
+        let mut lines = LineWriter::over(Path::new("a.jsonl"), WholeRecords::over(Box::new(disk.clone())));
+        lines.append(&[11_u32, 22]).unwrap();
+        assert!(lines.append(&[33, 44]).is_err());
+        disk.make_room(100);
+        lines.append(&[55]).unwrap();
+        assert_eq!(disk.bytes(), b"11\n22\n55\n");
+    }
 
     #[test]
     fn a_torn_last_line_is_left_out_and_a_broken_one_is_named() {

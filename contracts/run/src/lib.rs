@@ -28,6 +28,7 @@ pub mod series;
 pub mod table;
 pub mod units;
 pub mod verdict;
+mod whole;
 
 /// Version of the folder's format. It changes whenever an older reader would misread a newer folder.
 pub const FORMAT_VERSION: u32 = 1;
