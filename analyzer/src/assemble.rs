@@ -112,7 +112,7 @@ fn steps(scope: &Scope<'_>, levels: &Levels) -> Vec<StepFindings> {
 }
 
 fn step(scope: &Scope<'_>, levels: &Levels, window: &Window, part: &Part<'_>) -> StepFindings {
-    let slos = if window.warm_up { Vec::new() } else { levels.judge(&part.arrivals, scope) };
+    let slos = if scope.was_run(window) { levels.judge(&part.arrivals, scope) } else { Vec::new() };
     StepFindings {
         name: window.name.clone(),
         step: window.step,
@@ -137,8 +137,7 @@ fn breaking(scope: &Scope<'_>, levels: &Levels, steps: &[StepFindings]) -> Optio
     if !manifest.scenario.kind.seeks_the_limit() || levels.all.is_empty() {
         return None;
     }
-    let reached = steps.iter().filter(|step| step.rates.measured_ns > 0);
-    let judged: Vec<Judged> = reached.filter_map(judged).collect();
+    let judged: Vec<Judged> = steps.iter().filter_map(judged).collect();
     Some(breaking_point(&judged, manifest.load.model))
 }
 

@@ -138,7 +138,7 @@ pub(crate) fn describe(effect: &LateEffect) -> String {
 /// those of its last moments do not count.
 fn dropped(scope: &Scope<'_>) -> Share {
     let cut = match &scope.manifest().end {
-        Some(end) if end.reason == EndReason::Completed => u64::MAX,
+        Some(end) if matches!(end.reason, EndReason::Completed | EndReason::LimitFound) => u64::MAX,
         _ => scope.driven_ns.saturating_sub(scope.manifest().load.request_timeout_ns),
     };
     let rows = scope.run.rows.iter().filter(|row| row.intended_ns < cut);

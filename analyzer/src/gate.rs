@@ -75,7 +75,7 @@ fn end(findings: &Findings, run: &Run) -> Option<Reason> {
             format!("the run was ended early: {}", driven(findings)),
             "run it to its end",
         )),
-        Some(EndReason::Completed | EndReason::GeneratorFailed) => None,
+        Some(EndReason::Completed | EndReason::LimitFound | EndReason::GeneratorFailed) => None,
     }
 }
 

@@ -6,7 +6,7 @@ use proofload_run::manifest::{EndReason, Manifest};
 use proofload_run::sample::Outcome;
 
 use crate::load::{Row, Run};
-use crate::window::{Place, Windows};
+use crate::window::{Place, Window, Windows};
 
 /// A run, its windows, and the place of each of its samples.
 #[derive(Debug)]
@@ -44,6 +44,13 @@ impl<'a> Scope<'a> {
         successes.filter_map(|row| Some((windows.measured_at(row.done_ns)?, row)))
     }
 
+    /// Whether a window was run so far that it can be judged. What was begun of a step when the limit had been found is
+    /// as good as not run.
+    pub(crate) fn was_run(&self, window: &Window) -> bool {
+        let found = self.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::LimitFound);
+        window.measured_ns() > 0 && !(found && window.cut_short)
+    }
+
     /// The manifest.
     pub(crate) fn manifest(&self) -> &'a Manifest {
         &self.run.manifest
@@ -69,6 +76,8 @@ fn driven_until(run: &Run) -> u64 {
 }
 
 fn stop_requested(run: &Run) -> Option<u64> {
-    let stop = |kind: &EventKind| matches!(kind, EventKind::StopRequested { .. } | EventKind::TargetLost { .. });
+    let stop = |kind: &EventKind| {
+        matches!(kind, EventKind::StopRequested { .. } | EventKind::TargetLost { .. } | EventKind::LimitFound { .. })
+    };
     run.events.iter().filter(|event| stop(&event.kind)).map(|event| event.t_ns).min()
 }

@@ -2,7 +2,7 @@
 
 use proofload_run::events::EventKind;
 use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
-use proofload_run::manifest::{ConnectionBound, Load, LoadModel};
+use proofload_run::manifest::{ConnectionBound, EndReason, Load, LoadModel};
 use proofload_run::series::Source;
 use proofload_run::units::format_duration_ns;
 
@@ -20,7 +20,8 @@ pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let found = counts(findings)
         .chain(lateness(findings))
         .chain(connection_wait(findings, run))
-        .chain(breaking_point(findings));
+        .chain(breaking_point(findings))
+        .chain(not_run(findings));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {
@@ -109,6 +110,21 @@ fn wait_cause(load: &Load, most: Option<f64>) -> String {
         }
     };
     format!("all {limit} connections were in use, and the limit is {remedy} to see the target alone")
+}
+
+/// Steps that a climb left out once it had passed its break.
+fn not_run(findings: &Findings) -> Option<Warning> {
+    let left = findings.steps.iter().filter(|step| step.cut_short && step.kept.is_none());
+    let left: Vec<&str> = left.map(|step| step.name.as_str()).collect();
+    let (first, last) = (left.first()?, left.last()?);
+    let which = if left.len() == 1 { (*first).to_owned() } else { format!("{first} to {last}") };
+    (findings.run.end == Some(EndReason::LimitFound)).then(|| {
+        let why = &findings.run.end_detail;
+        warning(
+            "steps_not_run",
+            format!("{which} were not run: {why}; set load.stop_after_break = false to drive the whole climb"),
+        )
+    })
 }
 
 fn breaking_point(findings: &Findings) -> Vec<Warning> {

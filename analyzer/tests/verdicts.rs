@@ -7,7 +7,7 @@ mod support;
 use proofload_analyzer::analyze;
 use proofload_run::criteria::Slo;
 use proofload_run::events::EventKind;
-use proofload_run::findings::{Balance, BreakingKind, Findings};
+use proofload_run::findings::{Balance, BreakingKind, Findings, Kept};
 use proofload_run::journal::JournalWriter;
 use proofload_run::manifest::{ConnectionBound, EndReason, LoadModel, ScenarioKind, Step};
 use proofload_run::sample::Outcome;
@@ -89,6 +89,37 @@ fn crossing_the_service_level_is_the_result_where_the_limit_is_sought() {
         "only a lower bound",
     );
     assert!(found.warnings.iter().any(|warning| warning.code == "breaking_point_bound"));
+}
+
+#[test]
+fn steps_above_a_found_limit_are_unrun_and_no_failures() {
+    let slo = Some(Slo { latency_ns: 50 * MS, ..SLO });
+    let rates = [100.0, 200.0, 450.0, 500.0, 550.0, 600.0];
+    let steps = rates.iter().zip(0..).map(|(rate, n)| step(&format!("step {}", n + 1), n * 10, n * 10 + 10, *rate, 0));
+    let whole = Recorded::simulate(
+        manifest(ScenarioKind::Stress, steps.collect(), slo, &["breaking_point >= 300/s"]),
+        SERVER,
+        false,
+        3,
+    );
+    // Found 200 ms into the fifth step, of which not a bad answer may count.
+    let mut stopped = Recorded { events: Vec::new(), ..whole };
+    stopped.samples.retain(|sample| sample.intended_ns < 40 * S + 200 * MS);
+    stopped.series.clear();
+    stopped.scrape();
+    stopped.event(40 * S + 200 * MS, EventKind::LimitFound { step: 3 });
+    stopped.end(EndReason::LimitFound, 43 * S);
+    stopped.manifest.end.as_mut().unwrap().detail = "the service level had clearly broken by step 4".to_owned();
+    let found = check(&stopped, Verdict::Pass, "the service level broke at 450");
+    let kept: Vec<Option<Kept>> = found.steps.iter().map(|step| step.kept).collect();
+    let (met, missed) = (Some(Kept::Met), Some(Kept::Missed));
+    assert_eq!(kept, [met, met, missed, missed, None, None]);
+    assert!(found.steps[4..].iter().all(|step| step.slos.is_empty() && step.cut_short));
+    assert_eq!(found.run.driven_ns, 40 * S + 200 * MS);
+    let said = found.warnings.iter().find(|warning| warning.code == "steps_not_run").unwrap();
+    assert!(said.message.starts_with("step 5 to step 6 were not run: the service level"), "{}", said.message);
+    stopped.manifest.thresholds = vec!["breaking_point >= 500/s".parse().unwrap()];
+    check(&stopped, Verdict::Fail, "breaking_point >= 500");
 }
 
 #[test]

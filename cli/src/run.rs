@@ -9,7 +9,7 @@ use proofload_loadgen::progress::Snapshot;
 use proofload_loadgen::run::{ResolvedTarget, RunOptions, run};
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::stop::StopHandle;
-use proofload_run::manifest::Tool;
+use proofload_run::manifest::{EndReason, Tool};
 use proofload_run::verdict::Verdict;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -152,7 +152,12 @@ async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &
     let outcome = run(&planned.scenario, options).await;
     // The sender is gone with the run, so this ends by itself.
     let _ = shown.await;
-    outcome.map(drop).with_context(|| format!("{} could not be run", planned.scenario.source.path.display()))
+    let summary = outcome.with_context(|| format!("{} could not be run", planned.scenario.source.path.display()))?;
+    if summary.end.reason == EndReason::GeneratorFailed {
+        // Said here too: on a full disk there may be no report to say it.
+        note(&format!("proofload: {}; the run is kept in {}", summary.end.detail, summary.folder.path().display()));
+    }
+    Ok(())
 }
 
 async fn show(mut progress: Progress, mut snapshots: watch::Receiver<Snapshot>) {

@@ -84,7 +84,8 @@ fn step_table(steps: &[&StepFindings]) -> String {
         let Rates { throughput_per_s, goodput_per_s, errors, sheds, .. } = &step.rates;
         let p95 = step.latency.as_ref().and_then(|latency| latency.percentile(95.0));
         let p95 = p95.map_or_else(|| "–".to_owned(), |p95| format_duration_ns(p95.latency_ns as f64));
-        let kept = step.kept.map_or("", |kept| match kept {
+        let left_out = if step.cut_short { "not run" } else { "" };
+        let kept = step.kept.map_or(left_out, |kept| match kept {
             proofload_run::findings::Kept::Met => "met",
             proofload_run::findings::Kept::Inconclusive => "too few samples",
             proofload_run::findings::Kept::Missed => "missed",

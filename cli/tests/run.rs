@@ -119,3 +119,28 @@ fn a_killed_daemon_is_a_clear_failure() {
         found.reasons
     );
 }
+
+#[test]
+fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
+    let place = Place::new();
+    let scenario = place.scenario(&small_tensors("model = \"open\"\nrate = \"1000/s\"\nduration = \"60s\""));
+    let folder = place.path("run");
+    // No file may grow beyond 1024 blocks (512 KiB, or 1 MiB where the shell counts in KiB): to the program that is a disk with so much room, and it needs no privilege.
+    let limited = "trap '' XFSZ; ulimit -f 1024; exec \"$@\"";
+    let started = std::time::Instant::now();
+    let output = std::process::Command::new("sh")
+        .args(["-c", limited, "sh", env!("CARGO_BIN_EXE_proofload"), "run"])
+        .arg(&scenario)
+        .arg("--out")
+        .arg(&folder)
+        .output()
+        .unwrap();
+    assert!(started.elapsed() < Duration::from_secs(40), "it went on: {:?}", started.elapsed());
+    assert_eq!(output.status.code(), Some(4), "{}{}", text(&output.stdout), text(&output.stderr));
+    let found = findings(&folder);
+    assert_eq!(found.run.end, Some(EndReason::GeneratorFailed));
+    assert!(found.run.end_detail.contains("samples could not be written"), "{}", found.run.end_detail);
+    assert!(found.run.end_detail.contains(&format!("{} samples are kept", found.totals.samples)), "{:?}", found.run);
+    assert!((3500..8200).contains(&found.totals.samples), "as many as fit: {:?}", found.totals);
+    assert!(!found.reasons.iter().any(|reason| reason.remedy.contains("bug")), "{:?}", found.reasons);
+}

@@ -33,4 +33,8 @@ pub struct Snapshot {
     pub connections: u32,
     /// Set when the target has stopped answering: when the last answer came.
     pub target_lost_since_ns: Option<u64>,
+    /// Set when samples can no longer be written: why.
+    pub unwritable: Option<String>,
+    /// Set when a climb has clearly passed its break: the step by which.
+    pub broken_by: Option<u16>,
 }

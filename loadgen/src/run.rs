@@ -84,6 +84,17 @@ pub enum LoadError {
     /// The run folder.
     #[error(transparent)]
     Folder(#[from] RunError),
+    /// The end of the run could not be written down.
+    #[error(
+        "the load has ended, but that could not be written: {source}; what was recorded is kept in {folder}: free some \
+             disk, then `proofload report {folder}`"
+    )]
+    Unsealed {
+        /// The run folder.
+        folder: String,
+        /// Why.
+        source: RunError,
+    },
     /// The simulated users.
     #[error(transparent)]
     Users(#[from] UsersError),
@@ -114,7 +125,7 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
     options.stop.obey_ctrl_c();
     let Opened { stage, plan, folder, mut manifest, mut scraper } = open(scenario, &options).await?;
     scraper.scrape().await;
-    let (end_ns, snapshots) = (plan.profile.end_ns(), options.progress.subscribe());
+    let snapshots = options.progress.subscribe();
     let crew = Crew::start(scenario, &stage, plan, &folder, options.progress).await?;
     manifest::anchor(&mut manifest, stage.clock.start_in(LEAD));
     stage.log.event(0, EventKind::RunStarted);
@@ -122,10 +133,12 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
     let _ = folder.write_manifest(&manifest);
 
     let ending = tokio::select! {
-        ending = conduct(&stage, end_ns, &options.stop, &snapshots) => ending,
+        ending = conduct(&stage, &manifest.steps, &options.stop, &snapshots) => ending,
         ending = crew.died() => ending,
         () = scraper.run() => Ending::failed("the scraper ended"),
     };
+    // Whoever ended it, nothing more is sent.
+    stage.curtain.stop_at(stage.clock.now_ns());
     let drain_ns = if ending.reason == EndReason::TargetLost { 0 } else { scenario.load.drain_ns };
     drain(&stage, crew.hub_state(), drain_ns, &options.stop).await;
     let end = crew.end(&stage, ending, &mut scraper).await;
@@ -197,14 +210,16 @@ fn repeating(mix: Mix, entries: &[MixEntry]) -> Mix {
 fn seal(folder: RunFolder, mut manifest: Manifest, end: End, log: &Log) -> Result<RunSummary, LoadError> {
     log.event(end.at_ns, EventKind::RunEnded);
     let end = match log.failure() {
-        Some(failure) if end.reason == EndReason::Completed => {
+        Some(failure) if matches!(end.reason, EndReason::Completed | EndReason::LimitFound) => {
             End { reason: EndReason::GeneratorFailed, detail: format!("events or series were lost: {failure}"), ..end }
         }
         _ => end,
     };
     manifest.end = Some(end.clone());
-    folder.write_manifest(&manifest)?;
-    Ok(RunSummary { folder, end })
+    match folder.write_manifest(&manifest) {
+        Ok(()) => Ok(RunSummary { folder, end }),
+        Err(source) => Err(LoadError::Unsealed { folder: folder.path().display().to_string(), source }),
+    }
 }
 
 /// A target with its names resolved.

@@ -21,9 +21,10 @@ use freezing_server::FreezingServer;
 use proofload_loadgen::plan::{Process, Think, Timing};
 use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
+use proofload_run::criteria::Slo;
 use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
-use proofload_run::manifest::EndReason;
+use proofload_run::manifest::{EndReason, ScenarioKind, Step};
 use proofload_run::sample::{Outcome, flags};
 use proofload_run::series::{SeriesPoint, Source};
 use reference::Freeze;
@@ -225,4 +226,42 @@ fn what_is_in_flight_at_the_end_of_the_drain_is_recorded_at_its_age() {
     let sent = driven.samples.iter().filter(|s| s.sent_ns > 0).count();
     assert_eq!(sent, 8, "the others waited for a connection");
     assert!(driven.samples.iter().all(|s| s.done_ns == driven.end.at_ns));
+}
+
+#[test]
+fn a_climb_stops_after_its_break_unless_it_is_told_not_to() {
+    // Two connections of 10 ms bear 200/s.
+    let server = FreezingServer::start(Freeze { service_ms: 10.0, ..STEADY }).unwrap();
+    let mut scenario = get(POISSON, 100.0, 1, Some(2));
+    let first = scenario.load.steps[0].clone();
+    let levels = [50.0, 100.0, 400.0, 500.0, 600.0, 700.0, 800.0];
+    let steps = levels.iter().zip(0u64..).map(|(level, n)| Step {
+        name: format!("step {}", n + 1),
+        start_ns: n * 1_000_000_000,
+        end_ns: (n + 1) * 1_000_000_000,
+        level_start: *level,
+        level_end: *level,
+        ..first.clone()
+    });
+    scenario.load.steps = steps.collect();
+    scenario.kind = ScenarioKind::Stress;
+    scenario.slo = Some(Slo { latency_ns: 200_000_000, percentile: 95.0, error_rate: 0.01 });
+    scenario.load.stop_after_break = true;
+    let driven = drive(&scenario, &server.url()).unwrap();
+    check_books(&driven);
+    assert_eq!(driven.end.reason, EndReason::LimitFound, "{:?}", driven.end);
+    let by = events(&driven).into_iter().find_map(|kind| match kind {
+        EventKind::LimitFound { step } => Some(step),
+        _ => None,
+    });
+    // At twice what it bears it is clear by the second such step at the latest.
+    assert!(by.is_some_and(|step| step == 2 || step == 3), "{by:?}");
+    assert!(driven.samples.iter().all(|sample| sample.step <= 4), "the highest steps were not run");
+    assert_eq!(driven.manifest.steps.len(), levels.len(), "the plan stays as it was");
+
+    scenario.load.steps.truncate(5);
+    scenario.load.stop_after_break = false;
+    let driven = drive(&scenario, &server.url()).unwrap();
+    check_books(&driven);
+    assert_eq!(driven.end.reason, EndReason::Completed);
 }

@@ -57,6 +57,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("not_toml", &["2:6 : not valid TOML: unclosed table, expected `]`"]),
     ("rate_in_closed_model", &["5:8 load.rate: belongs to model = \"open\""]),
     ("same_name", &["12:8 mix.1.name: there is another entry `a`"]),
+    ("stop_after_break_without_a_climb", &["5:20 load.stop_after_break: belongs to kind = \"stress\""]),
     ("table_of_another_kind", &["8:1 load.ramp: belongs to kind = \"ramp\"; remove it or change the kind"]),
     ("think_time_in_open_model", &["5:14 load.think_time: belongs to model = \"closed\""]),
     ("threshold_on_unknown_entry", &["2:15 thresholds.0: there is no entry `b` in the mix; there are a"]),
@@ -158,6 +159,12 @@ fn service_levels_of_all_entries_are_as_good_as_one_of_the_run() {
         let said = Scenario::parse(Path::new("a.toml"), &text, &[]).map_or_else(|e| e.to_string(), |_| String::new());
         assert!(expected.map_or(said.is_empty(), |part| said.contains(part)), "{text}\n{said}");
     };
+    let climb = |set: &[&str]| {
+        let text = format!("kind = \"stress\"\n{STEPS}{}", entry("a", true));
+        let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+        Scenario::parse(Path::new("a.toml"), &text, &set).unwrap().load.stop_after_break
+    };
+    assert_eq!((climb(&[]), climb(&["load.stop_after_break=false"])), (true, false));
     check("", [true, true], false, None);
     check("", [false, false], true, None);
     check("", [true, false], false, Some("or an slo to every entry of the mix"));

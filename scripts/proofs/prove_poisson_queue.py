@@ -13,6 +13,7 @@ seed = 7
 model = "open"
 arrivals = "poisson"
 request_timeout = "5s"
+stop_after_break = false  # every step is compared, above the break too
 [load.steps]
 from = "280/s"
 to = "420/s"

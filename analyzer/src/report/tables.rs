@@ -126,9 +126,10 @@ fn steps(findings: &Findings) -> Table {
     let row = |step: &StepFindings| {
         let bad = step.slos.iter().map(|slo| &slo.bad).max_by(|a, b| a.share.total_cmp(&b.share));
         let kept = match step.kept {
-            Some(kept) if step.rates.measured_ns > 0 => kept_badge(kept),
-            _ if step.warm_up => text("warm-up"),
-            _ => text("–"),
+            Some(kept) => kept_badge(kept),
+            None if step.warm_up => text("warm-up"),
+            None if step.cut_short => text("not run"),
+            None => text("–"),
         };
         let n: u64 = step.outcomes.values().sum();
         vec![

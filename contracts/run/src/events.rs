@@ -65,6 +65,11 @@ pub enum EventKind {
         /// Why.
         message: String,
     },
+    /// The service level had clearly broken, and the load was not raised any further.
+    LimitFound {
+        /// The step by which that was clear: index into the manifest's steps.
+        step: u16,
+    },
     /// The run was asked to end early.
     StopRequested {
         /// By whom: `ctrl-c`, `sigterm`, `target lost`.

@@ -263,7 +263,7 @@ pub struct StepFindings {
     pub latency: Option<Latency>,
     /// The service levels in force; empty without one and in a warm-up.
     pub slos: Vec<SloResult>,
-    /// Whether all of them were kept; `None` without one.
+    /// Whether all of them were kept; `None` without one, in a warm-up, and where the step was not run.
     pub kept: Option<Kept>,
 }
 

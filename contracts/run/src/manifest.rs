@@ -243,6 +243,8 @@ pub struct ClockAnchor {
 pub enum EndReason {
     /// The plan was carried out to its end.
     Completed,
+    /// A limit was sought and clearly passed: the steps above it were not run.
+    LimitFound,
     /// Somebody asked for an early end (Ctrl-C, SIGTERM).
     Interrupted,
     /// The target stopped answering.

@@ -1,11 +1,13 @@
 //! What a run leaves behind while it goes on: samples, series, events, and the live figures of the progress line.
-//! Nothing is judged here against an SLO; that is the analyzer's.
+//! Nothing is judged here against an SLO, which is the analyzer's, but whether a climb has long passed its break.
 
+mod climb;
 mod ledger;
 mod live;
 mod log;
 mod writer;
 
+pub use climb::Climb;
 pub use ledger::{Ledger, blank};
 pub use live::Live;
 pub use log::Log;

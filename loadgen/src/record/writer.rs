@@ -2,18 +2,20 @@
 //! the live figures, and writes the generator's audit of itself once a second.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use proofload_run::RunError;
 use proofload_run::events::EventKind;
 use proofload_run::journal::JournalWriter;
 use proofload_run::sample::{Outcome, Sample};
 use proofload_run::series::Source;
 use tokio::sync::watch;
 
-use super::{Ledger, Live, Log};
+use super::{Climb, Ledger, Live, Log};
 use crate::clock::RunClock;
 use crate::dispatch::hub::HubState;
 use crate::plan::Profile;
@@ -28,6 +30,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub struct Recorded {
     /// Samples by outcome.
     pub outcomes: BTreeMap<String, u64>,
+    /// Samples in the journal.
+    pub kept: u64,
     /// Samples that could not be kept.
     pub lost: u64,
 }
@@ -44,6 +48,8 @@ pub struct Writer {
     pub log: Arc<Log>,
     /// The plan, for saying which step it is.
     pub profile: Profile,
+    /// Watches for the break that ends a climb, where one is to end it.
+    pub climb: Option<Climb>,
     /// Time limit of a request.
     pub timeout_ns: u64,
     /// What the dispatcher is doing.
@@ -64,7 +70,7 @@ impl WriterHandle {
     pub fn finish(self) -> Recorded {
         // The thread may have ended only by a panic, and then joining says so.
         let _ = self.finish.send(());
-        self.thread.join().unwrap_or(Recorded { outcomes: BTreeMap::new(), lost: u64::MAX })
+        self.thread.join().unwrap_or(Recorded { outcomes: BTreeMap::new(), kept: 0, lost: u64::MAX })
     }
 }
 
@@ -85,7 +91,8 @@ struct Work {
     writer: Writer,
     live: Live,
     buffer: Vec<Sample>,
-    unwritten: u64,
+    /// The first write to the journal that failed.
+    unwritable: Option<String>,
     overflowed: u64,
     next_second_ns: u64,
     step: Option<u16>,
@@ -97,7 +104,7 @@ impl Work {
             writer,
             live: Live::default(),
             buffer: Vec::new(),
-            unwritten: 0,
+            unwritable: None,
             overflowed: 0,
             next_second_ns: SECOND_NS,
             step: None,
@@ -111,7 +118,8 @@ impl Work {
         self.carry();
         self.change_step(None);
         self.publish();
-        Recorded { outcomes: self.live.outcomes(), lost: self.unwritten + self.overflowed }
+        let journal = &self.writer.journal;
+        Recorded { outcomes: self.live.outcomes(), kept: journal.kept(), lost: journal.lost() + self.overflowed }
     }
 
     fn tick(&mut self) {
@@ -132,14 +140,14 @@ impl Work {
         self.overflowed = self.writer.ledger.take(&mut self.buffer);
         for sample in &self.buffer {
             self.live.add(sample);
-            if self.writer.journal.append(sample).is_err() {
-                self.unwritten += 1;
+            if let Some(climb) = &mut self.writer.climb {
+                climb.add(sample);
             }
+            let outcome = self.writer.journal.append(sample);
+            remember(&mut self.unwritable, outcome);
         }
-        if let Err(e) = self.writer.journal.flush() {
-            self.unwritten += self.buffer.len() as u64;
-            tracing::error!("samples were lost: {e}");
-        }
+        let outcome = self.writer.journal.flush();
+        remember(&mut self.unwritable, outcome);
     }
 
     fn change_step(&mut self, step: Option<u16>) {
@@ -191,6 +199,16 @@ impl Work {
             backlog: hub.waiting as u64,
             connections: hub.opened,
             target_lost_since_ns: self.live.lost_since(now_ns, self.writer.timeout_ns),
+            unwritable: self.unwritable.clone(),
+            broken_by: self.writer.climb.as_ref().and_then(|climb| climb.broken_by(now_ns)),
         });
     }
+}
+
+/// Keeps the first failure, with what is most likely meant by it.
+fn remember(first: &mut Option<String>, outcome: Result<(), RunError>) {
+    let Err(error) = outcome else { return };
+    let full = matches!(&error, RunError::Io { source, .. }
+        if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+    first.get_or_insert_with(|| if full { format!("the disk is full ({error})") } else { error.to_string() });
 }

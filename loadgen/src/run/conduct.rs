@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proofload_run::events::EventKind;
-use proofload_run::manifest::EndReason;
+use proofload_run::manifest::{EndReason, Step};
 use tokio::sync::watch;
 
 use crate::dispatch::hub::HubState;
@@ -34,10 +34,11 @@ impl Ending {
 /// Waits for the end of the plan, or for a reason to end before.
 pub(super) async fn conduct(
     stage: &Stage,
-    end_ns: u64,
+    steps: &[Step],
     stop: &StopHandle,
     snapshots: &watch::Receiver<Snapshot>,
 ) -> Ending {
+    let end_ns = steps.last().map_or(0, |step| step.end_ns);
     loop {
         tokio::time::sleep(stage.clock.until(end_ns).min(LOOK)).await;
         let now_ns = stage.clock.now_ns();
@@ -50,6 +51,20 @@ pub(super) async fn conduct(
             stage.curtain.stop_at(now_ns);
             stage.log.event(now_ns, EventKind::StopRequested { by: by.clone() });
             return Ending { reason: EndReason::Interrupted, detail: format!("ended early by {by}") };
+        }
+        let broken_by = snapshots.borrow().broken_by;
+        if let Some(step) = broken_by {
+            stage.curtain.stop_at(now_ns);
+            stage.log.event(now_ns, EventKind::LimitFound { step });
+            let name = steps.get(usize::from(step)).map_or("its last step", |step| step.name.as_str());
+            let detail = format!("the service level had clearly broken by {name}");
+            return Ending { reason: EndReason::LimitFound, detail };
+        }
+        let unwritable = snapshots.borrow().unwritable.clone();
+        if let Some(why) = unwritable {
+            stage.curtain.stop_at(now_ns);
+            stage.log.event(now_ns, EventKind::StopRequested { by: "samples cannot be written".to_owned() });
+            return Ending::failed(&format!("samples could not be written: {why}"));
         }
         let lost = snapshots.borrow().target_lost_since_ns;
         if let Some(last_answer_ns) = lost {

@@ -20,7 +20,7 @@ use crate::dispatch::slot::Stage;
 use crate::dispatch::timer::{self, Alarms, Duty};
 use crate::plan::{Arrivals, Think, Timing};
 use crate::progress::Snapshot;
-use crate::record::{Recorded, Writer, WriterHandle};
+use crate::record::{Climb, Recorded, Writer, WriterHandle};
 use crate::scenario::{Model, Scenario};
 use crate::users::{Crowd, run_closed, run_open};
 use crate::watch::{Scraper, USERS_THREAD};
@@ -33,6 +33,8 @@ const SPARE_BACKLOG: f64 = 10_000.0;
 const MOST_BACKLOG: f64 = 2e6;
 /// How long Goose may take to start its users.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a thread has died.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long users may take to leave when the run is over.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,7 @@ impl Crew {
             journal: JournalWriter::create(&folder.sample_journal(0), 0, CHUNK_SAMPLES)?,
             log: Arc::clone(&stage.log),
             profile,
+            climb: Climb::of(scenario),
             timeout_ns: stage.timeout_ns,
             hub: Box::new(move || shown()),
             progress,
@@ -97,9 +100,17 @@ impl Crew {
         &*self.hub_state
     }
 
-    /// Ends when the users have ended before they should. In a closed model they may leave a little before the
-    /// plan's end, when the next request of each would come after it; that is no reason to end.
+    /// Ends when somebody has ended before they should.
     pub(super) async fn died(&self) -> Ending {
+        tokio::select! {
+            ending = self.users_left() => ending,
+            () = ended(&self.timer) => Ending::failed("the timer's thread died"),
+        }
+    }
+
+    /// In a closed model users may leave a little before the plan's end, when the next request of each would come after
+    /// it; that is no reason to end.
+    async fn users_left(&self) -> Ending {
         let mut users_end = self.users_end.clone();
         let end = users_end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
         match end {
@@ -120,9 +131,10 @@ impl Crew {
         scraper.scrape().await;
         let intended = stage.ledger.intended();
         let recorded = tokio::task::spawn_blocking(move || self.leave()).await;
-        let Recorded { outcomes, lost } =
-            recorded.unwrap_or_else(|_| Recorded { outcomes: BTreeMap::new(), lost: u64::MAX });
-        End { at_ns: now_ns, reason: ending.reason, detail: ending.detail, intended, outcomes, lost_samples: lost }
+        let Recorded { outcomes, kept, lost } =
+            recorded.unwrap_or_else(|_| Recorded { outcomes: BTreeMap::new(), kept: 0, lost: u64::MAX });
+        let detail = if lost == 0 { ending.detail } else { told(&ending.detail, kept, lost) };
+        End { at_ns: now_ns, reason: ending.reason, detail, intended, outcomes, lost_samples: lost }
     }
 
     fn leave(self) -> Recorded {
@@ -135,6 +147,20 @@ impl Crew {
         }
         recorded
     }
+}
+
+/// Returns when the thread has ended.
+async fn ended<T>(thread: &JoinHandle<T>) {
+    while !thread.is_finished() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How a run ended that lost samples: what is kept of it.
+fn told(detail: &str, kept: u64, lost: u64) -> String {
+    let lost = if lost == u64::MAX { "an unknown number".to_owned() } else { lost.to_string() };
+    let kept = format!("{kept} samples are kept, {lost} were lost");
+    if detail.is_empty() { kept } else { format!("{detail}: {kept}") }
 }
 
 /// Who does what in this load model.
@@ -218,5 +244,27 @@ impl Players {
         });
         runtime.shutdown_background();
         Ok(outcome?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_has_died_is_noticed_and_one_that_lives_is_not() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || held.recv().is_ok());
+        assert!(tokio::time::timeout(LOOK * 3, ended(&thread)).await.is_err());
+        drop(hold);
+        assert!(tokio::time::timeout(Duration::from_secs(5), ended(&thread)).await.is_ok());
+    }
+
+    #[test]
+    fn a_run_that_lost_samples_says_what_it_kept() {
+        let check = |detail, lost, expected: &str| assert_eq!(told(detail, 512, lost), expected);
+        check("", 3, "512 samples are kept, 3 were lost");
+        check("the disk is full", 3, "the disk is full: 512 samples are kept, 3 were lost");
+        check("", u64::MAX, "512 samples are kept, an unknown number were lost");
     }
 }

@@ -96,6 +96,8 @@ pub struct Load {
     pub drain_ns: u64,
     /// Share of requests that start a sampled trace.
     pub traces: f64,
+    /// Whether a stress scenario ends when it has clearly passed its break.
+    pub stop_after_break: bool,
 }
 
 /// Open or closed.

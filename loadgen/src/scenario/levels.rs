@@ -148,6 +148,12 @@ impl Levels<'_> {
                 self.complain(table, format!("belongs to kind = \"{word}\"; remove it or change the kind"));
             }
         }
+        if let (Some(stop), true) = (&load.stop_after_break, kind != ScenarioKind::Stress) {
+            self.complain(
+                stop,
+                "belongs to kind = \"stress\", which climbs until it breaks; remove it or change the kind",
+            );
+        }
         for level in [&load.rate, &load.users].into_iter().flatten() {
             if !holds {
                 self.complain(

@@ -30,6 +30,8 @@
 //! warm_up = "2s"                 # at the first level, left out of every figure; default none
 //! drain = "10s"                  # wait at the end for what is in flight; default request_timeout
 //! traces = "1%"                  # share of requests that start a sampled W3C trace; default none
+//! stop_after_break = true        # stress: after two steps in a row that clearly miss the SLO, or one that is
+//!                                # hopeless, the higher ones are not run; default true
 //! [load.steps]                   # stress: from, to, and step or percent; each level held
 //! from = "100/s"
 //! to = "500/s"

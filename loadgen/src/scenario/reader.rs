@@ -122,6 +122,13 @@ impl<'a> Table<'a> {
         self.read(key, number)
     }
 
+    pub(super) fn boolean(&self, key: &str) -> Option<Located<bool>> {
+        self.read(key, |value| match value {
+            Value::Boolean(value) => Ok(*value),
+            other => Err(format!("true or false was expected, not {}", other.kind())),
+        })
+    }
+
     /// A quantity with a unit, written as a string.
     pub(super) fn quantity<T, E: Display>(&self, key: &str, parse: fn(&str) -> Result<T, E>) -> Option<Located<T>> {
         self.read(key, |value| match value {

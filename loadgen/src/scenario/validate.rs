@@ -122,6 +122,8 @@ impl Check<'_> {
             // Shorter, and a target that hangs at the end would leave no timeouts behind.
             drain_ns: load.drain_ns.as_ref().map_or(request_timeout_ns, |drain| drain.value),
             traces: load.traces.as_ref().map_or(0.0, |traces| traces.value),
+            stop_after_break: kind == Some(ScenarioKind::Stress)
+                && load.stop_after_break.as_ref().is_none_or(|stop| stop.value),
             steps: steps?,
             model: load_model?,
         })

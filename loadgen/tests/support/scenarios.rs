@@ -49,6 +49,7 @@ pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Optio
             request_timeout_ns: 5_000_000_000,
             drain_ns: 2_000_000_000,
             traces: 0.0,
+            stop_after_break: false,
         },
         mix: vec![MixEntry {
             name: "get".to_owned(),
