@@ -152,7 +152,7 @@ async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &
     let outcome = run(&planned.scenario, options).await;
     // The sender is gone with the run, so this ends by itself.
     let _ = shown.await;
-    let summary = outcome.with_context(|| format!("{} could not be run", planned.scenario.source.path.display()))?;
+    let summary = outcome.with_context(|| planned.scenario.source.path.display().to_string())?;
     if summary.end.reason == EndReason::GeneratorFailed {
         // Said here too: on a full disk there may be no report to say it.
         note(&format!("proofload: {}; the run is kept in {}", summary.end.detail, summary.folder.path().display()));

@@ -86,14 +86,16 @@ pub enum LoadError {
     Folder(#[from] RunError),
     /// The end of the run could not be written down.
     #[error(
-        "the load has ended, but that could not be written: {source}; what was recorded is kept in {folder}: free some \
-             disk, then `proofload report {folder}`"
+        "{told}, and how it ended could not be written ({why}); what was recorded is kept: free some disk, then \
+         `proofload report {folder}`"
     )]
     Unsealed {
+        /// How it ended.
+        told: String,
+        /// Why that could not be written.
+        why: String,
         /// The run folder.
         folder: String,
-        /// Why.
-        source: RunError,
     },
     /// The simulated users.
     #[error(transparent)]
@@ -218,8 +220,13 @@ fn seal(folder: RunFolder, mut manifest: Manifest, end: End, log: &Log) -> Resul
     manifest.end = Some(end.clone());
     match folder.write_manifest(&manifest) {
         Ok(()) => Ok(RunSummary { folder, end }),
-        Err(source) => Err(LoadError::Unsealed { folder: folder.path().display().to_string(), source }),
+        Err(why) => Err(unsealed(&folder, end, &why)),
     }
+}
+
+fn unsealed(folder: &RunFolder, end: End, why: &RunError) -> LoadError {
+    let told = if end.detail.is_empty() { "the load has ended".to_owned() } else { end.detail };
+    LoadError::Unsealed { told, why: why.to_string(), folder: folder.path().display().to_string() }
 }
 
 /// A target with its names resolved.
@@ -279,4 +286,28 @@ fn remedy_of(bound: ConnectionBound) -> &'static str {
 fn sides(mix: &[MixEntry]) -> u32 {
     let needs = |grpc: bool| u32::from(mix.iter().any(|entry| entry.request.is_grpc() == grpc));
     (needs(true) + needs(false)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_cannot_be_written_says_what_is_kept_and_what_to_do() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("run.json"), "{}").unwrap();
+        let folder = RunFolder::open(place.path()).unwrap();
+        let why = RunError::io(&folder.manifest_path(), std::io::ErrorKind::StorageFull.into());
+        let check = |detail: &str, expected: &str| {
+            let (reason, detail) = (EndReason::GeneratorFailed, detail.to_owned());
+            let end = End { at_ns: 1, reason, detail, intended: 1, outcomes: [].into(), lost_samples: 0 };
+            let said = unsealed(&folder, end, &why).to_string();
+            assert!(said.starts_with(expected) && said.contains("proofload report /"), "{said}");
+        };
+        check(
+            "the disk is full: 512 samples are kept, 3 were lost",
+            "the disk is full: 512 samples are kept, 3 were lost, and",
+        );
+        check("", "the load has ended, and");
+    }
 }
