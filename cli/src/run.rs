@@ -131,8 +131,8 @@ async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTar
     let target = ResolvedTarget {
         http_url: Some(daemon.http_url.clone()),
         grpc_url: Some(daemon.grpc_url.clone()),
-        metrics_url: None,
         embedded: true,
+        ..ResolvedTarget::default()
     };
     Ok((target, daemon))
 }

@@ -14,12 +14,15 @@ pub(crate) fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<Resolv
             grpc_url: args.grpc_target.clone(),
             metrics_url: args.metrics.clone(),
             embedded: false,
+            ..ResolvedTarget::default()
         });
     }
     scenario.target.as_ref().map(|target| ResolvedTarget {
         http_url: target.http.clone(),
         grpc_url: target.grpc.clone(),
         metrics_url: args.metrics.clone().or_else(|| target.metrics.clone()),
+        http_version: target.http_version,
+        tls: target.tls.clone().unwrap_or_default(),
         embedded: false,
     })
 }

@@ -6,7 +6,7 @@
 //! | [`plan`] \* | which request is due when: deterministic from steps, mix and seed |
 //! | [`dispatch`] | who sends which arrival: the state machine \*, and the threads around it |
 //! | [`users`] | the only module that knows Goose |
-//! | [`transport`] | HTTP/1.1 and gRPC connections that return timestamps and judge nothing |
+//! | [`transport`] | connections for HTTP/1.1, HTTP/2 and gRPC, over TCP, TLS and Unix sockets, that return timestamps and judge nothing |
 //! | [`judge`] \* | what an attempt came to |
 //! | [`payload`] | what requests carry, and what makes each unlike every other |
 //! | [`record`] | samples, live figures \*, events and series |

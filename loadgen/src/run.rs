@@ -23,7 +23,7 @@ use crate::progress::Snapshot;
 use crate::record::Log;
 use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
-use crate::transport::{Address, AddressError};
+use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
 use crate::users::UsersError;
 use crate::watch::{Expected, Scraper, describe_target};
 use conduct::{Ending, conduct, drain};
@@ -40,6 +40,10 @@ pub struct ResolvedTarget {
     pub grpc_url: Option<String>,
     /// URL of the Prometheus page; without a path, `/metrics` is meant.
     pub metrics_url: Option<String>,
+    /// Which HTTP the HTTP side speaks.
+    pub http_version: HttpVersion,
+    /// How TLS is spoken where a URL asks for it.
+    pub tls: TlsOptions,
     /// Whether proofload started it itself.
     pub embedded: bool,
 }
@@ -131,6 +135,7 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
     let crew = Crew::start(scenario, &stage, plan, &folder, options.progress).await?;
     manifest::anchor(&mut manifest, stage.clock.start_in(LEAD));
     stage.log.event(0, EventKind::RunStarted);
+    warn_of_trust(&options.target, &stage);
     // A failure is not lost: the same file is written again at the end.
     let _ = folder.write_manifest(&manifest);
 
@@ -196,9 +201,21 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         entries,
         http: target.http,
         grpc: target.grpc,
+        connections: scenario.load.connections,
         timeout_ns: scenario.load.request_timeout_ns,
     });
     Ok(Opened { stage, plan, folder, manifest, scraper })
+}
+
+/// Says that it is not known who answers.
+fn warn_of_trust(target: &ResolvedTarget, stage: &Stage) {
+    if target.tls.insecure {
+        stage.log.warn(0, "tls_not_verified", || {
+            "the target's certificate was not checked (target.tls.insecure): anybody may have answered; state its CA \
+             as target.tls.ca"
+                .to_owned()
+        });
+    }
 }
 
 /// The mix with the laws by which its entries' contents repeat.
@@ -238,16 +255,16 @@ struct Resolved {
 
 impl Resolved {
     async fn of(target: &ResolvedTarget) -> Result<Self, AddressError> {
-        let reach = async |url: &Option<String>| match url {
-            Some(url) => Address::reach(url).await.map(Some),
+        let reach = async |url: &Option<String>, version| match url {
+            Some(url) => Address::reach(url, version, &target.tls).await.map(Some),
             None => Ok(None),
         };
-        let http = reach(&target.http_url).await?;
-        let metrics = match reach(&target.metrics_url).await? {
+        let http = reach(&target.http_url, target.http_version).await?;
+        let metrics = match reach(&target.metrics_url, HttpVersion::Http1).await? {
             Some(stated) if !stated.prefix.is_empty() => Some(stated),
             stated => stated.or_else(|| http.clone()).map(metrics_page),
         };
-        Ok(Self { grpc: reach(&target.grpc_url).await?, metrics, http })
+        Ok(Self { grpc: reach(&target.grpc_url, HttpVersion::Http2).await?, metrics, http })
     }
 }
 

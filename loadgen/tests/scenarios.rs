@@ -61,7 +61,30 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("table_of_another_kind", &["8:1 load.ramp: belongs to kind = \"ramp\"; remove it or change the kind"]),
     ("think_time_in_open_model", &["5:14 load.think_time: belongs to model = \"closed\""]),
     ("threshold_on_unknown_entry", &["2:15 thresholds.0: there is no entry `b` in the mix; there are a"]),
-    ("tls_target", &["3:8 target.http: `https://127.0.0.1:8000` is not plain http"]),
+    (
+        "tls_files",
+        &[
+            "5:6 target.tls.ca: ",
+            "6:15 target.tls.client_cert: ",
+            "8:15 target.tls.server_name: `not a name` is no name of a server",
+        ],
+    ),
+    (
+        "tls_half",
+        &[
+            "4:16 target.http_version: `3` is none of 1.1, 2",
+            "6:14 target.tls.client_key: a private key needs its certificate",
+            "7:12 target.tls.insecure: true or false was expected, not a string",
+        ],
+    ),
+    (
+        "tls_in_vain",
+        &[
+            "3:8 target.http: `unix:app.sock`: write the whole path of the socket",
+            "4:8 target.grpc: `ftp://127.0.0.1` is neither http nor https nor unix",
+            "5:1 target.tls: is of no use, since no URL begins with https://",
+        ],
+    ),
     ("too_many_arrivals", &["2:1 load: 360000000000 arrivals are too many"]),
     ("unknown_key", &["4:1 load.durration: unknown key; did you mean `duration`?"]),
     ("unknown_kind", &["1:8 kind: `smoke` is none of sustained, stress, spike, endurance, ramp"]),

@@ -1,9 +1,8 @@
 //! Does the target answer, and has it the models that the scenario asks for?
 
-use proofload_loadgen::scenario::{RequestSpec, Scenario};
-use proofload_loadgen::transport::Address;
+use proofload_loadgen::scenario::{RequestSpec, Scenario, Target};
+use proofload_loadgen::transport::{Address, AddressError, HttpVersion, TlsOptions, probe};
 use proofload_loadgen::watch::fetch;
-use tokio::net::TcpStream;
 
 use super::check::Check;
 
@@ -13,24 +12,27 @@ pub(crate) fn checks(http: Option<&str>, grpc: Option<&str>, scenario: Option<&S
         Ok(runtime) => runtime,
         Err(error) => return vec![Check::in_the_way("target", error.to_string(), "free some memory or threads")],
     };
+    let target = scenario.and_then(|scenario| scenario.target.as_ref());
+    let tls = target.and_then(|target| target.tls.clone()).unwrap_or_default();
+    let version = target.map_or_else(HttpVersion::default, |target: &Target| target.http_version);
     runtime.block_on(async {
         let mut checks = Vec::new();
         if let Some(url) = http {
-            checks.extend(http_side(url, scenario).await);
+            checks.extend(http_side(url, Address::reach(url, version, &tls).await, scenario).await);
         }
         if let Some(url) = grpc {
-            checks.push(grpc_side(url).await);
+            checks.push(grpc_side(url, &tls).await);
         }
         checks
     })
 }
 
-async fn http_side(url: &str, scenario: Option<&Scenario>) -> Vec<Check> {
-    let address = match Address::reach(url).await {
+async fn http_side(url: &str, address: Result<Address, AddressError>, scenario: Option<&Scenario>) -> Vec<Check> {
+    let address = match address {
         Ok(address) => address,
         Err(error) => return vec![Check::in_the_way("target", error.to_string(), "write the base URL of the target")],
     };
-    if let Err(error) = TcpStream::connect(address.socket).await {
+    if let Err(error) = probe(&address).await {
         let finding = format!("{url} does not accept connections: {error}");
         return vec![Check::in_the_way("target", finding, "start it, or name another with --target")];
     }
@@ -74,14 +76,14 @@ async fn model_ready(address: &Address, model: &str) -> Check {
     }
 }
 
-async fn grpc_side(url: &str) -> Check {
+async fn grpc_side(url: &str, tls: &TlsOptions) -> Check {
     let unreachable = |why: String| {
         Check::in_the_way("gRPC", format!("{url}: {why}"), "start it, or name another with --grpc-target")
     };
-    match Address::reach(url).await {
+    match Address::reach(url, HttpVersion::Http2, tls).await {
         Err(error) => unreachable(error.to_string()),
-        Ok(address) => match TcpStream::connect(address.socket).await {
-            Ok(_) => Check::fine("gRPC", format!("{url} accepts connections")),
+        Ok(address) => match probe(&address).await {
+            Ok(()) => Check::fine("gRPC", format!("{url} accepts connections")),
             Err(error) => unreachable(error.to_string()),
         },
     }

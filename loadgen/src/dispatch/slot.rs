@@ -13,7 +13,7 @@ use crate::judge::{Judgement, judge};
 use crate::payload::{Entry, Values, capture};
 use crate::plan::Arrival;
 use crate::record::{Ledger, Log, blank};
-use crate::transport::{Address, Attempt, Failure, Links};
+use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links};
 
 /// The remedy when this machine gives no more connections.
 const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
@@ -36,6 +36,8 @@ pub struct Stage {
     pub http: Option<Address>,
     /// The target's gRPC side.
     pub grpc: Option<Address>,
+    /// How connections are opened and used again.
+    pub connections: ConnectionPolicy,
     /// Time limit of a request, from its intended arrival.
     pub timeout_ns: u64,
 }
@@ -56,7 +58,7 @@ pub struct Slot {
 impl Slot {
     /// A slot with no connection yet.
     pub fn new(stage: Arc<Stage>, number: SlotId, flags: u16) -> Self {
-        let links = Links::new(stage.http.clone(), stage.grpc.clone());
+        let links = Links::new(stage.http.clone(), stage.grpc.clone(), stage.connections);
         let values = Values { user: number, carried: Vec::new() };
         Self { stage, number, links, free_ns: 0, flags, values }
     }

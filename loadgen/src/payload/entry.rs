@@ -16,7 +16,7 @@ pub struct Entry {
     pub via: Via,
     /// The method.
     pub method: Method,
-    /// Where it goes: path and query on HTTP/1.1, the whole URI on HTTP/2.
+    /// Where it goes: path and query in HTTP/1.1, the whole URI in HTTP/2.
     pub uri: Uri,
     /// Headers of every request.
     pub headers: HeaderMap,
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_share_of_traced_requests_is_kept_and_their_headers_match() {
         let entry = Entry {
-            via: Via::Http1,
+            via: Via::Http,
             method: Method::GET,
             uri: Uri::from_static("/x"),
             headers: HeaderMap::new(),

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::uri::Authority;
 use http::{HeaderMap, Method, Uri};
 use proofload_wire::WireError;
 use proofload_wire::grpc::inference::ModelInferRequest;
@@ -20,7 +19,7 @@ use super::{
 use crate::judge::Expect;
 use crate::plan::mix64;
 use crate::scenario::{DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec, Scenario};
-use crate::transport::{Address, Keep, Via};
+use crate::transport::{Address, HttpVersion, Keep, Via};
 
 /// How much of a plain HTTP answer is kept: enough for the message of an error.
 const KEEP_PLAIN: Keep = Keep(4096);
@@ -95,7 +94,7 @@ pub fn prepare(
 
 fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) -> Result<Entry, PrepareError> {
     let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
-    let mut headers = base_headers(&to.authority);
+    let mut headers = base_headers(to);
     let mut payloads = Vec::new();
     for path in &spec.files {
         let file = read(entry, path)?;
@@ -107,17 +106,17 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) ->
     if payloads.is_empty() {
         payloads.push(Payload::Fixed(Bytes::copy_from_slice(spec.body.as_bytes())));
     }
-    let holes = holes(spec, &to.prefix, carried).map_err(|e| refuse(e.to_string()))?;
+    let holes = holes(spec, &to.request_target(""), carried).map_err(|e| refuse(e.to_string()))?;
     for (name, value) in &spec.headers {
         let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
         headers.insert(name, value.parse().map_err(|_| refuse(format!("`{value}` is no header value")))?);
     }
     let path = if holes.path.is_some() { "/" } else { spec.path.as_str() };
     Ok(Entry {
-        via: Via::Http1,
+        via: Via::Http,
         method: Method::from_bytes(spec.method.as_bytes())
             .map_err(|_| refuse(format!("`{}` is no method", spec.method)))?,
-        uri: uri(entry, &format!("{}{path}", to.prefix))?,
+        uri: uri(entry, &to.request_target(path))?,
         headers,
         payloads,
         holes: (!holes.is_empty()).then(|| Box::new(holes)),
@@ -172,10 +171,11 @@ fn picture_payload(policy: PayloadPolicy, file: Bytes) -> Payload {
     }
 }
 
-fn base_headers(authority: &Authority) -> HeaderMap {
+fn base_headers(to: &Address) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("proofload/", env!("CARGO_PKG_VERSION"))));
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+    // HTTP/2 says it in the request's URI.
+    if let (HttpVersion::Http1, Ok(host)) = (to.version, HeaderValue::from_str(to.authority.as_str())) {
         headers.insert(HOST, host);
     }
     headers
@@ -245,7 +245,7 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
     let (request, patched) = request(entry, spec, seed)?;
     let binary = spec.protocol == KserveProtocol::KserveHttpBinary;
     let encoded = encode_request(&request, binary).map_err(failed)?;
-    let mut headers = base_headers(&to.authority);
+    let mut headers = base_headers(to);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoded.content_type()));
     if let Some(length) = encoded.json_length {
         headers.insert("inference-header-content-length", HeaderValue::from(length));
@@ -253,9 +253,9 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
     let version = spec.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
     let payload = payload(&request, patched, !binary, |r| Ok(encode_request(r, binary)?.body)).map_err(failed)?;
     Ok(Entry {
-        via: Via::Http1,
+        via: Via::Http,
         method: Method::POST,
-        uri: uri(entry, &format!("{}/v2/models/{}{version}/infer", to.prefix, spec.model))?,
+        uri: uri(entry, &to.request_target(&format!("/v2/models/{}{version}/infer", spec.model)))?,
         headers,
         payloads: vec![payload],
         holes: None,
@@ -271,15 +271,14 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
 fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u64) -> Result<Entry, PrepareError> {
     let failed = |source| PrepareError::Tensor { entry: entry.name.clone(), source };
     let (request, patched) = request(entry, spec, seed)?;
-    let mut headers = base_headers(&to.authority);
-    headers.remove(HOST);
+    let mut headers = base_headers(to);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("te", HeaderValue::from_static("trailers"));
     let payload = payload(&request, patched, false, |r| Ok(framed(r.clone()))).map_err(failed)?;
     Ok(Entry {
         via: Via::Grpc,
         method: Method::POST,
-        uri: uri(entry, &format!("http://{}{GRPC_PATH}", to.authority))?,
+        uri: uri(entry, &format!("{}{GRPC_PATH}", to.origin()))?,
         headers,
         payloads: vec![payload],
         holes: None,
@@ -307,6 +306,7 @@ mod tests {
     use super::*;
     use crate::payload::Values;
     use crate::plan::Arrival;
+    use crate::transport::TlsOptions;
     use proofload_wire::json_body::decode_request;
     use std::collections::HashSet;
 
@@ -334,8 +334,9 @@ inputs = [
     }
 
     fn ready(scenario: &Scenario) -> Entry {
-        let address = Address::resolve("http://127.0.0.1:1/base").unwrap();
-        prepare(scenario, "run", &scenario.mix[0], Some(&address), Some(&address)).unwrap()
+        let at = |version| Address::resolve("http://127.0.0.1:1/base", version, &TlsOptions::default()).unwrap();
+        let (http, grpc) = (at(HttpVersion::Http1), at(HttpVersion::Http2));
+        prepare(scenario, "run", &scenario.mix[0], Some(&http), Some(&grpc)).unwrap()
     }
 
     fn bodies(entry: &Entry) -> Vec<Bytes> {

@@ -9,6 +9,7 @@ use proofload_wire::tensor::DataType;
 use serde::Serialize;
 
 use crate::plan::{Think, Timing};
+use crate::transport::{ConnectionPolicy, HttpVersion, TlsOptions};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,6 +79,10 @@ pub struct Target {
     pub grpc: Option<String>,
     /// Where Prometheus text is read.
     pub metrics: Option<String>,
+    /// Which HTTP the HTTP side speaks.
+    pub http_version: HttpVersion,
+    /// How TLS is spoken where a URL asks for it.
+    pub tls: Option<TlsOptions>,
 }
 
 /// The load.
@@ -90,6 +95,8 @@ pub struct Load {
     pub steps: Vec<Step>,
     /// The most connections; `None` for as many as are needed.
     pub max_connections: Option<u32>,
+    /// How connections are opened and used again.
+    pub connections: ConnectionPolicy,
     /// Time limit of a request, from its intended arrival.
     pub request_timeout_ns: u64,
     /// How long to wait at the end for what is in flight.

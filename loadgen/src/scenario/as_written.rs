@@ -7,6 +7,7 @@ use proofload_run::units::{parse_bytes, parse_duration_ns, parse_share};
 use super::DataSpec;
 use super::document::{Node, Value};
 use super::reader::{Located, Problems, Table};
+use crate::transport::HttpVersion;
 
 mod shapes;
 
@@ -97,6 +98,19 @@ pub(super) struct Target {
     pub(super) http: Maybe<String>,
     pub(super) grpc: Maybe<String>,
     pub(super) metrics: Maybe<String>,
+    pub(super) http_version: Maybe<HttpVersion>,
+    pub(super) tls: Option<Tls>,
+}
+
+/// `[target.tls]`.
+#[derive(Debug)]
+pub(super) struct Tls {
+    pub(super) here: Located<()>,
+    pub(super) ca: Maybe<String>,
+    pub(super) client_cert: Maybe<String>,
+    pub(super) client_key: Maybe<String>,
+    pub(super) server_name: Maybe<String>,
+    pub(super) insecure: Maybe<bool>,
 }
 
 #[derive(Debug)]
@@ -218,9 +232,24 @@ fn target(table: &Table<'_>) -> Target {
         http: table.string("http"),
         grpc: table.string("grpc"),
         metrics: table.string("metrics"),
+        http_version: table.choice("http_version", &[("1.1", HttpVersion::Http1), ("2", HttpVersion::Http2)]),
+        tls: table.table("tls").map(|t| tls(&t)),
     };
     table.finish();
     target
+}
+
+fn tls(table: &Table<'_>) -> Tls {
+    let tls = Tls {
+        here: table.here(),
+        ca: table.string("ca"),
+        client_cert: table.string("client_cert"),
+        client_key: table.string("client_key"),
+        server_name: table.string("server_name"),
+        insecure: table.boolean("insecure"),
+    };
+    table.finish();
+    tls
 }
 
 fn load(table: &Table<'_>) -> Load {

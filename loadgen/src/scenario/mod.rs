@@ -13,9 +13,16 @@
 //! thresholds = ["p95 < 300ms", "relief: error_rate < 1%"]
 //!
 //! [target]                       # absent: proofload starts its own daemon
-//! http = "http://127.0.0.1:8000"
+//! http = "http://127.0.0.1:8000"                # or https://…, or unix:/run/app.sock
 //! grpc = "http://127.0.0.1:8001"                # for kserve-grpc entries
 //! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics; without a path: /metrics
+//! http_version = "2"             # of http: 1.1 (default) | 2 (with TLS by ALPN, without by prior knowledge)
+//! [target.tls]                   # for https URLs; all of it optional. Paths are relative to the scenario file
+//! ca = "ca.pem"                  # authorities to trust instead of the system's
+//! client_cert = "client.pem"     # who we are, where the server asks
+//! client_key = "client-key.pem"
+//! server_name = "api.example.com"               # the name that its certificate has; default: the URL's host
+//! insecure = true                # any certificate will do; the report warns of it
 //!
 //! [load]
 //! model = "open"                 # open (default): arrivals come on schedule | closed: users wait for answers
@@ -112,6 +119,7 @@ mod reader;
 mod recording_file;
 mod shapes;
 mod steps;
+mod target;
 mod timing;
 mod validate;
 

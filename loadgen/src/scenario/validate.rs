@@ -10,10 +10,11 @@ use super::document::Value;
 use super::entries::Entries;
 use super::levels::Levels;
 use super::reader::{Located, Problems, complain_missing};
+use super::target::Targets;
 use super::timing::Timings;
-use super::{Load, MixEntry, Model, Scenario, Source, Target};
+use super::{Load, MixEntry, Model, Scenario, Source};
 use crate::plan::{Think, Timing};
-use crate::transport::check_url;
+use crate::transport::ConnectionPolicy;
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
 const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
@@ -43,7 +44,7 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
         );
     }
     let thresholds = check.thresholds(written, kind, &mix);
-    let target = written.target.as_ref().and_then(|target| check.target(target, &mix));
+    let target = written.target.as_ref().map(|target| Targets { folder: &folder, problems }.target(target, &mix));
     let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     Some(Scenario {
         name: check.name(written).or(stem).unwrap_or_default(),
@@ -118,6 +119,7 @@ impl Check<'_> {
         let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load, recording));
         Some(Load {
             max_connections: self.max_connections(load),
+            connections: ConnectionPolicy { connect_timeout_ns: request_timeout_ns, ..ConnectionPolicy::default() },
             request_timeout_ns,
             // Shorter, and a target that hangs at the end would leave no timeouts behind.
             drain_ns: load.drain_ns.as_ref().map_or(request_timeout_ns, |drain| drain.value),
@@ -173,24 +175,6 @@ impl Check<'_> {
             self.complain(timeout, "write 1ms to 1h");
         }
         timeout.value
-    }
-
-    fn target(&self, target: &written::Target, mix: &[MixEntry]) -> Option<Target> {
-        for url in [&target.http, &target.grpc, &target.metrics].into_iter().flatten() {
-            if let Err(e) = check_url(&url.value) {
-                self.complain(url, e);
-            }
-        }
-        let (needs_grpc, needs_http) =
-            (mix.iter().any(|e| e.request.is_grpc()), mix.iter().any(|e| !e.request.is_grpc()));
-        if needs_grpc && target.grpc.is_none() {
-            self.complain(&target.here, "an entry speaks kserve-grpc; add grpc = \"http://127.0.0.1:8001\"");
-        }
-        if needs_http && target.http.is_none() {
-            self.complain(&target.here, "an entry speaks HTTP; add http = \"http://127.0.0.1:8000\"");
-        }
-        let text = |url: &Option<Located<String>>| url.as_ref().map(|url| url.value.clone());
-        Some(Target { http: text(&target.http), grpc: text(&target.grpc), metrics: text(&target.metrics) })
     }
 
     fn thresholds(&self, written: &written::Scenario, kind: Option<ScenarioKind>, mix: &[MixEntry]) -> Vec<Threshold> {

@@ -1,16 +1,15 @@
-//! One HTTP/2 connection without TLS, for gRPC. One request at a time goes over it, as over every connection of a
-//! slot. The messages are framed here and not by a gRPC library, because the time of the first byte and whether a
+//! One HTTP/2 connection. One request at a time goes over it, as over every connection of a slot. gRPC's messages are
+//! framed by us and not by a gRPC library, because the time of the first byte and whether a
 //! status was sent by the server or made up by the client must not be lost.
-
-use std::net::SocketAddr;
 
 use http::Request;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
 
-use super::http1::{describe, open};
+use super::http1::describe;
 use super::link::{Unsent, receive};
+use super::stream::Stream;
 use super::{Answer, Failure, Keep, Segments, Times};
 use crate::clock::RunClock;
 
@@ -21,22 +20,19 @@ const WINDOW_BYTES: u32 = 4 << 20;
 /// See the module.
 pub(super) struct Http2 {
     sender: SendRequest<Segments>,
-    driver: JoinHandle<()>,
+    /// Runs the connection; gives why it ended, if it broke.
+    driver: JoinHandle<Option<hyper::Error>>,
 }
 
 impl Http2 {
-    pub(super) async fn connect(to: SocketAddr) -> Result<Self, Failure> {
-        let stream = open(to).await?;
+    pub(super) async fn on(stream: Stream) -> Result<Self, Failure> {
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| Failure::Connect(describe(&e)))?;
-        let driver = tokio::spawn(async move {
-            // Its error reaches the request that it breaks.
-            let _ = connection.await;
-        });
+        let driver = tokio::spawn(async move { connection.await.err() });
         Ok(Self { sender, driver })
     }
 
@@ -62,6 +58,12 @@ impl Http2 {
         })?;
         times.first_byte_ns = clock.now_ns();
         Ok(receive(response, keep).await?)
+    }
+
+    /// What the connection broke with, if it did.
+    pub(super) async fn last_words(&mut self) -> Option<String> {
+        let ended = self.driver.is_finished().then_some(&mut self.driver)?;
+        ended.await.ok().flatten().as_ref().map(describe)
     }
 
     /// Whether another request may go over it.

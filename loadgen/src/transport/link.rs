@@ -7,9 +7,9 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::http1::{Http1, describe};
-use super::http2::Http2;
-use super::{Address, Answer, Attempt, Failure, Keep, Segments, Times, Via};
+use super::http1::describe;
+use super::side::Side;
+use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, Keep, Segments, Times, Via};
 use crate::clock::RunClock;
 
 /// Why an exchange on a connection gave no answer.
@@ -28,23 +28,21 @@ impl From<Failure> for Unsent {
 
 /// A slot's connections.
 pub struct Links {
-    http: Option<Address>,
-    grpc: Option<Address>,
-    http1: Option<Http1>,
-    http2: Option<Http2>,
+    http: Side,
+    grpc: Side,
 }
 
 impl Links {
     /// No connection yet.
-    pub fn new(http: Option<Address>, grpc: Option<Address>) -> Self {
-        Self { http, grpc, http1: None, http2: None }
+    pub fn new(http: Option<Address>, grpc: Option<Address>, policy: ConnectionPolicy) -> Self {
+        Self { http: Side::new(http, policy), grpc: Side::new(grpc, policy) }
     }
 
-    /// Minds the idle connections, so that one which the server closes is noticed before it is used. Never ends.
+    /// Minds the idle connections, so that one which the server closes is noticed before it is used. Ends when one was.
     pub async fn mind(&mut self) {
         tokio::select! {
-            () = async { match &mut self.http1 { Some(link) => link.closed().await, None => std::future::pending().await } } => self.http1 = None,
-            () = async { match &mut self.http2 { Some(link) => link.closed().await, None => std::future::pending().await } } => self.http2 = None,
+            () = self.http.closed() => {}
+            () = self.grpc.closed() => {}
         }
     }
 
@@ -58,91 +56,52 @@ impl Links {
         keep: Keep,
         on_wire: impl FnOnce(u64),
     ) -> Attempt {
+        let side = match via {
+            Via::Http => &mut self.http,
+            Via::Grpc => &mut self.grpc,
+        };
         let mut attempt =
             Attempt { times: Times::default(), new_connection: false, resent: 0, result: Err(Failure::Timeout) };
-        let work = self.try_exchange(via, request, clock, keep, &mut attempt, on_wire);
-        if let Ok(result) = tokio::time::timeout(limit, work).await {
-            attempt.result = result;
-        }
+        let work = try_exchange(side, request, clock, keep, &mut attempt, on_wire);
+        attempt.result = match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(_) => Err(side.given_up()),
+        };
         attempt.times.done_ns = clock.now_ns();
         if attempt.result.is_err() {
-            self.drop_link(via);
+            side.close();
         }
         attempt
     }
+}
 
-    async fn try_exchange(
-        &mut self,
-        via: Via,
-        mut request: Request<Segments>,
-        clock: &RunClock,
-        keep: Keep,
-        attempt: &mut Attempt,
-        on_wire: impl FnOnce(u64),
-    ) -> Result<Answer, Failure> {
-        let mut on_wire = Some(on_wire);
-        loop {
-            let opened = self.open_missing(via).await?;
-            attempt.new_connection |= opened;
-            if let Some(on_wire) = on_wire.take() {
-                on_wire(clock.now_ns());
-            }
-            let outcome = self.send(via, request, clock, &mut attempt.times, keep).await;
-            match outcome {
-                Ok(answer) => return Ok(answer),
-                Err(Unsent::Failed(failure)) => return Err(failure),
-                // A fresh connection that is closed at once is the server's answer, not a stale connection.
-                Err(Unsent::Closed(_)) if opened => {
-                    return Err(Failure::Transport(
-                        "the server closed the new connection before the request".to_owned(),
-                    ));
-                }
-                Err(Unsent::Closed(unsent)) => request = *unsent,
-            }
-            attempt.resent += 1;
-            self.drop_link(via);
+async fn try_exchange(
+    side: &mut Side,
+    mut request: Request<Segments>,
+    clock: &RunClock,
+    keep: Keep,
+    attempt: &mut Attempt,
+    on_wire: impl FnOnce(u64),
+) -> Result<Answer, Failure> {
+    let mut on_wire = Some(on_wire);
+    loop {
+        let opened = side.ready(clock).await?;
+        attempt.new_connection |= opened;
+        if let Some(on_wire) = on_wire.take() {
+            on_wire(clock.now_ns());
         }
-    }
-
-    /// Makes sure that there is a usable connection; says whether it had to be made.
-    async fn open_missing(&mut self, via: Via) -> Result<bool, Failure> {
-        let missing = || Failure::Connect("the target has no such side".to_owned());
-        match via {
-            Via::Http1 if self.http1.as_ref().is_some_and(Http1::is_usable) => Ok(false),
-            Via::Grpc if self.http2.as_ref().is_some_and(Http2::is_usable) => Ok(false),
-            Via::Http1 => {
-                let to = self.http.as_ref().ok_or_else(missing)?.socket;
-                self.http1 = Some(Http1::connect(to).await?);
-                Ok(true)
+        match side.send(request, clock, &mut attempt.times, keep).await {
+            Ok(answer) => return Ok(answer),
+            Err(Unsent::Failed(Failure::Transport(said))) if opened && attempt.times.first_byte_ns == 0 => {
+                return Err(side.broken(said));
             }
-            Via::Grpc => {
-                let to = self.grpc.as_ref().ok_or_else(missing)?.socket;
-                self.http2 = Some(Http2::connect(to).await?);
-                Ok(true)
-            }
+            Err(Unsent::Failed(failure)) => return Err(failure),
+            // A fresh connection that is closed at once is the server's answer, not a stale connection.
+            Err(Unsent::Closed(_)) if opened => return Err(side.refused().await),
+            Err(Unsent::Closed(unsent)) => request = *unsent,
         }
-    }
-
-    async fn send(
-        &mut self,
-        via: Via,
-        request: Request<Segments>,
-        clock: &RunClock,
-        times: &mut Times,
-        keep: Keep,
-    ) -> Result<Answer, Unsent> {
-        match (via, &mut self.http1, &mut self.http2) {
-            (Via::Http1, Some(link), _) => link.exchange(request, clock, times, keep).await,
-            (Via::Grpc, _, Some(link)) => link.exchange(request, clock, times, keep).await,
-            _ => Err(Unsent::Closed(Box::new(request))),
-        }
-    }
-
-    fn drop_link(&mut self, via: Via) {
-        match via {
-            Via::Http1 => self.http1 = None,
-            Via::Grpc => self.http2 = None,
-        }
+        attempt.resent += 1;
+        side.close();
     }
 }
 

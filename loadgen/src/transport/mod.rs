@@ -5,11 +5,18 @@ mod body;
 mod http1;
 mod http2;
 mod link;
+mod policy;
+mod side;
+mod stream;
 mod target;
+mod tls;
+mod unverified;
 
 pub use body::Segments;
 pub use link::Links;
-pub use target::{Address, AddressError, parse as check_url};
+pub use policy::ConnectionPolicy;
+pub use target::{Address, AddressError, BaseUrl, Endpoint, HttpVersion};
+pub use tls::{Identity, Tls, TlsError, TlsOptions};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,9 +24,9 @@ use http::HeaderMap;
 /// Which of a slot's connections carries a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// HTTP/1.1 to the target's HTTP side.
-    Http1,
-    /// HTTP/2 without TLS to the target's gRPC side.
+    /// The one to the target's HTTP side, HTTP/1.1 or HTTP/2.
+    Http,
+    /// The one to the target's gRPC side, always HTTP/2.
     Grpc,
 }
 
@@ -89,4 +96,12 @@ impl Attempt {
         let times = Times { done_ns: now_ns, ..Times::default() };
         Self { times, new_connection: false, resent: 0, result: Err(Failure::Local(why)) }
     }
+}
+
+/// Opens a connection as a request would, TLS handshake included, and closes it again.
+///
+/// # Errors
+/// When it cannot be opened, with the reason and the remedy.
+pub async fn probe(to: &Address) -> Result<(), Failure> {
+    stream::Stream::open(to).await.map(drop)
 }

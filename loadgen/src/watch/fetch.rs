@@ -4,13 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST};
-use http::{Request, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1::handshake;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{HeaderValue, Request, Uri};
 
-use crate::transport::Address;
+use crate::clock::RunClock;
+use crate::transport::{Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Segments, Via};
 
 /// Patience for an answer. A scrape that takes longer than this would delay the next.
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -34,35 +31,35 @@ pub enum FetchError {
     Timeout,
 }
 
-/// Fetches `path` from a target.
+/// Fetches `path` from a target, over what its requests go over: TLS, HTTP/2 or a Unix socket where it is so.
 ///
 /// # Errors
 /// When there is no whole answer with status 200 in time.
 pub async fn fetch(from: &Address, path: &str) -> Result<Bytes, FetchError> {
-    tokio::time::timeout(TIMEOUT, get(from, path)).await.map_err(|_| FetchError::Timeout)?
+    let request = request(from, path).map_err(|e| FetchError::Transport(e.to_string()))?;
+    let mut links = Links::new(Some(from.clone()), None, ConnectionPolicy::default());
+    let clock = RunClock::default();
+    let attempt = links.exchange(Via::Http, request, &clock, TIMEOUT, Keep(MOST_BYTES), |_| {}).await;
+    let answer = attempt.result.map_err(|failure| match failure {
+        Failure::Timeout => FetchError::Timeout,
+        other => FetchError::Transport(other.to_string()),
+    })?;
+    match answer.status {
+        200 if answer.body_bytes > MOST_BYTES as u64 => {
+            Err(FetchError::Transport(format!("{} bytes, more than the {MOST_BYTES} kept", answer.body_bytes)))
+        }
+        200 => Ok(answer.body),
+        other => Err(FetchError::Status(other)),
+    }
 }
 
-async fn get(from: &Address, path: &str) -> Result<Bytes, FetchError> {
-    let failed = |e: &dyn std::fmt::Display| FetchError::Transport(e.to_string());
-    let uri: Uri = format!("{}{path}", from.prefix).parse().map_err(|e: http::uri::InvalidUri| failed(&e))?;
-    let stream = TcpStream::connect(from.socket).await.map_err(|e| failed(&e))?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
-    let request = Request::get(uri)
-        .header(HOST, from.authority.as_str())
-        .header(ACCEPT, "text/plain, application/json")
-        .body(Empty::<Bytes>::new())
-        .map_err(|e| failed(&e))?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
-        if response.status() != 200 {
-            return Err(FetchError::Status(response.status().as_u16()));
-        }
-        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(|e| failed(&e))?;
-        Ok(body.to_bytes())
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        result = &mut exchange => result,
-        _ = connection => exchange.await,
+fn request(from: &Address, path: &str) -> Result<Request<Segments>, http::Error> {
+    let uri: Uri = from.request_target(path).parse()?;
+    let mut request = Request::get(uri)
+        .header(ACCEPT, HeaderValue::from_static("text/plain, application/json"))
+        .body(Segments::default())?;
+    if from.version == HttpVersion::Http1 {
+        request.headers_mut().insert(HOST, HeaderValue::from_str(from.authority.as_str())?);
     }
+    Ok(request)
 }

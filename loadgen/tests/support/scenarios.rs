@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proofload_loadgen::run::{ResolvedTarget, RunOptions, RunSummary, run};
 use proofload_loadgen::scenario::{HttpSpec, Load, MixEntry, Model, PayloadPolicy, RequestSpec, Scenario, Source};
 use proofload_loadgen::stop::StopHandle;
+use proofload_loadgen::transport::ConnectionPolicy;
 use proofload_run::folder::RunFolder;
 use proofload_run::journal::JournalReader;
 use proofload_run::manifest::{End, Host, Manifest, ScenarioKind, Step, Tool};
@@ -46,6 +47,7 @@ pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Optio
             model,
             steps: vec![step],
             max_connections,
+            connections: ConnectionPolicy::default(),
             request_timeout_ns: 5_000_000_000,
             drain_ns: 2_000_000_000,
             traces: 0.0,
@@ -88,7 +90,8 @@ pub(crate) fn drive_until(scenario: &Scenario, url: &str, stop: StopHandle) -> R
     drive_at(scenario, ResolvedTarget { http_url: Some(url.to_owned()), ..ResolvedTarget::default() }, stop)
 }
 
-fn drive_at(scenario: &Scenario, target: ResolvedTarget, stop: StopHandle) -> Result<Driven, Failure> {
+/// Drives a scenario at any target; whoever has the handle may end it.
+pub(crate) fn drive_at(scenario: &Scenario, target: ResolvedTarget, stop: StopHandle) -> Result<Driven, Failure> {
     let folder = tempfile::tempdir()?;
     let options = RunOptions {
         folder: folder.path().join("run"),

@@ -1,0 +1,150 @@
+//! The connection of a slot to one side of the target: opened when it is needed, closed when it is spent.
+
+use std::time::Duration;
+
+use http::Request;
+use http::header::{CONNECTION, HeaderValue};
+
+use super::http1::Http1;
+use super::http2::Http2;
+use super::link::Unsent;
+use super::stream::Stream;
+use super::{Address, Answer, ConnectionPolicy, Failure, HttpVersion, Keep, Segments, Times};
+use crate::clock::RunClock;
+
+/// See the module.
+pub(super) struct Side {
+    address: Option<Address>,
+    policy: ConnectionPolicy,
+    held: Option<Held>,
+    /// Whether a connection is being opened. Stays behind when the opening is given up.
+    opening: bool,
+}
+
+/// A connection and what it has been used for.
+struct Held {
+    link: Link,
+    requests: u32,
+    opened_ns: u64,
+}
+
+enum Link {
+    Http1(Http1),
+    Http2(Http2),
+}
+
+impl Side {
+    pub(super) fn new(address: Option<Address>, policy: ConnectionPolicy) -> Self {
+        Self { address, policy, held: None, opening: false }
+    }
+
+    /// Ends when the server has closed the idle connection; never while there is none.
+    pub(super) async fn closed(&mut self) {
+        match &mut self.held {
+            None => std::future::pending().await,
+            Some(Held { link: Link::Http1(link), .. }) => link.closed().await,
+            Some(Held { link: Link::Http2(link), .. }) => link.closed().await,
+        }
+        self.held = None;
+    }
+
+    /// Why a fresh connection was closed before it carried anything.
+    pub(super) async fn refused(&mut self) -> Failure {
+        let said = match &mut self.held {
+            None => None,
+            Some(Held { link: Link::Http1(link), .. }) => link.last_words(),
+            Some(Held { link: Link::Http2(link), .. }) => link.last_words().await,
+        };
+        let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+        self.broken(format!("the server closed the new connection before the request{said}"))
+    }
+
+    /// What it means that a fresh connection broke before there was an answer.
+    pub(super) fn broken(&self, said: String) -> Failure {
+        let tls = self.address.as_ref().and_then(|address| address.tls.as_ref());
+        match tls.and_then(|tls| tls.late_refusal(&said)) {
+            Some(refusal) => Failure::Connect(refusal),
+            None => Failure::Transport(said),
+        }
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(&mut self) {
+        self.held = None;
+    }
+
+    /// Makes sure that there is a usable connection; says whether it had to be made.
+    pub(super) async fn ready(&mut self, clock: &RunClock) -> Result<bool, Failure> {
+        if let Some(held) = &self.held
+            && held.link.is_usable()
+            && !self.policy.is_old(clock.now_ns().saturating_sub(held.opened_ns))
+        {
+            return Ok(false);
+        }
+        self.held = None;
+        let to = self.address.as_ref().ok_or_else(|| Failure::Connect("the target has no such side".to_owned()))?;
+        self.opening = true;
+        let limit = Duration::from_nanos(self.policy.connect_timeout_ns);
+        let link = match tokio::time::timeout(limit, Link::open(to)).await {
+            Ok(link) => link,
+            Err(_) => Err(Failure::Connect(format!(
+                "{to}: not open within {} ms, which load.connect_timeout allows",
+                limit.as_millis()
+            ))),
+        };
+        self.opening = false;
+        self.held = Some(Held { link: link?, requests: 0, opened_ns: clock.now_ns() });
+        Ok(true)
+    }
+
+    /// Why a request whose time was up in the middle failed: for want of a connection, or of an answer.
+    pub(super) fn given_up(&mut self) -> Failure {
+        match (std::mem::take(&mut self.opening), &self.address) {
+            (true, Some(to)) => Failure::Connect(format!("{to}: not open when the request's time limit ended")),
+            _ => Failure::Timeout,
+        }
+    }
+
+    /// Sends a request over the connection.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<Segments>,
+        clock: &RunClock,
+        times: &mut Times,
+        keep: Keep,
+    ) -> Result<Answer, Unsent> {
+        let Some(held) = &mut self.held else { return Err(Unsent::Closed(Box::new(request))) };
+        held.requests += 1;
+        let last = self.policy.is_spent(held.requests);
+        let answer = match &mut held.link {
+            Link::Http1(link) => {
+                if last {
+                    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                link.exchange(request, clock, times, keep).await
+            }
+            Link::Http2(link) => link.exchange(request, clock, times, keep).await,
+        };
+        if last && answer.is_ok() {
+            self.held = None;
+        }
+        answer
+    }
+}
+
+impl Link {
+    async fn open(to: &Address) -> Result<Self, Failure> {
+        let stream = Stream::open(to).await?;
+        match to.version {
+            HttpVersion::Http1 => Http1::on(stream).await.map(Self::Http1),
+            HttpVersion::Http2 => Http2::on(stream).await.map(Self::Http2),
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        match self {
+            Self::Http1(link) => link.is_usable(),
+            Self::Http2(link) => link.is_usable(),
+        }
+    }
+}
