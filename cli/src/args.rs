@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Check this machine, and a scenario and its target if one is named, before a run.
     #[command(after_help = "Exit codes: 0 nothing in the way, 1 something is, 2 usage or configuration error.")]
     Doctor(DoctorArgs),
+    /// Prove that this machine measures what is true: drive built-in servers whose latencies are known.
+    #[command(after_help = "Exit codes: 0 it does, 2 usage or configuration error, 3 stopped early, 4 it does not.")]
+    Calibrate(CalibrateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +110,16 @@ pub(crate) struct DoctorArgs {
     /// HTTP base URL of the target, instead of the one in the file.
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// The rate that is wanted of this machine, requests per second.
+    #[arg(long, default_value_t = 1000.0, value_name = "PER_S")]
+    pub(crate) rate: f64,
+    /// Length of each of the five cases, seconds.
+    #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u64).range(2..=600))]
+    pub(crate) seconds: u64,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -2,6 +2,7 @@
 //! by a crate below.
 
 mod args;
+mod calibrate;
 mod console;
 mod doctor;
 mod embedded;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run_command(&args),
         Command::Report(args) => report::report_command(&args),
         Command::Gate(args) => report::gate_command(&args),
+        Command::Calibrate(args) => calibrate::calibrate_command(&args),
         Command::Doctor(args) => return doctor::doctor_command(&args),
     };
     exit_code(outcome)

@@ -12,12 +12,14 @@
 //! | [`record`] | samples, live figures \*, events and series |
 //! | [`watch`] | scraping the target and the generator's own process |
 //! | [`run`] | the shell: everything is wired there |
+//! | [`calibrate`] | the generator against servers whose truth is known |
 //!
 //! (\* is pure: no clock, no socket, no thread.)
 //!
 //! Latency is measured from the intended arrival, whatever the target or the generator do; every intended arrival
 //! leaves exactly one sample. Analysis and verdicts are not here.
 
+pub mod calibrate;
 pub mod clock;
 pub mod dispatch;
 pub mod host;

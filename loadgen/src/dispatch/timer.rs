@@ -2,13 +2,13 @@
 //! async runtime's timers have a granularity of a millisecond. It never spins.
 //!
 //! Nobody waits for ever on it:
-//! - It parks in one place, and never for longer than [`LONGEST_SLEEP`]; then it looks at everything again. A lost
+//! - It parks in one place, and never for longer than `LONGEST_SLEEP`; then it looks at everything again. A lost
 //!   wake-up would cost so much lateness and nothing else.
 //! - None is lost: an alarm is pushed and the time of the next one is read under one lock. One that comes earlier than
 //!   what the timer has read unparks it afterwards, and an unpark before the park makes that return at once.
 //! - An alarm set after the last ring, by a user whose answer outlasted the run, rings at once ([`Alarms::set`]): the
 //!   last ring closes the heap under the same lock.
-//! - Whoever waits for all to be released is told so even when this thread panics ([`Released`]), and a run whose timer
+//! - Whoever waits for all to be released is told so even when this thread panics (`Released`), and a run whose timer
 //!   has died ends with an error.
 //! - Locks are taken in one order only, the hub's before the ledger's, and nobody waits while holding one.
 

@@ -60,7 +60,7 @@ pub fn mix64(word: u64) -> u64 {
 }
 
 /// A uniform number in [0, 1) from 53 random bits.
-fn uniform(rng: &mut rand_pcg::Pcg64) -> f64 {
+pub(crate) fn uniform(rng: &mut rand_pcg::Pcg64) -> f64 {
     use rand_core::RngCore;
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
