@@ -140,6 +140,7 @@ mod tests {
             error_by_law: 3.5,
             late_p99_ns: 20_000,
             answered: (10, 10),
+            connections: 5,
         };
         let case = &cases(100.0, 10)[0];
         let text = rows(case, &finding);

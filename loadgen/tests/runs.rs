@@ -3,12 +3,6 @@
 // Helpers outside of the test functions unwrap for the same reason as these do.
 #![allow(clippy::unwrap_used)]
 
-#[path = "support/freezing_server.rs"]
-#[allow(dead_code)] // Shared: nobody uses all of it.
-mod freezing_server;
-#[path = "support/reference.rs"]
-#[allow(dead_code)] // Shared: nobody uses all of it.
-mod reference;
 #[path = "support/scenarios.rs"]
 #[allow(dead_code)] // Shared: nobody uses all of it.
 mod scenarios;
@@ -17,7 +11,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use freezing_server::FreezingServer;
+use proofload_loadgen::calibrate::law::Law;
+use proofload_loadgen::calibrate::server::Server;
 use proofload_loadgen::plan::{Process, Think, Timing};
 use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
@@ -27,10 +22,13 @@ use proofload_run::jsonl::LineReader;
 use proofload_run::manifest::{EndReason, ScenarioKind, Step};
 use proofload_run::sample::{Outcome, flags};
 use proofload_run::series::{SeriesPoint, Source};
-use reference::Freeze;
 use scenarios::{Driven, drive, drive_until, get};
 
-const STEADY: Freeze = Freeze { service_ms: 1.0, freeze_ms: 0.0, period_ms: 1e9, phase_ms: 0.0 };
+/// A server that answers in this time.
+fn server(service_ms: u64) -> Server {
+    Server::start(Law::Fixed { service_ns: service_ms * 1_000_000 }).unwrap()
+}
+
 const fn drawn(process: Process) -> Model {
     Model::Open { arrivals: Timing::Drawn { process, burst: None } }
 }
@@ -58,7 +56,7 @@ fn events(driven: &Driven) -> Vec<EventKind> {
 
 #[test]
 fn an_open_run_sends_every_arrival_of_its_plan() {
-    let server = FreezingServer::start(STEADY).unwrap();
+    let server = server(1);
     let driven = drive(&get(POISSON, 300.0, 2, None), &server.url()).unwrap();
     check_books(&driven);
     assert_eq!(driven.end.reason, EndReason::Completed);
@@ -86,7 +84,7 @@ fn an_open_run_sends_every_arrival_of_its_plan() {
 
 #[test]
 fn the_users_of_a_closed_run_think_and_come_with_the_level() {
-    let server = FreezingServer::start(STEADY).unwrap();
+    let server = server(1);
     let mut scenario = get(Model::Closed { think: Think::Constant { ns: 19_000_000 } }, 4.0, 2, None);
     // Four users for a second, then two.
     let mut second = scenario.load.steps[0].clone();
@@ -109,7 +107,7 @@ fn the_users_of_a_closed_run_think_and_come_with_the_level() {
 
 #[test]
 fn a_run_that_is_stopped_keeps_everything_up_to_then() {
-    let server = FreezingServer::start(STEADY).unwrap();
+    let server = server(1);
     let stop = StopHandle::default();
     let asked = stop.clone();
     std::thread::spawn(move || {
@@ -125,7 +123,7 @@ fn a_run_that_is_stopped_keeps_everything_up_to_then() {
 
 #[test]
 fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
-    let server = FreezingServer::start(STEADY).unwrap();
+    let server = server(1);
     for round in 0..6 {
         let stop = StopHandle::default();
         let asked = stop.clone();
@@ -145,7 +143,7 @@ fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
 
 #[test]
 fn what_is_due_at_the_very_end_is_sent_and_answered() {
-    let server = FreezingServer::start(STEADY).unwrap();
+    let server = server(1);
     let mut scenario = get(drawn(Process::Constant), 10.0, 1, None);
     // Nearly all arrivals come in the last 20 ms.
     let mut rush = scenario.load.steps[0].clone();
@@ -199,7 +197,7 @@ fn serve_until(listener: &TcpListener, end: Instant) {
 #[test]
 fn what_waits_too_long_for_a_connection_times_out_and_is_not_dropped() {
     // One connection, 100 ms of service, 50 arrivals a second, a time limit of 300 ms: most must time out.
-    let server = FreezingServer::start(Freeze { service_ms: 100.0, ..STEADY }).unwrap();
+    let server = server(100);
     let mut scenario: Scenario = get(drawn(Process::Constant), 50.0, 2, Some(1));
     scenario.load.request_timeout_ns = 300_000_000;
     let driven = drive(&scenario, &server.url()).unwrap();
@@ -217,7 +215,7 @@ fn what_waits_too_long_for_a_connection_times_out_and_is_not_dropped() {
 
 #[test]
 fn what_is_in_flight_at_the_end_of_the_drain_is_recorded_at_its_age() {
-    let server = FreezingServer::start(Freeze { service_ms: 3000.0, ..STEADY }).unwrap();
+    let server = server(3000);
     let mut scenario = get(drawn(Process::Constant), 20.0, 1, Some(8));
     scenario.load.drain_ns = 200_000_000;
     let driven = drive(&scenario, &server.url()).unwrap();
@@ -231,7 +229,7 @@ fn what_is_in_flight_at_the_end_of_the_drain_is_recorded_at_its_age() {
 #[test]
 fn a_climb_stops_after_its_break_unless_it_is_told_not_to() {
     // Two connections of 10 ms bear 200/s.
-    let server = FreezingServer::start(Freeze { service_ms: 10.0, ..STEADY }).unwrap();
+    let server = server(10);
     let mut scenario = get(POISSON, 100.0, 1, Some(2));
     let first = scenario.load.steps[0].clone();
     let levels = [50.0, 100.0, 400.0, 500.0, 600.0, 700.0, 800.0];

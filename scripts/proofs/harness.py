@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,52 @@ class Workplace:
         folder = self.path / name
         command = [BINARY, "run", scenario, "--out", folder, "--quiet", *arguments]
         return subprocess.Popen(command), folder
+
+
+NGINX = """
+worker_processes 1; daemon off; pid {place}/pid; error_log {place}/error.log;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; keepalive_requests 100000000;
+  client_body_temp_path {place}/b; proxy_temp_path {place}/p; fastcgi_temp_path {place}/f;
+  uwsgi_temp_path {place}/u; scgi_temp_path {place}/s;
+  server {{ listen 127.0.0.1:{port}; location / {{ return 200 "ok"; }} }}
+}}
+"""
+
+
+class Nginx:
+    """A server that costs little, on loopback, while the block lasts."""
+
+    def __init__(self, port=18081):
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def __enter__(self):
+        self.place = pathlib.Path(tempfile.mkdtemp(prefix="proofload-nginx-"))
+        file = self.place / "nginx.conf"
+        file.write_text(NGINX.format(place=self.place, port=self.port))
+        self.process = subprocess.Popen(["/usr/sbin/nginx", "-c", file])
+        if not wait_until(self.answers, 10):
+            raise RuntimeError(f"nginx does not answer on port {self.port}")
+        return self
+
+    def answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def generator_series(folder, name):
+    """The generator's own readings of one name: pairs of seconds on the run's clock and value."""
+    import pyarrow.parquet
+
+    rows = pyarrow.parquet.read_table(folder / "series-00000.parquet").to_pylist()
+    return [(row["t_ns"] / 1e9, row["value"]) for row in rows if row["name"] == name]
 
 
 def started(folder):

@@ -91,6 +91,8 @@ pub struct Finding {
     pub late_p99_ns: u64,
     /// Requests answered, and intended.
     pub answered: (usize, usize),
+    /// Connections used.
+    pub connections: u32,
 }
 
 impl Finding {
@@ -174,6 +176,7 @@ fn compare(case: &Case, samples: &[Sample], arrivals_ns: &[u64], served: &[Serve
         error_by_law: measured.worst_error(&truth, SLACK_NS as f64),
         late_p99_ns: late[late.len() * 99 / 100],
         answered: (answered.len(), samples.len()),
+        connections: samples.iter().map(|s| s.connection + 1).max().unwrap_or(0),
     })
 }
 

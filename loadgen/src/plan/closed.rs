@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journey::{Doings, Place};
 use super::mix::Draw;
-use super::{exponential, stream};
+use super::{exponential, stream, uniform};
 
 /// How long a user waits between an answer and its next request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ pub struct UserPlan {
     rng: Pcg64,
     unique: u64,
     place: Option<Place>,
+    begun: bool,
 }
 
 impl UserPlan {
@@ -54,7 +55,7 @@ impl UserPlan {
     pub fn new(doings: impl Into<Doings>, think: Think, seed: u64, user: u32) -> Self {
         // Streams 1 and 2 are the open model's; the users' begin above them. 2^32 turns a user are unique.
         let (rng, unique) = (stream(seed, 16 + u64::from(user)), u64::from(user) << 32);
-        Self { doings: doings.into(), think, rng, unique, place: None }
+        Self { doings: doings.into(), think, rng, unique, place: None, begun: false }
     }
 
     /// Cuts the journey that the user is on short: what would have followed makes no sense any more. Says whether it
@@ -70,15 +71,26 @@ impl UserPlan {
 
     /// The next turn.
     pub fn turn(&mut self) -> Turn {
-        let think_ns = match self.think {
-            Think::Constant { ns } => ns,
-            Think::Exponential { mean_ns } => (exponential(&mut self.rng) * mean_ns as f64) as u64,
-        };
+        let think_ns = self.thought_ns();
         let (Draw { entry, payload, item }, place) = self.doings.draw(self.place, &mut self.rng);
         self.place = place;
         let unique = self.unique;
         self.unique += 1;
         Turn { think_ns, entry, payload, unique, content: item.map_or(unique, u64::from) }
+    }
+}
+
+impl UserPlan {
+    /// The next thought. The first one is taken up in the middle, as an observer would find it: users who all began
+    /// theirs at once would march in step for the whole run.
+    fn thought_ns(&mut self) -> u64 {
+        let begun = std::mem::replace(&mut self.begun, true);
+        match self.think {
+            Think::Constant { ns } if begun => ns,
+            Think::Constant { ns } => (uniform(&mut self.rng) * ns as f64) as u64,
+            // What is left of an exponential thought is as long as a whole one.
+            Think::Exponential { mean_ns } => (exponential(&mut self.rng) * mean_ns as f64) as u64,
+        }
     }
 }
 
@@ -96,6 +108,10 @@ mod tests {
         };
         assert_eq!(turns(4), turns(4));
         assert_ne!(turns(4), turns(5));
+        let first = |user| UserPlan::new(Mix::new([(1.0, 1)]), Think::Constant { ns: 1000 }, 9, user).turn().think_ns;
+        let firsts: Vec<u64> = (0..1000).map(first).collect();
+        let early = firsts.iter().filter(|ns| **ns < 500).count();
+        assert!(firsts.iter().all(|ns| *ns < 1000) && early.abs_diff(500) < 80, "{early} of 1000 in the first half");
         let mut plan = UserPlan::new(
             Doings::new(Mix::new([(0.0, 1), (0.0, 1), (0.0, 1)]), [(1.0, vec![0, 1, 2])]),
             Think::Constant { ns: 5 },
