@@ -136,6 +136,7 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
     manifest::anchor(&mut manifest, stage.clock.start_in(LEAD));
     stage.log.event(0, EventKind::RunStarted);
     warn_of_trust(&options.target, &stage);
+    warn_of_retries(scenario, &stage);
     // A failure is not lost: the same file is written again at the end.
     let _ = folder.write_manifest(&manifest);
 
@@ -149,6 +150,9 @@ pub async fn run(scenario: &Scenario, options: RunOptions) -> Result<RunSummary,
     let drain_ns = if ending.reason == EndReason::TargetLost { 0 } else { scenario.load.drain_ns };
     drain(&stage, crew.hub_state(), drain_ns, &options.stop).await;
     let end = crew.end(&stage, ending, &mut scraper).await;
+    if let Some(sentence) = stage.retried.sentence() {
+        stage.log.warn(end.at_ns, "attempts_retried", || sentence);
+    }
     seal(folder, manifest, end, &stage.log)
 }
 
@@ -188,7 +192,7 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         (manifest.target.server, manifest.target.models) = describe_target(http, &manifest::models(scenario)).await;
     }
     let folder = RunFolder::create(&options.folder, &manifest)?;
-    let log = Arc::new(Log::create(&folder, 0)?);
+    let log = Arc::new(Log::create(&folder, 0)?.hiding(scenario.secrets()));
     let clock = RunClock::default();
     let expected =
         Expected { metrics: options.target.metrics_url.is_some(), statistics: !manifest::models(scenario).is_empty() };
@@ -202,6 +206,8 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         http: target.http,
         grpc: target.grpc,
         connections: scenario.load.connections,
+        retries: scenario.load.retries.clone(),
+        retried: Arc::default(),
         timeout_ns: scenario.load.request_timeout_ns,
     });
     Ok(Opened { stage, plan, folder, manifest, scraper })
@@ -216,6 +222,20 @@ fn warn_of_trust(target: &ResolvedTarget, stage: &Stage) {
                 .to_owned()
         });
     }
+}
+
+/// Says that the rates of the run are those after retries.
+fn warn_of_retries(scenario: &Scenario, stage: &Stage) {
+    let Some(retries) = &scenario.load.retries else { return };
+    stage.log.warn(0, "retries", || {
+        let on: Vec<&str> = retries.on.iter().map(|outcome| outcome.as_str()).collect();
+        format!(
+            "failed attempts were made again (up to {} in all, on {}), so the error and shed rates are those after \
+             retries; remove [load.retries] to measure the target's own",
+            retries.attempts,
+            on.join(", ")
+        )
+    });
 }
 
 /// The mix with the laws by which its entries' contents repeat.

@@ -30,6 +30,19 @@ fn every_shipped_scenario_is_valid() {
 
 /// File (without `.toml`), then for each problem `line:column key: beginning of the message`.
 const BROKEN: &[(&str, &[&str])] = &[
+    (
+        "connections",
+        &[
+            "6:19 load.connect_timeout: write 1ms to load.request_timeout",
+            "8:22 load.connection_max_age: is of no use with reuse = \"per-request\"",
+            "9:27 load.requests_per_connection: is of no use with reuse = \"per-request\"",
+            "9:27 load.requests_per_connection: write how many requests a connection carries",
+            "11:12 load.retries.attempts: write 2 to 10, the first included",
+            "12:15 load.retries.on.1: a request that has used up its time limit has none left",
+            "12:26 load.retries.on.2: no such failure is tried again; write connect_error",
+            "12:38 load.retries.on.3: is there twice",
+        ],
+    ),
     ("duration_without_unit", &["4:12 load.duration: `30` is not a duration; write a number and a unit"]),
     ("endless_recovery", &["9:18 load.spike.recover_within: leaves nothing to judge; write less than `recovery`"]),
     ("endless_steps", &["5:8 load.steps.step: steps of 0 never reach `to`"]),
@@ -58,6 +71,16 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("rate_in_closed_model", &["5:8 load.rate: belongs to model = \"open\""]),
     ("same_name", &["12:8 mix.1.name: there is another entry `a`"]),
     ("stop_after_break_without_a_climb", &["5:20 load.stop_after_break: belongs to kind = \"stress\""]),
+    (
+        "secrets",
+        &[
+            "5:1 load.retries: `on` is missing; write on = ",
+            "11:29 mix.0.headers.authorization: the environment variable `PROOFLOAD_NO_SUCH_VARIABLE` is not set",
+            "11:79 mix.0.headers.x-a: `${env:` is never closed",
+            "11:96 mix.0.headers.x-b: cannot hold both",
+            "16:28 mix.1.headers.grpc-timeout: belongs to gRPC itself",
+        ],
+    ),
     ("table_of_another_kind", &["8:1 load.ramp: belongs to kind = \"ramp\"; remove it or change the kind"]),
     ("think_time_in_open_model", &["5:14 load.think_time: belongs to model = \"closed\""]),
     ("threshold_on_unknown_entry", &["2:15 thresholds.0: there is no entry `b` in the mix; there are a"]),

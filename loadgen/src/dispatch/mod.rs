@@ -4,6 +4,7 @@
 //! it answers with what to do. It knows nothing of protocols.
 
 pub mod hub;
+pub mod retry;
 pub mod slot;
 pub mod timer;
 

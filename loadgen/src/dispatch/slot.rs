@@ -6,18 +6,22 @@ use std::time::Duration;
 use proofload_run::sample::{Outcome, Sample, flags};
 
 use super::hub::{Hub, OpenSlot};
+use super::retry::{Ended, Retries, asked_to_wait_ns};
 use super::timer::Curtain;
 use super::{Next, SlotId};
 use crate::clock::RunClock;
 use crate::judge::{Judgement, judge};
 use crate::payload::{Entry, Values, capture};
-use crate::plan::Arrival;
-use crate::record::{Ledger, Log, blank};
+use crate::plan::{Arrival, mix64};
+use crate::record::{Ledger, Log, Retried, blank};
 use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links};
 
 /// The remedy when this machine gives no more connections.
 const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
     files (ulimit -n), set a lower load.max_connections, or let the target keep idle connections longer";
+
+/// Tells the draws of jitter from others of the same seed.
+const JITTER: u64 = 0x6a69_7474_6572;
 
 /// What every slot and every simulated user needs. Built once per run.
 #[derive(Debug)]
@@ -38,6 +42,10 @@ pub struct Stage {
     pub grpc: Option<Address>,
     /// How connections are opened and used again.
     pub connections: ConnectionPolicy,
+    /// Which failed attempts are made again.
+    pub retries: Option<Retries>,
+    /// How many were.
+    pub retried: Arc<Retried>,
     /// Time limit of a request, from its intended arrival.
     pub timeout_ns: u64,
 }
@@ -106,18 +114,20 @@ impl Slot {
             ..blank(arrival)
         };
         stage.ledger.sending(self.number, &sample);
-        let limit = Duration::from_nanos((arrival.intended_ns + stage.timeout_ns).saturating_sub(taken_ns));
-        let attempt = match entry.request(arrival, &self.values) {
-            Ok(prepared) => {
-                sample.bytes_out = u32::try_from(prepared.body_bytes).unwrap_or(u32::MAX);
-                sample.trace_id = prepared.trace_id;
-                let on_wire = |sent_ns| stage.ledger.sending(self.number, &Sample { sent_ns, ..sample });
-                self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await
-            }
-            Err(e) => Attempt::unmade(format!("the request cannot be made: {e}"), stage.clock.now_ns()),
-        };
-        self.free_ns = attempt.times.done_ns;
+        let mut attempt = self.attempt(arrival, &mut sample, taken_ns).await;
         let mut judgement = judge(&entry.expect, &attempt.result);
+        if let Some(retries) = &stage.retries {
+            let mut attempts = 1;
+            while let Some(wait_ns) = retries.wait_ns(&self.ended(arrival, attempts, &attempt, judgement.outcome)) {
+                stage.retried.count(judgement.outcome);
+                self.pause(Duration::from_nanos(wait_ns)).await;
+                attempts += 1;
+                sample.retry = sample.retry.saturating_add(1);
+                attempt = self.attempt(arrival, &mut sample, stage.clock.now_ns()).await;
+                judgement = judge(&entry.expect, &attempt.result);
+            }
+        }
+        self.free_ns = attempt.times.done_ns;
         self.carry(entry, &attempt, &mut judgement);
         if let Err(failure @ Failure::Local(_)) = &attempt.result {
             stage.log.warn(self.free_ns, "connection_limit", || format!("{failure}; {MORE_CONNECTIONS}"));
@@ -128,6 +138,57 @@ impl Slot {
             stage.log.example(&sample, message);
         }
         judgement.outcome == Outcome::Ok
+    }
+
+    /// Sends a request once. What is known of it only now goes into the sample: it was sent when it was first sent.
+    async fn attempt(&mut self, arrival: &Arrival, sample: &mut Sample, now_ns: u64) -> Attempt {
+        let stage = Arc::clone(&self.stage);
+        let entry = &stage.entries[usize::from(arrival.entry)];
+        let limit = Duration::from_nanos((arrival.intended_ns + stage.timeout_ns).saturating_sub(now_ns));
+        let prepared = match entry.request(arrival, &self.values) {
+            Ok(prepared) => prepared,
+            Err(e) => return Attempt::unmade(format!("the request cannot be made: {e}"), stage.clock.now_ns()),
+        };
+        sample.bytes_out = u32::try_from(prepared.body_bytes).unwrap_or(u32::MAX);
+        sample.trace_id = prepared.trace_id;
+        let first_sent_ns = sample.sent_ns;
+        let on_wire = |now_ns| {
+            let sent_ns = if first_sent_ns == 0 { now_ns } else { first_sent_ns };
+            stage.ledger.sending(self.number, &Sample { sent_ns, ..*sample });
+        };
+        let attempt = self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await;
+        if first_sent_ns == 0 {
+            sample.sent_ns = attempt.times.sent_ns;
+        }
+        sample.retry = sample.retry.saturating_add(attempt.resent);
+        if attempt.new_connection {
+            sample.flags |= flags::NEW_CONNECTION;
+        }
+        attempt
+    }
+
+    fn ended(&self, arrival: &Arrival, attempts: u8, attempt: &Attempt, outcome: Outcome) -> Ended {
+        let stage = &self.stage;
+        let seed = stage.entries[usize::from(arrival.entry)].seed;
+        Ended {
+            outcome,
+            attempts,
+            asked_ns: attempt.result.as_ref().ok().and_then(asked_to_wait_ns),
+            left_ns: (arrival.intended_ns + stage.timeout_ns).saturating_sub(attempt.times.done_ns),
+            draw: mix64(mix64(seed ^ JITTER ^ arrival.unique) ^ u64::from(attempts)),
+        }
+    }
+
+    /// Waits before another attempt, minding the connections meanwhile.
+    async fn pause(&mut self, wait: Duration) {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => return,
+                () = self.links.mind() => {}
+            }
+        }
     }
 
     /// Takes what later requests need out of a right answer; one that lacks it is not right.
@@ -157,13 +218,8 @@ pub async fn host(stage: Arc<Stage>, hub: Arc<Hub>, mut opener: tokio::sync::mps
 }
 
 fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
-    sample.sent_ns = attempt.times.sent_ns;
     sample.first_byte_ns = attempt.times.first_byte_ns;
     sample.done_ns = attempt.times.done_ns;
-    sample.retry = attempt.resent;
-    if attempt.new_connection {
-        sample.flags |= flags::NEW_CONNECTION;
-    }
     sample.outcome = judgement.outcome.code();
     sample.status = judgement.status;
     sample.bytes_in = judgement.bytes_in;

@@ -1,5 +1,6 @@
 //! From an entry as a scenario states it to an entry ready to send: files read, tensors encoded, headers built.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::judge::Expect;
 use crate::plan::mix64;
+use crate::scenario::environment;
 use crate::scenario::{DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec, Scenario};
 use crate::transport::{Address, HttpVersion, Keep, Via};
 
@@ -107,10 +109,7 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) ->
         payloads.push(Payload::Fixed(Bytes::copy_from_slice(spec.body.as_bytes())));
     }
     let holes = holes(spec, &to.request_target(""), carried).map_err(|e| refuse(e.to_string()))?;
-    for (name, value) in &spec.headers {
-        let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
-        headers.insert(name, value.parse().map_err(|_| refuse(format!("`{value}` is no header value")))?);
-    }
+    add_headers(entry, &spec.headers, &mut headers)?;
     let path = if holes.path.is_some() { "/" } else { spec.path.as_str() };
     Ok(Entry {
         via: Via::Http,
@@ -133,11 +132,29 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) ->
     })
 }
 
+/// Adds what the scenario states. Secrets out of the environment are marked, so that nobody prints them.
+fn add_headers(
+    entry: &MixEntry,
+    stated: &BTreeMap<String, String>,
+    headers: &mut HeaderMap,
+) -> Result<(), PrepareError> {
+    let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
+    for (name, text) in stated {
+        let expanded = environment::expand(text, environment::variable).map_err(refuse)?;
+        let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
+        let mut value: HeaderValue = expanded.parse().map_err(|_| refuse(format!("`{text}` is no header value")))?;
+        value.set_sensitive(environment::refers(text));
+        headers.insert(name, value);
+    }
+    Ok(())
+}
+
 /// The parts of a plain request that each one fills anew.
 fn holes(spec: &HttpSpec, prefix: &str, carried: &[String]) -> Result<Holes, TextError> {
     let with_holes = |text: &str| Text::parse(text, carried).map(|text| text.has_holes().then_some(text));
     let mut headers = Vec::new();
-    for (name, value) in &spec.headers {
+    // What comes out of the environment is not looked into.
+    for (name, value) in spec.headers.iter().filter(|(_, value)| !environment::refers(value)) {
         if let (Some(text), Ok(name)) = (with_holes(value)?, name.parse()) {
             headers.push((name, text));
         }
@@ -250,6 +267,7 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
     if let Some(length) = encoded.json_length {
         headers.insert("inference-header-content-length", HeaderValue::from(length));
     }
+    add_headers(entry, &spec.headers, &mut headers)?;
     let version = spec.version.as_ref().map(|version| format!("/versions/{version}")).unwrap_or_default();
     let payload = payload(&request, patched, !binary, |r| Ok(encode_request(r, binary)?.body)).map_err(failed)?;
     Ok(Entry {
@@ -274,6 +292,7 @@ fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
     let mut headers = base_headers(to);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("te", HeaderValue::from_static("trailers"));
+    add_headers(entry, &spec.headers, &mut headers)?;
     let payload = payload(&request, patched, false, |r| Ok(framed(r.clone()))).map_err(failed)?;
     Ok(Entry {
         via: Via::Grpc,

@@ -11,6 +11,8 @@ use proofload_run::jsonl::LineWriter;
 use proofload_run::sample::Sample;
 use proofload_run::series::{SeriesPoint, Source};
 
+use super::Secrets;
+
 /// Examples kept of each kind of error of each entry.
 const EXAMPLES: u32 = 3;
 
@@ -27,6 +29,7 @@ struct State {
 #[derive(Debug)]
 pub struct Log {
     shard: u16,
+    secrets: Secrets,
     state: Mutex<State>,
 }
 
@@ -43,11 +46,18 @@ impl Log {
             warned: BTreeSet::new(),
             failure: None,
         };
-        Ok(Self { shard, state: Mutex::new(state) })
+        Ok(Self { shard, secrets: Secrets::default(), state: Mutex::new(state) })
+    }
+
+    /// Writes none of these down, wherever they come up in words of the target or of the system.
+    #[must_use]
+    pub fn hiding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// Writes an event.
     pub fn event(&self, t_ns: u64, kind: EventKind) {
+        let kind = self.hidden(kind);
         self.lock().event(Event { t_ns, shard: self.shard, kind });
     }
 
@@ -55,7 +65,7 @@ impl Log {
     pub fn warn(&self, t_ns: u64, code: &'static str, message: impl FnOnce() -> String) {
         let mut state = self.lock();
         if state.warned.insert(code) {
-            let kind = EventKind::Warning { code: code.to_owned(), message: message() };
+            let kind = EventKind::Warning { code: code.to_owned(), message: self.secrets.hide(message()) };
             state.event(Event { t_ns, shard: self.shard, kind });
         }
     }
@@ -72,7 +82,7 @@ impl Log {
             entry: sample.entry,
             outcome: sample.outcome().as_str().to_owned(),
             status: sample.status,
-            message,
+            message: self.secrets.hide(message),
         };
         state.event(Event { t_ns: sample.done_ns, shard: self.shard, kind });
     }
@@ -93,6 +103,17 @@ impl Log {
     /// The first write that failed, if any did.
     pub fn failure(&self) -> Option<String> {
         self.lock().failure.clone()
+    }
+
+    fn hidden(&self, kind: EventKind) -> EventKind {
+        match kind {
+            EventKind::ScrapeFailed { source, message } => {
+                EventKind::ScrapeFailed { source, message: self.secrets.hide(message) }
+            }
+            EventKind::Warning { code, message } => EventKind::Warning { code, message: self.secrets.hide(message) },
+            // The others' words are our own.
+            other => other,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -5,10 +5,14 @@ mod climb;
 mod ledger;
 mod live;
 mod log;
+mod retried;
+mod secrets;
 mod writer;
 
 pub use climb::Climb;
 pub use ledger::{Ledger, blank};
 pub use live::Live;
 pub use log::Log;
+pub use retried::Retried;
+pub use secrets::Secrets;
 pub use writer::{Recorded, Writer, WriterHandle};

@@ -15,7 +15,7 @@ use proofload_run::sample::{Outcome, Sample};
 use proofload_run::series::Source;
 use tokio::sync::watch;
 
-use super::{Climb, Ledger, Live, Log};
+use super::{Climb, Ledger, Live, Log, Retried};
 use crate::clock::RunClock;
 use crate::dispatch::hub::HubState;
 use crate::plan::Profile;
@@ -50,6 +50,8 @@ pub struct Writer {
     pub profile: Profile,
     /// Watches for the break that ends a climb, where one is to end it.
     pub climb: Option<Climb>,
+    /// Counts of the attempts that were made again.
+    pub retried: Arc<Retried>,
     /// Time limit of a request.
     pub timeout_ns: u64,
     /// What the dispatcher is doing.
@@ -118,6 +120,8 @@ impl Work {
         self.carry();
         self.change_step(None);
         self.publish();
+        // Whatever came after the last whole second.
+        self.writer.log.series(self.writer.clock.now_ns(), Source::Generator, self.writer.retried.series());
         let journal = &self.writer.journal;
         Recorded { outcomes: self.live.outcomes(), kept: journal.kept(), lost: journal.lost() + self.overflowed }
     }
@@ -175,7 +179,7 @@ impl Work {
         ];
         values.extend(self.live.turn().series());
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), String::new(), value));
-        self.writer.log.series(now_ns, Source::Generator, values);
+        self.writer.log.series(now_ns, Source::Generator, values.chain(self.writer.retried.series()));
     }
 
     fn publish(&self) {

@@ -74,6 +74,7 @@ impl Crew {
             log: Arc::clone(&stage.log),
             profile,
             climb: Climb::of(scenario),
+            retried: Arc::clone(&stage.retried),
             timeout_ns: stage.timeout_ns,
             hub: Box::new(move || shown()),
             progress,

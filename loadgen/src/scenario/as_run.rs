@@ -8,6 +8,7 @@ use proofload_run::manifest::{LoadModel, ScenarioKind, Step};
 use proofload_wire::tensor::DataType;
 use serde::Serialize;
 
+use crate::dispatch::retry::Retries;
 use crate::plan::{Think, Timing};
 use crate::transport::{ConnectionPolicy, HttpVersion, TlsOptions};
 
@@ -97,6 +98,8 @@ pub struct Load {
     pub max_connections: Option<u32>,
     /// How connections are opened and used again.
     pub connections: ConnectionPolicy,
+    /// Which failed attempts are made again; `None` for none.
+    pub retries: Option<Retries>,
     /// Time limit of a request, from its intended arrival.
     pub request_timeout_ns: u64,
     /// How long to wait at the end for what is in flight.
@@ -199,7 +202,7 @@ pub struct HttpSpec {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Headers.
+    /// Headers; `${env:NAME}` in a value stands for a variable of the environment.
     pub headers: BTreeMap<String, String>,
     /// Files to send; one is drawn for each request.
     pub files: Vec<PathBuf>,
@@ -239,6 +242,8 @@ pub struct KserveSpec {
     pub model: String,
     /// Its version; the server's choice when not stated.
     pub version: Option<String>,
+    /// Headers, or metadata in gRPC; `${env:NAME}` in a value stands for a variable of the environment.
+    pub headers: BTreeMap<String, String>,
     /// The inputs.
     pub inputs: Vec<InputSpec>,
     /// Outputs that must be in the answer.

@@ -67,6 +67,16 @@ pub(super) enum PolicyWord {
 const POLICIES: [(&str, PolicyWord); 3] =
     [("unique", PolicyWord::Unique), ("fixed", PolicyWord::Fixed), ("zipf", PolicyWord::Zipf)];
 
+/// Whether connections are used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReuseWord {
+    KeepAlive,
+    PerRequest,
+}
+
+/// Policies of reuse, by their word.
+const REUSE: [(&str, ReuseWord); 2] = [("keep-alive", ReuseWord::KeepAlive), ("per-request", ReuseWord::PerRequest)];
+
 /// How an entry travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProtocolWord {
@@ -126,6 +136,11 @@ pub(super) struct Load {
     pub(super) think_distribution: Maybe<ThinkWord>,
     pub(super) max_connections: Maybe<Value>,
     pub(super) request_timeout_ns: Maybe<u64>,
+    pub(super) connect_timeout_ns: Maybe<u64>,
+    pub(super) reuse: Maybe<ReuseWord>,
+    pub(super) requests_per_connection: Maybe<i64>,
+    pub(super) connection_max_age_ns: Maybe<u64>,
+    pub(super) retries: Option<Retries>,
     pub(super) warm_up_ns: Maybe<u64>,
     pub(super) drain_ns: Maybe<u64>,
     pub(super) traces: Maybe<f64>,
@@ -137,6 +152,15 @@ pub(super) struct Load {
     pub(super) stages: Vec<Stage>,
     pub(super) burst: Option<Burst>,
     pub(super) replay: Option<Replay>,
+}
+
+/// `[load.retries]`.
+#[derive(Debug)]
+pub(super) struct Retries {
+    pub(super) here: Located<()>,
+    pub(super) attempts: Maybe<i64>,
+    pub(super) on: Vec<Located<String>>,
+    pub(super) backoff_ns: Maybe<u64>,
 }
 
 /// `[[mix]]`.
@@ -268,6 +292,11 @@ fn load(table: &Table<'_>) -> Load {
         ),
         max_connections: table.raw("max_connections"),
         request_timeout_ns: table.quantity("request_timeout", parse_duration_ns),
+        connect_timeout_ns: table.quantity("connect_timeout", parse_duration_ns),
+        reuse: table.choice("reuse", &REUSE),
+        requests_per_connection: table.integer("requests_per_connection"),
+        connection_max_age_ns: table.quantity("connection_max_age", parse_duration_ns),
+        retries: table.table("retries").map(|t| retries(&t)),
         warm_up_ns: table.quantity("warm_up", parse_duration_ns),
         drain_ns: table.quantity("drain", parse_duration_ns),
         traces: table.quantity("traces", parse_share),
@@ -282,6 +311,17 @@ fn load(table: &Table<'_>) -> Load {
     };
     table.finish();
     load
+}
+
+fn retries(table: &Table<'_>) -> Retries {
+    let retries = Retries {
+        here: table.here(),
+        attempts: table.integer("attempts"),
+        on: table.strings("on"),
+        backoff_ns: table.quantity("backoff", parse_duration_ns),
+    };
+    table.finish();
+    retries
 }
 
 fn mix(table: &Table<'_>) -> Mix {

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use proofload_wire::tensor::{DataType, element_count};
 
 use super::as_written::{self as written, ProtocolWord};
+use super::environment;
 use super::files;
 use super::reader::{Located, Problems, complain_missing};
 use super::validate::slo_of;
@@ -167,8 +168,8 @@ impl Entries<'_> {
 
     fn headers(&self, written: &written::Mix) -> std::collections::BTreeMap<String, String> {
         for (name, value) in &written.headers {
-            if name.parse::<HeaderName>().is_err() || value.value.parse::<HeaderValue>().is_err() {
-                self.complain(value, "no HTTP header has such a name or value");
+            if let Err(message) = header(name, &value.value) {
+                self.complain(value, message);
             }
         }
         written.headers.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect()
@@ -205,6 +206,7 @@ impl Entries<'_> {
 
     fn tensors(&self, written: &written::Mix, protocol: KserveProtocol) -> Option<(RequestSpec, PayloadPolicy)> {
         self.refuse_plain_keys(written);
+        self.refuse_headers(written, protocol);
         let model = self.required(written.model.as_ref(), "model", "tiny_mlp", &written.here);
         if let Some(model) =
             written.model.as_ref().filter(|m| m.value.is_empty() || m.value.contains(['/', ' ', '?', '#']))
@@ -224,10 +226,23 @@ impl Entries<'_> {
             protocol,
             model: model?,
             version: written.version.as_ref().map(|version| version.value.clone()),
+            headers: self.headers(written),
             inputs,
             outputs: written.outputs.iter().map(|output| output.value.clone()).collect(),
         };
         Some((RequestSpec::Kserve(spec), payload))
+    }
+
+    /// Complains about headers that a KServe request cannot have.
+    fn refuse_headers(&self, written: &written::Mix, protocol: KserveProtocol) {
+        for (name, value) in &written.headers {
+            if value.value.contains("{{") {
+                self.complain(value, "only protocol = \"http\" fills {{…}}; write the value, or ${env:NAME}");
+            }
+            if protocol == KserveProtocol::KserveGrpc && is_grpcs_own(name) {
+                self.complain(value, "belongs to gRPC itself; metadata has names of its own, such as authorization");
+            }
+        }
     }
 
     fn refuse_plain_keys(&self, written: &written::Mix) {
@@ -274,6 +289,24 @@ impl Entries<'_> {
         }
         datatype
     }
+}
+
+/// Whether there is such a header. Never says what a variable of the environment holds.
+fn header(name: &str, value: &str) -> Result<(), String> {
+    if environment::refers(value) && value.contains("{{") {
+        return Err("cannot hold both ${env:…} and {{…}}; write them into two headers".to_owned());
+    }
+    let expanded = environment::expand(value, environment::variable)?;
+    if name.parse::<HeaderName>().is_err() || expanded.parse::<HeaderValue>().is_err() {
+        return Err("no HTTP header has such a name or value".to_owned());
+    }
+    Ok(())
+}
+
+/// What only HTTP, or gRPC itself, may say in a gRPC request.
+fn is_grpcs_own(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with("grpc-") || ["content-type", "te", "host", "content-length", "connection"].contains(&name.as_str())
 }
 
 fn is_picture(path: &Path) -> bool {

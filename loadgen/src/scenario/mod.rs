@@ -34,11 +34,19 @@
 //! think_distribution = "exponential"            # closed: constant (default) | exponential
 //! max_connections = 256          # default "as-needed"; to all sides of the target together
 //! request_timeout = "10s"        # from the intended arrival; default 10s
+//! connect_timeout = "1s"         # of it, for opening a connection; default all of it
+//! reuse = "per-request"          # a connection for each request; default "keep-alive"
+//! requests_per_connection = 100  # closed after so many; default never
+//! connection_max_age = "30s"     # nothing more is sent over an older one; default never
 //! warm_up = "2s"                 # at the first level, left out of every figure; default none
 //! drain = "10s"                  # wait at the end for what is in flight; default request_timeout
 //! traces = "1%"                  # share of requests that start a sampled W3C trace; default none
 //! stop_after_break = true        # stress: after two steps in a row that clearly miss the SLO, or one that is
 //!                                # hopeless, the higher ones are not run; default true
+//! [load.retries]                 # default: nothing is tried again. Rates are then after retries, and the report warns
+//! attempts = 2                   # in all, within request_timeout; default 2
+//! on = ["connect_error", "shed"] # also transport_error, server_error: your choice for requests that change something
+//! backoff = "50ms"               # mean, doubled each time, with jitter; Retry-After is obeyed. Default 50ms
 //! [load.steps]                   # stress: from, to, and step or percent; each level held
 //! from = "100/s"
 //! to = "500/s"
@@ -82,7 +90,8 @@
 //! zipf = { items = 1000, exponent = 1.0 }       # zipf: requests repeat contents out of a set, by popularity
 //! method = "POST"                # http; default GET without files or body
 //! path = "/api/v1/generate-3d?format=stl"
-//! headers = { x-api-key = "…" }
+//! headers = { authorization = "Bearer ${env:TOKEN}" }   # all protocols (gRPC: metadata). ${env:NAME} stays secret:
+//!                                # its value is in no file of the run
 //! files = ["payloads/*.png"]     # relative to the scenario file; one is drawn for each request
 //! model = "relief_depth"         # http: optional, under which the server's statistics count it
 //! expect = { status = 200, min_bytes = 84, content_type = "model/stl" }
@@ -108,8 +117,10 @@
 
 mod as_run;
 mod as_written;
+mod connections;
 mod document;
 mod entries;
+pub(crate) mod environment;
 mod files;
 mod journeys;
 mod levels;

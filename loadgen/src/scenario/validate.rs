@@ -6,6 +6,7 @@ use proofload_run::criteria::{Metric, Slo, Threshold};
 use proofload_run::manifest::ScenarioKind;
 
 use super::as_written::{self as written, ModelWord, ThinkWord};
+use super::connections::Connections;
 use super::document::Value;
 use super::entries::Entries;
 use super::levels::Levels;
@@ -14,7 +15,6 @@ use super::target::Targets;
 use super::timing::Timings;
 use super::{Load, MixEntry, Model, Scenario, Source};
 use crate::plan::{Think, Timing};
-use crate::transport::ConnectionPolicy;
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
 const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
@@ -112,6 +112,7 @@ impl Check<'_> {
         let model = load.model.as_ref().map_or(ModelWord::Open, |model| model.value);
         let request_timeout_ns = self.request_timeout(load);
         let load_model = self.model(model, load, timings);
+        let connections = Connections { problems: self.problems };
         let recording = match &load_model {
             Some(Model::Open { arrivals: Timing::Replayed(recording) }) => Some(recording.as_ref()),
             _ => None,
@@ -119,7 +120,8 @@ impl Check<'_> {
         let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load, recording));
         Some(Load {
             max_connections: self.max_connections(load),
-            connections: ConnectionPolicy { connect_timeout_ns: request_timeout_ns, ..ConnectionPolicy::default() },
+            connections: connections.policy(load, request_timeout_ns),
+            retries: connections.retries(load),
             request_timeout_ns,
             // Shorter, and a target that hangs at the end would leave no timeouts behind.
             drain_ns: load.drain_ns.as_ref().map_or(request_timeout_ns, |drain| drain.value),

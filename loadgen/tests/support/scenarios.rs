@@ -48,6 +48,7 @@ pub(crate) fn get(model: Model, level: f64, seconds: u64, max_connections: Optio
             steps: vec![step],
             max_connections,
             connections: ConnectionPolicy::default(),
+            retries: None,
             request_timeout_ns: 5_000_000_000,
             drain_ns: 2_000_000_000,
             traces: 0.0,

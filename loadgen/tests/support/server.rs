@@ -30,6 +30,13 @@ impl Seen {
         self.connections.load(Ordering::Acquire)
     }
 
+    /// Remembers a request; gives its number, from 0.
+    pub(crate) fn note(&self, request: &Request<Incoming>) -> u64 {
+        let mut requests = self.requests.lock().unwrap();
+        requests.push((request.version(), request.uri().to_string(), request.headers().clone()));
+        requests.len() as u64 - 1
+    }
+
     /// Version, target and headers of each request.
     pub(crate) fn requests(&self) -> Vec<(Version, String, HeaderMap)> {
         self.requests.lock().unwrap().clone()
@@ -45,11 +52,7 @@ pub(crate) fn answering(
 ) -> impl Service<Request<Incoming>, Response = Reply, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static {
     let seen = Arc::clone(seen);
     service_fn(move |request: Request<Incoming>| {
-        let number = {
-            let mut requests = seen.requests.lock().unwrap();
-            requests.push((request.version(), request.uri().to_string(), request.headers().clone()));
-            requests.len() as u64 - 1
-        };
+        let number = seen.note(&request);
         let reply = answer(number);
         async move { Ok::<_, Infallible>(reply) }
     })

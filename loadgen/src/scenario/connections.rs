@@ -1,0 +1,115 @@
+//! How connections are opened and used again, and whether failed attempts are made again, as a `[load]` says it.
+
+use proofload_run::sample::Outcome;
+
+use super::as_written::{self as written, ReuseWord};
+use super::reader::{Located, Problems, complain_missing};
+use crate::dispatch::retry::Retries;
+use crate::transport::ConnectionPolicy;
+
+/// Most attempts of one request.
+const MOST_ATTEMPTS: i64 = 10;
+const DEFAULT_ATTEMPTS: u8 = 2;
+const DEFAULT_BACKOFF_NS: u64 = 50_000_000;
+const LONGEST_BACKOFF_NS: u64 = 3_600_000_000_000;
+/// Shortest time limit of a connection.
+const SHORTEST_NS: u64 = 1_000_000;
+/// After what an attempt can be made again.
+const RETRIED: [Outcome; 4] = [Outcome::ConnectError, Outcome::TransportError, Outcome::Shed, Outcome::ServerError];
+
+/// Reads them, gathering problems.
+pub(super) struct Connections<'a> {
+    pub(super) problems: &'a Problems,
+}
+
+impl Connections<'_> {
+    fn complain<T>(&self, at: &Located<T>, message: impl std::fmt::Display) {
+        self.problems.borrow_mut().push(at.problem(message));
+    }
+
+    pub(super) fn policy(&self, load: &written::Load, request_timeout_ns: u64) -> ConnectionPolicy {
+        let per_request = load.reuse.as_ref().is_some_and(|reuse| reuse.value == ReuseWord::PerRequest);
+        let vain = "is of no use with reuse = \"per-request\"; remove one of the two";
+        if let (Some(requests), true) = (&load.requests_per_connection, per_request) {
+            self.complain(requests, vain);
+        }
+        if let (Some(age), true) = (&load.connection_max_age_ns, per_request) {
+            self.complain(age, vain);
+        }
+        let stated = load.requests_per_connection.as_ref().and_then(|requests| self.requests(requests));
+        ConnectionPolicy {
+            connect_timeout_ns: self.connect_timeout(load, request_timeout_ns),
+            requests_per_connection: if per_request { Some(1) } else { stated },
+            max_age_ns: load.connection_max_age_ns.as_ref().map(|age| {
+                if age.value < SHORTEST_NS {
+                    self.complain(age, "write 1ms or more; for a connection for each request, reuse = \"per-request\"");
+                }
+                age.value
+            }),
+        }
+    }
+
+    fn requests(&self, requests: &Located<i64>) -> Option<u32> {
+        let number = u32::try_from(requests.value).ok().filter(|number| *number > 0);
+        if number.is_none() {
+            self.complain(requests, "write how many requests a connection carries, 1 or more");
+        }
+        number
+    }
+
+    fn connect_timeout(&self, load: &written::Load, request_timeout_ns: u64) -> u64 {
+        let Some(timeout) = &load.connect_timeout_ns else { return request_timeout_ns };
+        if !(SHORTEST_NS..=request_timeout_ns).contains(&timeout.value) {
+            self.complain(timeout, "write 1ms to load.request_timeout, of which it is a part");
+        }
+        timeout.value
+    }
+
+    pub(super) fn retries(&self, load: &written::Load) -> Option<Retries> {
+        let retries = load.retries.as_ref()?;
+        if retries.on.is_empty() {
+            let remedy = "write on = [\"connect_error\", \"shed\"]";
+            complain_missing(self.problems, &retries.here, "on", remedy);
+        }
+        let mut on = Vec::new();
+        for word in &retries.on {
+            match self.retried(word) {
+                Some(outcome) if on.contains(&outcome) => self.complain(word, "is there twice; remove one of them"),
+                outcome => on.extend(outcome),
+            }
+        }
+        Some(Retries { attempts: self.attempts(retries), on, backoff_ns: self.backoff(retries) })
+    }
+
+    fn retried(&self, word: &Located<String>) -> Option<Outcome> {
+        let known = RETRIED.iter().find(|outcome| outcome.as_str() == word.value).copied();
+        if known.is_none() {
+            let words: Vec<&str> = RETRIED.iter().map(|outcome| outcome.as_str()).collect();
+            let why = match word.value.as_str() {
+                "timeout" => "a request that has used up its time limit has none left for another attempt",
+                _ => "no such failure is tried again",
+            };
+            self.complain(word, format!("{why}; write {}", words.join(", ")));
+        }
+        known
+    }
+
+    fn attempts(&self, retries: &written::Retries) -> u8 {
+        let Some(attempts) = &retries.attempts else { return DEFAULT_ATTEMPTS };
+        if !(2..=MOST_ATTEMPTS).contains(&attempts.value) {
+            self.complain(
+                attempts,
+                format!("write 2 to {MOST_ATTEMPTS}, the first included; for none, remove the table"),
+            );
+        }
+        u8::try_from(attempts.value).unwrap_or(DEFAULT_ATTEMPTS)
+    }
+
+    fn backoff(&self, retries: &written::Retries) -> u64 {
+        let Some(backoff) = &retries.backoff_ns else { return DEFAULT_BACKOFF_NS };
+        if backoff.value > LONGEST_BACKOFF_NS {
+            self.complain(backoff, "write 1h or less");
+        }
+        backoff.value
+    }
+}
