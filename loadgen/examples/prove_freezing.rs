@@ -9,7 +9,11 @@ use proofload_loadgen::stop::StopHandle;
 
 const MS: u64 = 1_000_000;
 const SECONDS: u64 = 20;
+/// How far the generator may be from what the server did.
 const TOLERANCE: f64 = 0.03;
+/// How far it may be from what the server should have done. On a machine with few cores the server and the way to it
+/// take their share: with few connections a request's way back and forth makes each connection slower than its law.
+const TOLERANCE_BY_LAW: f64 = 0.05;
 
 fn case(connections: Option<u32>) -> Case {
     let law = Law::Freezing { service_ns: MS, freeze_ns: 1000 * MS, period_ns: 10_000 * MS, phase_ns: 4000 * MS };
@@ -38,16 +42,19 @@ fn show(connections: Option<u32>, found: &Finding) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("{:>22}  p95 ms p99 ms   mean  above 100 ms", "");
-    let mut worst: f64 = 0.0;
+    let (mut worst, mut worst_by_law): (f64, f64) = (0.0, 0.0);
     for connections in [Some(16), Some(32), Some(100), Some(400), Some(1600), None] {
         let folder = tempfile::tempdir()?;
         let run = folder.path().join("run");
         let found = runtime.block_on(measure(&case(connections), 1000.0, SECONDS, run, StopHandle::default()))?;
         show(connections, &found);
-        worst = worst.max(found.error_by_law);
+        worst = worst.max(found.error);
+        worst_by_law = worst_by_law.max(found.error_by_law);
     }
-    if worst > TOLERANCE {
-        return Err(format!("{:.1} % away from the truth, more than {:.0} %", worst * 100.0, TOLERANCE * 100.0).into());
+    println!("worst error {:.2} % of what was served, {:.2} % by law", worst * 100.0, worst_by_law * 100.0);
+    if worst > TOLERANCE || worst_by_law > TOLERANCE_BY_LAW {
+        let (allowed, by_law) = (TOLERANCE * 100.0, TOLERANCE_BY_LAW * 100.0);
+        return Err(format!("more than {allowed:.0} % of what was served, or {by_law:.0} % by law").into());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""A server that freezes 1 s in every 10, at 1,000/s: p95, p99, mean and share above 100 ms within 3 % of the truth."""
+"""A server that freezes 1 s in every 10, at 1,000/s: figures within 3 % of what it served, 5 % of its law."""
 
 import subprocess
 import sys

@@ -133,7 +133,7 @@ struct Loop {
 impl Loop {
     fn run(mut self) {
         let _ = set_current_timer_slack(NonZeroU64::new(1));
-        prefer_this_thread(-10);
+        prefer_this_thread(-20);
         let mut events = Vec::with_capacity(1024);
         while !self.shared.stop.load(Ordering::Relaxed) {
             events.clear();
