@@ -9,6 +9,7 @@ use crate::breaking::{Judged, breaking_point};
 use crate::load::{Row, Run};
 use crate::rates::{outcomes, rates, totals};
 use crate::scope::Scope;
+use crate::sliding;
 use crate::slo::Levels;
 use crate::stats::{Population, block, share};
 use crate::thresholds::{Subject, judge};
@@ -79,7 +80,10 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
     let stated = scope.manifest().thresholds.iter().map(|threshold| (threshold, false));
     let thresholds = stated
         .chain(defaults.iter().map(|threshold| (threshold, true)))
-        .map(|(threshold, default)| judge(threshold, default, subject(threshold.entry.as_ref())))
+        .map(|(threshold, default)| match threshold.window_ns {
+            Some(window_ns) => sliding::judge(threshold, window_ns, scope),
+            None => judge(threshold, default, subject(threshold.entry.as_ref())),
+        })
         .collect();
     Findings {
         format_version: FORMAT_VERSION,

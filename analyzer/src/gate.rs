@@ -18,12 +18,20 @@ const DEFAULT_SHARE: f64 = 0.01;
 /// of crossing it is the result.
 pub(crate) fn default_thresholds(manifest: &Manifest) -> Vec<Threshold> {
     let kind = manifest.scenario.kind;
-    let stated = |metric| manifest.thresholds.iter().any(|t| t.entry.is_none() && t.metric == metric);
+    let stated =
+        |metric| manifest.thresholds.iter().any(|t| t.entry.is_none() && t.metric == metric && t.window_ns.is_none());
     let levelled = manifest.slo.is_some() || manifest.entries.iter().all(|entry| entry.slo.is_some());
     let errors = !kind.seeks_the_limit() && !levelled && !stated(Metric::ErrorRate);
     let sheds = !kind.overloads() && !stated(Metric::ShedRate);
     let wanted = [(errors, Metric::ErrorRate), (sheds, Metric::ShedRate)];
-    let bound = |metric| Threshold { entry: None, metric, comparison: Comparison::AtMost, bound: DEFAULT_SHARE };
+    let bound = |metric| Threshold {
+        entry: None,
+        metric,
+        comparison: Comparison::AtMost,
+        bound: DEFAULT_SHARE,
+        window_ns: None,
+        abort_after_ns: None,
+    };
     wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, metric)| bound(metric)).collect()
 }
 
@@ -69,6 +77,11 @@ fn end(findings: &Findings, run: &Run) -> Option<Reason> {
             Verdict::Inconclusive,
             format!("the run never ended, its process was killed: {}", driven(findings)),
             "run it again to its end",
+        )),
+        Some(EndReason::Aborted) => Some(reason(
+            Verdict::Fail,
+            format!("the run was cut short: {} ({})", findings.run.end_detail, driven(findings)),
+            "look at that time in the report and in the target's log",
         )),
         Some(EndReason::Interrupted) => Some(reason(
             Verdict::Inconclusive,

@@ -17,6 +17,7 @@ mod rates;
 mod report;
 mod scope;
 mod series;
+mod sliding;
 mod slo;
 mod stats;
 mod thresholds;

@@ -72,6 +72,26 @@ fn without_thresholds_errors_and_sheds_decide() {
 }
 
 #[test]
+fn thresholds_over_windows_hold_over_every_one_or_not() {
+    let judged = |rate: f64, threshold: &str| {
+        let findings = analysed(&run(ScenarioKind::Sustained, rate, None, &[threshold], SERVER).completed());
+        let found = findings.thresholds.iter().find(|t| t.threshold.window_ns.is_some()).unwrap().clone();
+        (found.verdict, found.note)
+    };
+    let (verdict, note) = judged(200.0, "p95 < 500ms over any 5s");
+    assert_eq!(verdict, Verdict::Pass, "{note}");
+    assert!(note.starts_with("the worst of "), "{note}");
+    let (verdict, note) = judged(200.0, "p50 < 1ms over any 5s");
+    assert_eq!(verdict, Verdict::Fail, "{note}");
+    assert!(note.contains("windows of 5 s, first over the one that ended at "), "{note}");
+    let (verdict, note) = judged(200.0, "nobody: p50 < 1s over any 5s");
+    assert_eq!(verdict, Verdict::Fail, "{note}");
+    assert!(note.contains("no data is never a pass"), "{note}");
+    assert_eq!(judged(200.0, "throughput >= 1/s over any 1s").0, Verdict::Pass);
+    assert_eq!(judged(200.0, "error_rate <= 0% over any 2s").0, Verdict::Pass);
+}
+
+#[test]
 fn crossing_the_service_level_is_the_result_where_the_limit_is_sought() {
     let slo = Some(Slo { latency_ns: 20 * MS, ..SLO });
     check(&run(ScenarioKind::Sustained, 390.0, slo, &[], SERVER).completed(), Verdict::Fail, "the service level");

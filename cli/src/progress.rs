@@ -75,8 +75,9 @@ fn line(snapshot: &Snapshot) -> String {
     let p95 = snapshot.p95_ns.map_or_else(|| "–".to_owned(), |ns| format_duration_ns(ns as f64));
     let waiting = if snapshot.backlog > 0 { format!(" (+{} waiting)", snapshot.backlog) } else { String::new() };
     let lost = if snapshot.target_lost_since_ns.is_some() { " · TARGET DOES NOT ANSWER" } else { "" };
+    let missed = snapshot.missed.as_ref().map(|threshold| format!(" · MISSED {threshold}")).unwrap_or_default();
     format!(
-        "{}/{} s · {} · {}/s · p95 {p95} · {} ok · {} errors · {} sheds · {} in flight{waiting} · {left} s left{lost}",
+        "{}/{} s · {} · {}/s · p95 {p95} · {} ok · {} errors · {} sheds · {} in flight{waiting} · {left} s left{missed}{lost}",
         seconds(snapshot.elapsed_ns),
         seconds(snapshot.total_ns),
         step(snapshot),
@@ -124,6 +125,8 @@ mod tests {
         );
         let lost = Snapshot { target_lost_since_ns: Some(1), backlog: 7, ..running.clone() };
         assert!(line(&lost).contains("3 in flight (+7 waiting)") && line(&lost).ends_with("TARGET DOES NOT ANSWER"));
+        let missed = Snapshot { missed: Some("p95 < 1 s over any 5 s".to_owned()), ..running.clone() };
+        assert!(line(&missed).ends_with("18 s left · MISSED p95 < 1 s over any 5 s"));
         let draining = Snapshot { step: None, p95_ns: None, ..running };
         assert!(line(&draining).contains("draining") && line(&draining).contains("p95 –"));
     }

@@ -35,6 +35,10 @@ pub struct Snapshot {
     pub target_lost_since_ns: Option<u64>,
     /// Set when samples can no longer be written: why.
     pub unwritable: Option<String>,
+    /// The first threshold that was missed while it was watched.
+    pub missed: Option<String>,
+    /// Set when a threshold was missed that ends the run: which.
+    pub abort: Option<String>,
     /// Set when a climb has clearly passed its break: the step by which.
     pub broken_by: Option<u16>,
 }

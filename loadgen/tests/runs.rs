@@ -128,7 +128,7 @@ fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
         let stop = StopHandle::default();
         let asked = stop.clone();
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(200 + 7 * round));
+            std::thread::sleep(Duration::from_millis(500 + 7 * round));
             // The second request ends the drain before it has begun.
             asked.request("test");
             asked.request("test");
@@ -262,4 +262,48 @@ fn a_climb_stops_after_its_break_unless_it_is_told_not_to() {
     let driven = drive(&scenario, &server.url()).unwrap();
     check_books(&driven);
     assert_eq!(driven.end.reason, EndReason::Completed);
+}
+
+/// A server that is quick for a while and then takes `slow_ms`.
+fn turning_slow(quick: Duration, slow_ms: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let begun = Instant::now();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|n| n > 0) {
+                    if begun.elapsed() > quick {
+                        std::thread::sleep(Duration::from_millis(slow_ms));
+                    }
+                    if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_missed_threshold_ends_the_run_within_a_second_and_everything_is_accounted_for() {
+    // A target that turns slow, and one that hangs: that it hangs is seen although nothing ends.
+    for slow_ms in [400, 30_000] {
+        let url = turning_slow(Duration::from_millis(2500), slow_ms);
+        let mut scenario = get(drawn(Process::Constant), 100.0, 20, None);
+        scenario.thresholds = vec!["p90 < 200ms over any 2s else abort".parse().unwrap()];
+        scenario.load.drain_ns = 500_000_000;
+        let driven = drive(&scenario, &url).unwrap();
+        check_books(&driven);
+        assert_eq!(driven.end.reason, EndReason::Aborted, "{:?}", driven.end);
+        assert!(driven.end.detail.contains("p90 < 200 ms over any 2 s else abort was missed"), "{:?}", driven.end);
+        let missed =
+            events(&driven).into_iter().any(|kind| matches!(kind, EventKind::ThresholdMissed { abort: true, .. }));
+        assert!(missed);
+        // The window that ends at 3 s is the first with a tenth of slow or overdue requests, or the one at 4 s.
+        let last = driven.samples.iter().map(|s| s.intended_ns).max().unwrap();
+        assert!((3_000_000_000..5_100_000_000).contains(&last), "{last}");
+    }
 }

@@ -171,6 +171,9 @@ fn overrides_change_what_they_name_and_are_checked_like_the_file() {
     refused(&["load.length=1h"], "--set load.length=1h: load.length: unknown key");
     refused(&["load.model=closed"], "`users` is missing");
     refused(&["nonsense"], "write key=value");
+    refused(&["thresholds=[\"p95 < 1s over any 6s\"]"], "the window is longer than the load");
+    refused(&["thresholds=[\"goodput > 1/s over any 2s\"]"], "known of the whole run only");
+    load(&["thresholds=[\"p95 < 1s over any 5s else abort\"]"]).unwrap();
     refused(&["mix.b.weight=2"], "nor the name of an entry");
 }
 

@@ -168,6 +168,7 @@ fn facts(findings: &Findings) -> Vec<Fact> {
         None => "its process was killed".to_owned(),
         Some(EndReason::Completed) => "the plan was carried out".to_owned(),
         Some(EndReason::LimitFound) => "the limit was found, later steps were not run".to_owned(),
+        Some(EndReason::Aborted) => "a threshold that ends the run was missed".to_owned(),
         Some(EndReason::Interrupted) => "stopped early".to_owned(),
         Some(EndReason::TargetLost) => "the target was lost".to_owned(),
         Some(EndReason::GeneratorFailed) => "the generator failed".to_owned(),

@@ -1,12 +1,18 @@
 //! What a run is judged by, as a scenario states it: the SLO of a request and the thresholds of a run. The
 //! grammar lives here because `run.json` holds it; the judging is the analyzer's.
 
+mod window;
+
+pub use window::{Tally, is_overdue};
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::{UnitError, format_duration_ns, parse_duration_ns, parse_rate_per_s, parse_share, significant};
+use crate::units::{
+    NS_PER_S, UnitError, format_duration_ns, parse_duration_ns, parse_rate_per_s, parse_share, significant,
+};
 
 /// The service level that a step of load must keep: at most `1 − percentile/100` of the arrivals may be bad, where
 /// bad is slower than `latency_ns`, failed, shed or timed out; and at most `error_rate` may be errors.
@@ -106,6 +112,9 @@ impl FromStr for Metric {
     }
 }
 
+/// Longest window that is watched.
+const LONGEST_WINDOW_NS: u64 = 3600 * NS_PER_S;
+
 /// How a figure is compared with its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
@@ -142,7 +151,8 @@ impl Comparison {
 }
 
 /// A bound on one figure, over the whole run or over one entry of the mix. Written `p95 < 500ms`,
-/// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`.
+/// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`. With ` over any 10s` it must hold over every window of that
+/// length; with ` else abort`, or ` else abort after 30s`, the run ends early once it does not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
     /// The entry of the mix it is about; `None` for the whole run.
@@ -153,6 +163,10 @@ pub struct Threshold {
     pub comparison: Comparison,
     /// The bound: ns, a share from 0 to 1, or per second.
     pub bound: f64,
+    /// Length of the windows over each of which it must hold; `None` for the run as a whole.
+    pub window_ns: Option<u64>,
+    /// Whether missing it ends the run, and how long after the warm-up at the earliest.
+    pub abort_after_ns: Option<u64>,
 }
 
 /// Why a threshold could not be read.
@@ -163,6 +177,14 @@ pub enum ThresholdError {
         "`{0}` is not a threshold; write a metric, a comparison and a bound, such as \"p95 < 500ms\" or \"error_rate <= 1%\""
     )]
     Form(String),
+    /// A window that makes no sense.
+    #[error("`{text}`: {why}")]
+    Window {
+        /// What was written.
+        text: String,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
     /// No such metric.
     #[error(
         "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput or breaking_point"
@@ -183,8 +205,10 @@ impl FromStr for Threshold {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let form = || ThresholdError::Form(text.to_owned());
-        let at = text.find(['<', '>']).ok_or_else(form)?;
-        let (left, right) = text.split_at(at);
+        let (rest, abort_after_ns) = read_abort(text)?;
+        let (rest, window_ns) = read_window(rest)?;
+        let at = rest.find(['<', '>']).ok_or_else(form)?;
+        let (left, right) = rest.split_at(at);
         let (entry, metric) = match left.rsplit_once(':') {
             Some((entry, metric)) => (Some(entry.trim().to_owned()), metric.trim()),
             None => (None, left.trim()),
@@ -197,8 +221,38 @@ impl FromStr for Threshold {
             Quantity::Rate => parse_rate_per_s(bound),
         };
         let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
-        Ok(Self { entry, metric, comparison, bound })
+        let moves = window_ns.is_some() || abort_after_ns.is_some();
+        if moves && matches!(metric, Metric::Goodput | Metric::BreakingPoint) {
+            let why = format!("{metric} is known of the whole run only; leave `over any` and `else abort` out");
+            return Err(ThresholdError::Window { text: text.to_owned(), why });
+        }
+        Ok(Self { entry, metric, comparison, bound, window_ns, abort_after_ns })
     }
+}
+
+/// Splits ` else abort` or ` else abort after 30s` off.
+fn read_abort(text: &str) -> Result<(&str, Option<u64>), ThresholdError> {
+    let Some((rest, clause)) = text.split_once(" else ") else { return Ok((text, None)) };
+    let wrong = |why: &str| ThresholdError::Window { text: text.to_owned(), why: why.to_owned() };
+    let clause = clause.trim();
+    let after = clause.strip_prefix("abort").ok_or_else(|| wrong("write `else abort`, or `else abort after 30s`"))?;
+    let after = match after.trim().strip_prefix("after ") {
+        Some(after) => parse_duration_ns(after).map_err(|e| wrong(&e.to_string()))?,
+        None if after.trim().is_empty() => 0,
+        None => return Err(wrong("write `else abort`, or `else abort after 30s`")),
+    };
+    Ok((rest, Some(after)))
+}
+
+/// Splits ` over any 10s` off.
+fn read_window(text: &str) -> Result<(&str, Option<u64>), ThresholdError> {
+    let Some((rest, length)) = text.split_once(" over any ") else { return Ok((text, None)) };
+    let wrong = |why: String| ThresholdError::Window { text: text.to_owned(), why };
+    let window_ns = parse_duration_ns(length).map_err(|e| wrong(e.to_string()))?;
+    if window_ns % NS_PER_S != 0 || !(NS_PER_S..=LONGEST_WINDOW_NS).contains(&window_ns) {
+        return Err(wrong("a window is a whole number of seconds, 1s to 1h".to_owned()));
+    }
+    Ok((rest, Some(window_ns)))
 }
 
 fn read_comparison(text: &str) -> Option<(Comparison, &str)> {
@@ -212,7 +266,15 @@ impl fmt::Display for Threshold {
         if let Some(entry) = &self.entry {
             write!(f, "{entry}: ")?;
         }
-        write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))
+        write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))?;
+        if let Some(window_ns) = self.window_ns {
+            write!(f, " over any {}", format_duration_ns(window_ns as f64))?;
+        }
+        match self.abort_after_ns {
+            None => Ok(()),
+            Some(0) => f.write_str(" else abort"),
+            Some(after_ns) => write!(f, " else abort after {}", format_duration_ns(after_ns as f64)),
+        }
     }
 }
 
@@ -232,6 +294,8 @@ impl Serialize for Threshold {
             metric: self.metric.to_string(),
             comparison: self.comparison.as_str().to_owned(),
             bound: self.bound,
+            window_ns: self.window_ns,
+            abort_after_ns: self.abort_after_ns,
         }
         .serialize(serializer)
     }
@@ -243,7 +307,8 @@ impl<'de> Deserialize<'de> for Threshold {
         let (comparison, _) = read_comparison(&record.comparison)
             .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
         let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
-        Ok(Self { entry: record.entry, metric, comparison, bound: record.bound })
+        let ThresholdRecord { entry, bound, window_ns, abort_after_ns, .. } = record;
+        Ok(Self { entry, metric, comparison, bound, window_ns, abort_after_ns })
     }
 }
 
@@ -255,6 +320,10 @@ struct ThresholdRecord {
     metric: String,
     comparison: String,
     bound: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    window_ns: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    abort_after_ns: Option<u64>,
 }
 
 #[cfg(test)]
@@ -276,6 +345,9 @@ mod tests {
         check("relief: p99 < 2s", "relief: p99 < 2 s");
         check("breaking_point >= 380/s", "breaking_point >= 380 /s");
         check("mean < 1.5ms", "mean < 1.5 ms");
+        check("p95 < 500ms over any 10s", "p95 < 500 ms over any 10 s");
+        check("relief: error_rate < 1% over any 1m else abort", "relief: error_rate < 1 % over any 60 s else abort");
+        check("max < 2s else abort after 30s", "max < 2 s else abort after 30 s");
     }
 
     #[test]
@@ -291,5 +363,12 @@ mod tests {
         check("p95 < 3", "not a duration");
         check("error_rate < 3ms", "not a share");
         check("goodput > fast", "not a rate");
+        check("p95 < 1s over any 1500ms", "a whole number of seconds, 1s to 1h");
+        check("p95 < 1s over any 2h", "a whole number of seconds, 1s to 1h");
+        check("p95 < 1s over any while", "not a duration");
+        check("p95 < 1s else stop", "write `else abort`");
+        check("p95 < 1s else abort soon", "write `else abort`");
+        check("breaking_point > 5/s over any 10s", "known of the whole run only");
+        check("goodput > 5/s else abort", "known of the whole run only");
     }
 }

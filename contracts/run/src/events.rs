@@ -70,6 +70,13 @@ pub enum EventKind {
         /// The step by which that was clear: index into the manifest's steps.
         step: u16,
     },
+    /// A threshold that is watched while the run goes on was missed. The first time of each only.
+    ThresholdMissed {
+        /// The threshold, as it is printed.
+        threshold: String,
+        /// Whether that ends the run.
+        abort: bool,
+    },
     /// The run was asked to end early.
     StopRequested {
         /// By whom: `ctrl-c`, `sigterm`, `target lost`.

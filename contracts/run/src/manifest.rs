@@ -245,6 +245,8 @@ pub enum EndReason {
     Completed,
     /// A limit was sought and clearly passed: the steps above it were not run.
     LimitFound,
+    /// A threshold was missed that ends the run.
+    Aborted,
     /// Somebody asked for an early end (Ctrl-C, SIGTERM).
     Interrupted,
     /// The target stopped answering.

@@ -119,6 +119,12 @@ impl Hub {
         state.opener = None;
     }
 
+    /// Entry and intended time of every arrival that waits for a slot.
+    pub fn under_way(&self) -> Vec<(u16, u64)> {
+        let state = self.lock();
+        state.dispatcher.waiting_arrivals().map(|arrival| (arrival.entry, arrival.intended_ns)).collect()
+    }
+
     /// What it is doing.
     pub fn state(&self) -> HubState {
         let state = self.lock();

@@ -98,6 +98,11 @@ impl Dispatcher {
         self.backlog.front().map(|arrival| arrival.intended_ns)
     }
 
+    /// Everything that waits, the oldest first.
+    pub fn waiting_arrivals(&self) -> impl Iterator<Item = &Arrival> {
+        self.backlog.iter()
+    }
+
     /// Takes out everything that waits, at the end of a run.
     pub fn take_backlog(&mut self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.backlog)

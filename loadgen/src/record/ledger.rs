@@ -102,6 +102,11 @@ impl Ledger {
         state.lost
     }
 
+    /// Entry and intended time of every request that is being sent.
+    pub fn under_way(&self) -> Vec<(u16, u64)> {
+        self.lock().sending.iter().flatten().map(|sample| (sample.entry, sample.intended_ns)).collect()
+    }
+
     /// How many requests are being sent.
     pub fn in_flight(&self) -> usize {
         self.lock().sending.iter().flatten().count()

@@ -7,6 +7,7 @@ mod live;
 mod log;
 mod retried;
 mod secrets;
+mod watchdog;
 mod writer;
 
 pub use climb::Climb;
@@ -15,4 +16,5 @@ pub use live::Live;
 pub use log::Log;
 pub use retried::Retried;
 pub use secrets::Secrets;
+pub use watchdog::{Missed, UnderWay, Watchdog};
 pub use writer::{Recorded, Writer, WriterHandle};

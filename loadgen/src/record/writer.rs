@@ -15,7 +15,7 @@ use proofload_run::sample::{Outcome, Sample};
 use proofload_run::series::Source;
 use tokio::sync::watch;
 
-use super::{Climb, Ledger, Live, Log, Retried};
+use super::{Climb, Ledger, Live, Log, Missed, Retried, UnderWay, Watchdog};
 use crate::clock::RunClock;
 use crate::dispatch::hub::HubState;
 use crate::plan::Profile;
@@ -50,6 +50,10 @@ pub struct Writer {
     pub profile: Profile,
     /// Watches for the break that ends a climb, where one is to end it.
     pub climb: Option<Climb>,
+    /// Watches the thresholds that are judged while the run goes on.
+    pub watchdog: Watchdog,
+    /// The arrivals that wait for a connection.
+    pub waiting: Box<dyn Fn() -> Vec<UnderWay> + Send>,
     /// Counts of the attempts that were made again.
     pub retried: Arc<Retried>,
     /// Time limit of a request.
@@ -95,6 +99,7 @@ struct Work {
     buffer: Vec<Sample>,
     /// The first write to the journal that failed.
     unwritable: Option<String>,
+    missed: Vec<Missed>,
     overflowed: u64,
     next_second_ns: u64,
     step: Option<u16>,
@@ -107,6 +112,7 @@ impl Work {
             live: Live::default(),
             buffer: Vec::new(),
             unwritable: None,
+            missed: Vec::new(),
             overflowed: 0,
             next_second_ns: SECOND_NS,
             step: None,
@@ -137,13 +143,28 @@ impl Work {
             self.next_second_ns += SECOND_NS;
             self.audit(now_ns);
         }
+        while self.writer.watchdog.is_due(now_ns) {
+            self.watch();
+        }
         self.publish();
+    }
+
+    /// Judges what is watched over the second that has just ended.
+    fn watch(&mut self) {
+        let mut under_way = self.writer.ledger.under_way();
+        under_way.extend((self.writer.waiting)());
+        for missed in self.writer.watchdog.turn(&under_way) {
+            let kind = EventKind::ThresholdMissed { threshold: missed.threshold.to_string(), abort: missed.abort };
+            self.writer.log.event(missed.at_ns, kind);
+            self.missed.push(missed);
+        }
     }
 
     fn carry(&mut self) {
         self.overflowed = self.writer.ledger.take(&mut self.buffer);
         for sample in &self.buffer {
             self.live.add(sample);
+            self.writer.watchdog.add(sample);
             if let Some(climb) = &mut self.writer.climb {
                 climb.add(sample);
             }
@@ -204,6 +225,8 @@ impl Work {
             connections: hub.opened,
             target_lost_since_ns: self.live.lost_since(now_ns, self.writer.timeout_ns),
             unwritable: self.unwritable.clone(),
+            missed: self.missed.first().map(|missed| missed.threshold.to_string()),
+            abort: self.missed.iter().find(|missed| missed.abort).map(|missed| missed.threshold.to_string()),
             broken_by: self.writer.climb.as_ref().and_then(|climb| climb.broken_by(now_ns)),
         });
     }

@@ -52,6 +52,12 @@ pub(super) async fn conduct(
             stage.log.event(now_ns, EventKind::StopRequested { by: by.clone() });
             return Ending { reason: EndReason::Interrupted, detail: format!("ended early by {by}") };
         }
+        let abort = snapshots.borrow().abort.clone();
+        if let Some(threshold) = abort {
+            stage.curtain.stop_at(now_ns);
+            stage.log.event(now_ns, EventKind::StopRequested { by: format!("the threshold {threshold}") });
+            return Ending { reason: EndReason::Aborted, detail: format!("{threshold} was missed") };
+        }
         let broken_by = snapshots.borrow().broken_by;
         if let Some(step) = broken_by {
             stage.curtain.stop_at(now_ns);

@@ -20,7 +20,7 @@ use crate::dispatch::slot::Stage;
 use crate::dispatch::timer::{self, Alarms, Duty};
 use crate::plan::{Arrivals, Think, Timing};
 use crate::progress::Snapshot;
-use crate::record::{Climb, Recorded, Writer, WriterHandle};
+use crate::record::{Climb, Recorded, Watchdog, Writer, WriterHandle};
 use crate::scenario::{Model, Scenario};
 use crate::users::{Crowd, run_closed, run_open};
 use crate::watch::{Scraper, USERS_THREAD};
@@ -67,6 +67,7 @@ impl Crew {
             None => Arc::new(HubState::default),
         };
         let shown = Arc::clone(&hub_state);
+        let waiting = hub.clone();
         let writer = Writer {
             clock: stage.clock.clone(),
             ledger: Arc::clone(&stage.ledger),
@@ -74,6 +75,8 @@ impl Crew {
             log: Arc::clone(&stage.log),
             profile,
             climb: Climb::of(scenario),
+            watchdog: watchdog(scenario),
+            waiting: Box::new(move || waiting.as_ref().map(|hub| hub.under_way()).unwrap_or_default()),
             retried: Arc::clone(&stage.retried),
             timeout_ns: stage.timeout_ns,
             hub: Box::new(move || shown()),
@@ -162,6 +165,15 @@ fn told(detail: &str, kept: u64, lost: u64) -> String {
     let lost = if lost == u64::MAX { "an unknown number".to_owned() } else { lost.to_string() };
     let kept = format!("{kept} samples are kept, {lost} were lost");
     if detail.is_empty() { kept } else { format!("{detail}: {kept}") }
+}
+
+/// Watches the scenario's thresholds.
+fn watchdog(scenario: &Scenario) -> Watchdog {
+    let entries: Vec<&str> = scenario.mix.iter().map(|entry| entry.name.as_str()).collect();
+    let steps = &scenario.load.steps;
+    let warm_until_ns = steps.iter().filter(|step| step.warm_up).map(|step| step.end_ns).max().unwrap_or(0);
+    let until_ns = steps.last().map_or(0, |step| step.end_ns);
+    Watchdog::new(&scenario.thresholds, &entries, warm_until_ns, until_ns)
 }
 
 /// Who does what in this load model.

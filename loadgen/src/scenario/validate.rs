@@ -43,7 +43,7 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
              latency = \"300ms\", or an slo to every entry of the mix",
         );
     }
-    let thresholds = check.thresholds(written, kind, &mix);
+    let thresholds = check.thresholds(written, kind, &mix, load.as_ref());
     let target = written.target.as_ref().map(|target| Targets { folder: &folder, problems }.target(target, &mix));
     let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     Some(Scenario {
@@ -179,13 +179,24 @@ impl Check<'_> {
         timeout.value
     }
 
-    fn thresholds(&self, written: &written::Scenario, kind: Option<ScenarioKind>, mix: &[MixEntry]) -> Vec<Threshold> {
+    fn thresholds(
+        &self,
+        written: &written::Scenario,
+        kind: Option<ScenarioKind>,
+        mix: &[MixEntry],
+        load: Option<&Load>,
+    ) -> Vec<Threshold> {
+        let driven = load.map(|load| load.steps.iter().filter(|step| !step.warm_up).map(|s| s.end_ns - s.start_ns));
+        let driven_ns: u64 = driven.map_or(u64::MAX, Iterator::sum);
         let names: BTreeSet<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
         let mut thresholds = Vec::new();
         for text in &written.thresholds {
             match text.value.parse::<Threshold>() {
                 Ok(threshold) => {
                     self.check_threshold(text, &threshold, &names, kind, levelled(written, threshold.entry.as_deref()));
+                    if threshold.window_ns.is_some_and(|window_ns| window_ns > driven_ns) {
+                        self.complain(text, "the window is longer than the load; shorten it, or lengthen the load");
+                    }
                     thresholds.push(threshold);
                 }
                 Err(e) => self.complain(text, e),

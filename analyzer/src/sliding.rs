@@ -1,0 +1,143 @@
+//! Thresholds over sliding windows: whether they held over every whole window that ended on a second of the run's clock,
+//! after the warm-up and before the load's end. What a window counts is the contract's affair.
+
+use proofload_run::criteria::{Metric, Tally, Threshold, format_bound, is_overdue};
+use proofload_run::findings::ThresholdResult;
+use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
+use proofload_run::verdict::Verdict;
+
+use crate::load::Row;
+use crate::scope::Scope;
+
+/// One second of one threshold: what ended within it, and what was overdue at its end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Second {
+    tally: Tally,
+    overdue: u64,
+}
+
+/// What came of all windows.
+#[derive(Debug, Default)]
+struct Windows {
+    judged: u64,
+    missed: u64,
+    first_missed_s: u64,
+    /// The end of the worst one, and how many successes and overdue requests it had.
+    worst_s: Option<(u64, u64)>,
+}
+
+/// Judges a threshold over windows. An entry that is not there has no data.
+pub(crate) fn judge(threshold: &Threshold, window_ns: u64, scope: &Scope<'_>) -> ThresholdResult {
+    let entries = &scope.manifest().entries;
+    let entry = threshold.entry.as_ref().map(|name| entries.iter().position(|entry| entry.name == *name));
+    let is_meant = |row: &&Row| match entry {
+        None => true,
+        Some(index) => index == Some(usize::from(row.entry)),
+    };
+    let rows: Vec<&Row> = scope.run.rows.iter().filter(is_meant).collect();
+    let seconds = seconds(threshold, &rows, scope);
+    let windows = windows(threshold, window_ns, &seconds, warm_until_ns(scope), scope.driven_ns);
+    let value = windows.worst_s.and_then(|(end_s, _)| value(threshold, window_ns, end_s, &rows, &seconds));
+    let (verdict, note) = verdict(&windows, window_ns);
+    ThresholdResult {
+        threshold: threshold.clone(),
+        text: threshold.to_string(),
+        default: false,
+        value,
+        value_text: value.map_or_else(|| "no data".to_owned(), |value| format_bound(threshold.metric, value)),
+        n: windows.worst_s.map_or(0, |(_, n)| n),
+        verdict,
+        note,
+    }
+}
+
+fn warm_until_ns(scope: &Scope<'_>) -> u64 {
+    scope.manifest().steps.iter().filter(|step| step.warm_up).map(|step| step.end_ns).max().unwrap_or(0)
+}
+
+/// The second in which a moment lies, by its end.
+fn second_of(t_ns: u64) -> usize {
+    t_ns.div_ceil(NS_PER_S) as usize
+}
+
+fn seconds(threshold: &Threshold, rows: &[&Row], scope: &Scope<'_>) -> Vec<Second> {
+    let last = second_of(scope.driven_ns);
+    let mut seconds = vec![Second::default(); last + 1];
+    for row in rows {
+        let done_ns = if row.done_ns == 0 { scope.closed_ns } else { row.done_ns };
+        if let Some(second) = seconds.get_mut(second_of(done_ns)) {
+            second.tally.add(threshold, row.outcome, done_ns.saturating_sub(row.intended_ns));
+        }
+        let from = second_of(row.intended_ns.saturating_add(threshold.bound as u64));
+        for (at, second) in seconds.iter_mut().enumerate().take(second_of(done_ns)).skip(from) {
+            second.overdue += u64::from(is_overdue(threshold, row.intended_ns, done_ns, at as u64 * NS_PER_S));
+        }
+    }
+    seconds
+}
+
+/// What was counted over the window that ends with this second.
+fn counted(seconds: &[Second], window_ns: u64, end_s: u64) -> (Tally, u64) {
+    let length = (window_ns / NS_PER_S) as usize;
+    let end = end_s as usize;
+    let mut tally = Tally::default();
+    seconds[end + 1 - length..=end].iter().for_each(|second| tally.merge(&second.tally));
+    (tally, seconds[end].overdue)
+}
+
+fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u64, until_ns: u64) -> Windows {
+    let mut windows = Windows::default();
+    let mut worst = f64::INFINITY;
+    for end_s in (from_ns + window_ns).div_ceil(NS_PER_S)..=until_ns / NS_PER_S {
+        let (tally, overdue) = counted(seconds, window_ns, end_s);
+        let Some(holds) = tally.holds(threshold, window_ns, overdue) else { continue };
+        windows.judged += 1;
+        if !holds {
+            if windows.missed == 0 {
+                windows.first_missed_s = end_s;
+            }
+            windows.missed += 1;
+        }
+        let margin = tally.margin(threshold, window_ns, overdue);
+        if windows.worst_s.is_none() || margin < worst {
+            (worst, windows.worst_s) = (margin, Some((end_s, tally.judged(threshold) + overdue)));
+        }
+    }
+    windows
+}
+
+/// The figure of one window, exactly. What was overdue at its end counts with its age then.
+fn value(threshold: &Threshold, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
+    let Metric::Percentile(percentile) = threshold.metric else {
+        let (tally, overdue) = counted(seconds, window_ns, end_s);
+        return tally.value(threshold, window_ns, overdue).filter(|value| value.is_finite());
+    };
+    let end_ns = end_s * NS_PER_S;
+    let within = |row: &&&Row| row.done_ns > end_ns - window_ns && row.done_ns <= end_ns;
+    let ended = rows.iter().filter(within).filter(|row| row.outcome == proofload_run::sample::Outcome::Ok);
+    let overdue = rows.iter().filter(|row| is_overdue(threshold, row.intended_ns, row.done_ns.max(1), end_ns));
+    let ages = overdue.map(|row| end_ns - row.intended_ns);
+    let mut latencies: Vec<u64> = ended.map(|row| row.latency_ns()).chain(ages).collect();
+    latencies.sort_unstable();
+    let rank = ((latencies.len() as f64 * percentile / 100.0).ceil() as usize).max(1);
+    latencies.get(rank - 1).map(|ns| *ns as f64)
+}
+
+fn verdict(windows: &Windows, window_ns: u64) -> (Verdict, String) {
+    let length = format_duration_ns(window_ns as f64);
+    match windows {
+        Windows { judged: 0, .. } => {
+            (Verdict::Fail, format!("no window of {length} has data for it, and no data is never a pass"))
+        }
+        Windows { missed: 0, judged, .. } => (Verdict::Pass, format!("the worst of {judged} windows of {length}")),
+        Windows { missed, judged, first_missed_s, worst_s } => {
+            let worst_s = worst_s.map_or(0, |(end_s, _)| end_s);
+            let note = format!(
+                "missed over {missed} of {judged} windows of {length}, first over the one that ended at {} s, worst at {} s",
+                significant(*first_missed_s as f64),
+                significant(worst_s as f64)
+            );
+            (Verdict::Fail, note)
+        }
+    }
+}

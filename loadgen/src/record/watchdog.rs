@@ -1,0 +1,180 @@
+//! Thresholds that are watched while a run goes on: those over sliding windows, and those that end the run. Pure; its
+//! memory is bounded by the longest window. What is counted is the contract's affair, so that the analyzer finds the same.
+
+use std::collections::VecDeque;
+
+use proofload_run::criteria::{Tally, Threshold, is_overdue};
+use proofload_run::sample::{Outcome, Sample};
+use proofload_run::units::NS_PER_S;
+
+/// After a second's end, what ended within it has come in by then.
+const GRACE_NS: u64 = 100_000_000;
+
+/// One threshold and what was counted for it.
+#[derive(Debug)]
+struct Watched {
+    threshold: Threshold,
+    entry: Option<u16>,
+    /// Seconds of its window, the latest at the back; without a window one for all that was.
+    seconds: VecDeque<Tally>,
+    missed: bool,
+}
+
+/// A threshold that was missed for the first time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Missed {
+    /// The threshold.
+    pub threshold: Threshold,
+    /// The end of the window, on the run's clock.
+    pub at_ns: u64,
+    /// Whether the run is to end.
+    pub abort: bool,
+}
+
+/// A request that has not ended: its entry and when it was intended.
+pub type UnderWay = (u16, u64);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watchdog {
+    watched: Vec<Watched>,
+    /// Ended, and not yet in any second.
+    ended: Vec<Sample>,
+    warm_until_ns: u64,
+    until_ns: u64,
+    /// The end of the second that is judged next.
+    next_ns: u64,
+}
+
+impl Watchdog {
+    /// Watches what is to be watched of a run's thresholds; `entries` are the names of its entries.
+    pub fn new(thresholds: &[Threshold], entries: &[&str], warm_until_ns: u64, until_ns: u64) -> Self {
+        let moves = |t: &&Threshold| t.window_ns.is_some() || t.abort_after_ns.is_some();
+        let watch = |threshold: &Threshold| {
+            let entry = match &threshold.entry {
+                None => None,
+                Some(name) => Some(entries.iter().position(|entry| entry == name)? as u16),
+            };
+            Some(Watched { threshold: threshold.clone(), entry, seconds: VecDeque::new(), missed: false })
+        };
+        let watched = thresholds.iter().filter(moves).filter_map(watch).collect();
+        Self { watched, ended: Vec::new(), warm_until_ns, until_ns, next_ns: NS_PER_S }
+    }
+
+    /// Takes in a request that has ended.
+    pub fn add(&mut self, sample: &Sample) {
+        if !self.watched.is_empty() {
+            self.ended.push(*sample);
+        }
+    }
+
+    /// Whether a second is over that can be judged now.
+    pub fn is_due(&self, now_ns: u64) -> bool {
+        !self.watched.is_empty() && now_ns >= self.next_ns + GRACE_NS && self.next_ns <= self.until_ns
+    }
+
+    /// Judges the next second with what is under way. Gives what was missed for the first time.
+    pub fn turn(&mut self, under_way: &[UnderWay]) -> Vec<Missed> {
+        let end_ns = self.next_ns;
+        self.next_ns += NS_PER_S;
+        let (ended, later): (Vec<Sample>, Vec<Sample>) = self.ended.drain(..).partition(|s| s.done_ns <= end_ns);
+        let late = later.iter().map(|s| (s.entry, s.intended_ns));
+        let under_way: Vec<UnderWay> = under_way.iter().copied().chain(late).collect();
+        let measured_ns = end_ns.saturating_sub(self.warm_until_ns);
+        let missed = self.watched.iter_mut().filter_map(|watched| {
+            // What came in the second in which the warm-up ended belongs to the window of no whole second after it.
+            watched.count(&ended, measured_ns);
+            watched.judge(end_ns, measured_ns, &under_way)
+        });
+        let missed = missed.collect();
+        self.ended = later;
+        missed
+    }
+}
+
+impl Watched {
+    fn count(&mut self, ended: &[Sample], measured_ns: u64) {
+        let mut tally = Tally::default();
+        let is_mine = |sample: &&Sample| self.entry.is_none_or(|entry| entry == sample.entry);
+        for sample in ended.iter().filter(is_mine).filter(|sample| sample.outcome() != Outcome::InFlight) {
+            tally.add(&self.threshold, sample.outcome(), sample.latency_ns());
+        }
+        match (self.threshold.window_ns, self.seconds.back_mut()) {
+            (None, Some(all)) => all.merge(&tally),
+            (None, None) if measured_ns == 0 => {}
+            _ => self.seconds.push_back(tally),
+        }
+        let kept = self.threshold.window_ns.map_or(1, |window_ns| (window_ns / NS_PER_S) as usize);
+        while self.seconds.len() > kept {
+            self.seconds.pop_front();
+        }
+    }
+
+    fn judge(&mut self, end_ns: u64, measured_ns: u64, under_way: &[UnderWay]) -> Option<Missed> {
+        let window_ns = self.threshold.window_ns.unwrap_or(measured_ns);
+        let patient = self.threshold.abort_after_ns.unwrap_or(0);
+        if self.missed || measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
+            return None;
+        }
+        let is_mine = |(entry, _): &&UnderWay| self.entry.is_none_or(|mine| mine == *entry);
+        let is_late = |(_, intended_ns): &&UnderWay| is_overdue(&self.threshold, *intended_ns, u64::MAX, end_ns);
+        let overdue = under_way.iter().filter(is_mine).filter(is_late).count() as u64;
+        let mut tally = Tally::default();
+        self.seconds.iter().for_each(|second| tally.merge(second));
+        self.missed = tally.holds(&self.threshold, window_ns, overdue) == Some(false);
+        let abort = self.threshold.abort_after_ns.is_some();
+        self.missed.then(|| Missed { threshold: self.threshold.clone(), at_ns: end_ns, abort })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn sample(done_ms: u64, latency_ms: u64, entry: u16) -> Sample {
+        let (intended_ns, done_ns) = ((done_ms - latency_ms) * MS, done_ms * MS);
+        Sample { intended_ns, done_ns, entry, sent_ns: 1, ..Sample::default() }
+    }
+
+    /// Runs ten seconds of ten requests each; those that end in `slow` (s) take 300 ms. Gives when what was missed.
+    fn missed(threshold: &str, slow: std::ops::Range<u64>, under_way: &[UnderWay]) -> Vec<(u64, bool)> {
+        let mut watchdog = Watchdog::new(&[threshold.parse().unwrap()], &["a", "b"], 2000 * MS, 10_000 * MS);
+        let mut found = Vec::new();
+        for tick in 1..=110 {
+            let now_ms = tick * 100;
+            let latency_ms = if slow.contains(&((now_ms - 50) / 1000)) { 300 } else { 10 };
+            watchdog.add(&sample(now_ms + 350 - 50, latency_ms, 1));
+            while watchdog.is_due(now_ms * MS) {
+                found.extend(watchdog.turn(under_way).iter().map(|m| (m.at_ns / NS_PER_S, m.abort)));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_missed_is_told_once_and_in_time() {
+        let check = |threshold: &str, slow: std::ops::Range<u64>, expected: &[(u64, bool)]| {
+            assert_eq!(missed(threshold, slow.clone(), &[]), expected, "{threshold} {slow:?}");
+        };
+        check("p90 < 100ms over any 2s", 0..0, &[]);
+        check("p90 < 100ms over any 2s", 5..8, &[(6, false)]);
+        check("b: p90 < 100ms over any 2s else abort", 5..8, &[(6, true)]);
+        check("a: p90 < 100ms over any 2s", 5..8, &[]);
+        check("nobody: p90 < 100ms over any 2s", 5..8, &[]);
+        // The warm-up does not count, nor a window that reaches into it.
+        check("p90 < 100ms over any 2s", 0..1, &[]);
+        check("max < 100ms else abort", 5..6, &[(6, true)]);
+        check("max < 100ms else abort after 6s", 5..6, &[(8, true)]);
+        check("max < 100ms", 5..6, &[]);
+    }
+
+    #[test]
+    fn what_hangs_is_seen_while_it_hangs() {
+        let hanging = vec![(1, 3000 * MS); 30];
+        assert_eq!(missed("p90 < 100ms over any 2s", 0..0, &hanging), [(4, false)]);
+        assert_eq!(missed("a: p90 < 100ms over any 2s", 0..0, &hanging), []);
+        assert_eq!(missed("error_rate < 1% over any 2s", 0..0, &hanging), []);
+    }
+}
