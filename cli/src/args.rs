@@ -43,6 +43,28 @@ pub(crate) enum Command {
     /// Prove that this machine measures what is true: drive built-in servers whose latencies are known.
     #[command(after_help = "Exit codes: 0 it does, 2 usage or configuration error, 3 stopped early, 4 it does not.")]
     Calibrate(CalibrateArgs),
+    /// Check scenario files, or print their JSON Schema.
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScenarioCommand {
+    /// Say everything that is wrong with scenario files, without opening a socket.
+    #[command(after_help = "Exit codes: 0 all are valid, 2 something is wrong.")]
+    Check(CheckArgs),
+    /// Print the JSON Schema of scenario files, from which editors complete and check them.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Scenario files.
+    #[arg(required = true, value_name = "SCENARIO.toml")]
+    pub(crate) scenarios: Vec<PathBuf>,
+    /// Override a value of the scenarios by its dotted key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
 }
 
 #[derive(Debug, Args)]

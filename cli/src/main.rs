@@ -9,6 +9,7 @@ mod embedded;
 mod progress;
 mod report;
 mod run;
+mod scenario;
 mod summary;
 mod target;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Gate(args) => report::gate_command(&args),
         Command::Calibrate(args) => calibrate::calibrate_command(&args),
         Command::Doctor(args) => return doctor::doctor_command(&args),
+        Command::Scenario(command) => return scenario::scenario_command(&command),
     };
     exit_code(outcome)
 }

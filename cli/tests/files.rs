@@ -53,6 +53,27 @@ fn a_broken_file_is_refused_before_any_socket_opens() {
 }
 
 #[test]
+fn files_are_checked_without_a_run() {
+    let quick = repository().join("scenarios/quick.toml");
+    let broken = repository().join("loadgen/tests/broken/many_mistakes.toml");
+    let check = |files: &[&PathBuf], code: i32| {
+        let files = files.iter().map(|file| file.to_str().unwrap());
+        let output = run(&["scenario", "check"].into_iter().chain(files).collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    assert!(check(&[&quick], 0).0.contains("quick.toml: valid"));
+    let (valid, wrong) = check(&[&broken, &quick], 2);
+    assert!(valid.contains("quick.toml: valid") && wrong.lines().count() >= 5, "{valid}{wrong}");
+}
+
+#[test]
+fn the_schema_that_is_printed_is_the_committed_one() {
+    let committed = std::fs::read_to_string(repository().join("scenarios/schema.json")).unwrap();
+    assert_eq!(text(&run(&["scenario", "schema"]).stdout), committed);
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     for arguments in [&["run"][..], &["run", "no-such-file.toml"], &["fly"], &["report", "no-such-folder"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");

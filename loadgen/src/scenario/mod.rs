@@ -128,6 +128,7 @@ mod policy;
 mod problem;
 mod reader;
 mod recording_file;
+mod schema;
 mod shapes;
 mod steps;
 mod target;
@@ -138,6 +139,7 @@ use std::path::Path;
 
 pub use as_run::*;
 pub use problem::{Place, Problem, ScenarioErrors};
+pub use schema::schema;
 
 use reader::Problems;
 
