@@ -84,7 +84,11 @@ fn step_table(steps: &[&StepFindings]) -> String {
         let Rates { throughput_per_s, goodput_per_s, errors, sheds, .. } = &step.rates;
         let p95 = step.latency.as_ref().and_then(|latency| latency.percentile(95.0));
         let p95 = p95.map_or_else(|| "–".to_owned(), |p95| format_duration_ns(p95.latency_ns as f64));
-        let left_out = if step.cut_short { "not run" } else { "" };
+        let left_out = match (step.cut_short, &step.latency) {
+            (true, None) => "not run",
+            (true, Some(_)) => "cut short",
+            (false, _) => "",
+        };
         let kept = step.kept.map_or(left_out, |kept| match kept {
             proofload_run::findings::Kept::Met => "met",
             proofload_run::findings::Kept::Inconclusive => "too few samples",
@@ -106,6 +110,7 @@ fn step_table(steps: &[&StepFindings]) -> String {
 }
 
 fn threshold_table(findings: &Findings) -> String {
+    let width = findings.thresholds.iter().map(|threshold| threshold.text.len() + 2).fold(28, usize::max);
     let rows = findings.thresholds.iter().map(|threshold| {
         let mark = match threshold.verdict {
             Verdict::Pass => "ok",
@@ -114,7 +119,7 @@ fn threshold_table(findings: &Findings) -> String {
         };
         let origin = if threshold.default { "  (default)" } else { "" };
         let note = if threshold.note.is_empty() { String::new() } else { format!("  {}", threshold.note) };
-        format!("  {mark}    {:<28}{}{origin}{note}\n", threshold.text, threshold.value_text)
+        format!("  {mark}    {:<width$}{}{origin}{note}\n", threshold.text, threshold.value_text)
     });
     rows.collect::<String>() + "\n"
 }

@@ -128,6 +128,7 @@ fn steps(findings: &Findings) -> Table {
         let kept = match step.kept {
             Some(kept) => kept_badge(kept),
             None if step.warm_up => text("warm-up"),
+            None if step.cut_short && step.latency.is_some() => text("cut short"),
             None if step.cut_short => text("not run"),
             None => text("–"),
         };
