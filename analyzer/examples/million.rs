@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let samples: f64 = arguments.next().map_or(Ok(1e6), |text| text.parse())?;
     let scratch = tempfile::tempdir()?;
     let folder = arguments.next().map_or_else(|| scratch.path().join("run"), PathBuf::from);
-    let slo = Slo { latency_ns: 30 * MS, percentile: 95.0, error_rate: 0.01 };
+    let slo = Slo::new(30 * MS, 95.0, 0.01);
     let levels = (1_u32..=10).map(|index| f64::from(index) * samples / 550.0);
     let steps = levels.zip(0_u64..).map(|(level, i)| step(&format!("step {}", i + 1), i * 10, i * 10 + 10, level, 2));
     let server = Server {

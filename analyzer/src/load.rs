@@ -10,7 +10,7 @@ use proofload_run::events::Event;
 use proofload_run::folder::RunFolder;
 use proofload_run::jsonl::LineReader;
 use proofload_run::manifest::Manifest;
-use proofload_run::sample::Outcome;
+use proofload_run::sample::{Outcome, mean_gap_ns};
 use proofload_run::series::Source;
 
 use crate::AnalyzeError;
@@ -28,8 +28,13 @@ pub(crate) struct Row {
     pub(crate) late_ns: u64,
     /// Queue, copy-in, compute, copy-out.
     pub(crate) phases_ns: [u64; 4],
+    pub(crate) first_token_ns: u64,
+    pub(crate) last_token_ns: u64,
+    pub(crate) longest_gap_ns: u64,
     pub(crate) bytes_out: u32,
     pub(crate) bytes_in: u32,
+    pub(crate) tokens_in: u32,
+    pub(crate) tokens_out: u32,
     pub(crate) status: u16,
     pub(crate) step: u16,
     pub(crate) entry: u16,
@@ -43,6 +48,16 @@ impl Row {
     /// Latency from the intended arrival.
     pub(crate) fn latency_ns(&self) -> u64 {
         self.done_ns.saturating_sub(self.intended_ns)
+    }
+
+    /// From the intended arrival to the first token of a streamed answer.
+    pub(crate) fn ttft_ns(&self) -> Option<u64> {
+        (self.first_token_ns > 0).then(|| self.first_token_ns.saturating_sub(self.intended_ns))
+    }
+
+    /// Mean time between the tokens of a streamed answer.
+    pub(crate) fn itl_ns(&self) -> Option<f64> {
+        mean_gap_ns(self.first_token_ns, self.last_token_ns, self.tokens_out)
     }
 
     /// What of `sent − intended` is not the generator's own lateness: waiting for a free connection.
@@ -110,8 +125,15 @@ const SAMPLE_COLUMNS: [&str; 17] = [
     "outcome",
 ];
 
+/// Columns that tables of format version 1 lack: their answers had no tokens.
+const TOKEN_COLUMNS: [&str; 5] = ["first_token_ns", "last_token_ns", "longest_gap_ns", "tokens_in", "tokens_out"];
+
 fn read_rows(path: &Path, rows: &mut Vec<Row>) -> Result<(), AnalyzeError> {
-    let table = read_table(path, &SAMPLE_COLUMNS)?;
+    let file = File::open(path).map_err(|source| RunError::io(path, source))?;
+    let known = ParquetReader::new(file).schema().map_err(failed(path))?;
+    let tokens = TOKEN_COLUMNS.iter().filter(|name| known.contains(name));
+    let columns: Vec<&str> = SAMPLE_COLUMNS.iter().chain(tokens).copied().collect();
+    let table = read_table(path, &columns)?;
     let start = rows.len();
     rows.resize(start + table.height(), Row::EMPTY);
     fill_rows(&table, &mut rows[start..]).map_err(failed(path))
@@ -125,8 +147,13 @@ impl Row {
         done_ns: 0,
         late_ns: 0,
         phases_ns: [0; 4],
+        first_token_ns: 0,
+        last_token_ns: 0,
+        longest_gap_ns: 0,
         bytes_out: 0,
         bytes_in: 0,
+        tokens_in: 0,
+        tokens_out: 0,
         status: 0,
         step: 0,
         entry: 0,
@@ -153,10 +180,20 @@ fn fill_rows(table: &DataFrame, rows: &mut [Row]) -> Result<(), PolarsError> {
     fill_u16(table.column("batch_size")?, rows, |row, v| row.batch_size = v)?;
     fill_u16(table.column("flags")?, rows, |row, v| row.flags = v)?;
     fill_u8(table.column("retry")?, rows, |row, v| row.retry = v)?;
+    fill_tokens(table, rows)?;
     // An unknown code, from a newer writer, is taken for an error and never for a success.
     fill_u8(table.column("outcome")?, rows, |row, v| {
         row.outcome = Outcome::from_code(v).unwrap_or(Outcome::TransportError);
     })
+}
+
+fn fill_tokens(table: &DataFrame, rows: &mut [Row]) -> Result<(), PolarsError> {
+    let Ok(first) = table.column("first_token_ns") else { return Ok(()) };
+    fill_u64(first, rows, |row, v| row.first_token_ns = v)?;
+    fill_u64(table.column("last_token_ns")?, rows, |row, v| row.last_token_ns = v)?;
+    fill_u64(table.column("longest_gap_ns")?, rows, |row, v| row.longest_gap_ns = v)?;
+    fill_u32(table.column("tokens_in")?, rows, |row, v| row.tokens_in = v)?;
+    fill_u32(table.column("tokens_out")?, rows, |row, v| row.tokens_out = v)
 }
 
 fn fill_u64(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u64)) -> Result<(), PolarsError> {

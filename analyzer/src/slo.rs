@@ -56,7 +56,7 @@ impl Levels {
 
     /// Whether a success came within its level's latency. Without a level every success is in time.
     pub(crate) fn in_time(&self, row: &Row) -> bool {
-        self.index_of(row).is_none_or(|index| row.latency_ns() <= self.all[index].slo.latency_ns)
+        self.index_of(row).is_none_or(|index| is_in_time(row, &self.all[index].slo))
     }
 
     /// Holds the samples against every level that covers some entry.
@@ -68,10 +68,14 @@ impl Levels {
     }
 }
 
+fn is_in_time(row: &Row, slo: &Slo) -> bool {
+    slo.is_in_time(row.latency_ns(), row.ttft_ns(), row.itl_ns())
+}
+
 /// Whether a request was bad; `None` when it is not known.
 fn bad(row: &Row, slo: &Slo, age_ns: u64) -> Option<bool> {
     match row.outcome {
-        Outcome::Ok => Some(row.latency_ns() > slo.latency_ns),
+        Outcome::Ok => Some(!is_in_time(row, slo)),
         Outcome::InFlight => (age_ns > slo.latency_ns).then_some(true),
         Outcome::Dropped => (age_ns.saturating_sub(row.late_ns) > slo.latency_ns && row.done_ns > 0).then_some(true),
         Outcome::Shed
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
-    const SLO: Slo = Slo { latency_ns: 30 * MS, percentile: 95.0, error_rate: 0.01 };
+    const SLO: Slo = Slo::new(30 * MS, 95.0, 0.01);
 
     #[test]
     fn what_is_bad() {

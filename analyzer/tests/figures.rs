@@ -13,7 +13,7 @@ use proofload_run::manifest::ScenarioKind;
 use proofload_run::sample::{Outcome, Sample};
 use support::{MS, Recorded, S, Server, manifest, step};
 
-const SLO: Slo = Slo { latency_ns: 30 * MS, percentile: 95.0, error_rate: 0.01 };
+const SLO: Slo = Slo::new(30 * MS, 95.0, 0.01);
 /// Four slots of exactly 10 ms: saturation at 400 a second.
 const FOUR_SLOTS: Server = Server { slots: 4, service_ns: 10e6, exponential: false, shed_after_ns: None, down: None };
 

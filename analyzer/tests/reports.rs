@@ -20,7 +20,7 @@ use support::{MS, Recorded, S, Server, manifest, step};
 fn eventful() -> Recorded {
     let mut steps = vec![step("warm-up", 0, 2, 100.0, 0), step("hold", 2, 22, 360.0, 1)];
     steps[0].warm_up = true;
-    let slo = Slo { latency_ns: 60 * MS, percentile: 95.0, error_rate: 0.01 };
+    let slo = Slo::new(60 * MS, 95.0, 0.01);
     let thresholds = ["p95 < 1s", "p50 < 1ms", "relief: p99.9 < 1s", "shed_rate <= 5%"];
     let server = Server {
         slots: 4,

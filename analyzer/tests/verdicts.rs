@@ -15,7 +15,7 @@ use proofload_run::series::Source;
 use proofload_run::verdict::Verdict;
 use support::{MS, Recorded, S, Server, manifest, point, step};
 
-const SLO: Slo = Slo { latency_ns: 100 * MS, percentile: 95.0, error_rate: 0.01 };
+const SLO: Slo = Slo::new(100 * MS, 95.0, 0.01);
 const SERVER: Server = Server { slots: 4, service_ns: 10e6, exponential: true, shed_after_ns: None, down: None };
 
 fn run(kind: ScenarioKind, rate: f64, slo: Option<Slo>, thresholds: &[&str], server: Server) -> Recorded {

@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
         "kserve" => Expect::KserveHttp { outputs },
         _ => Expect::Http { status: None, min_bytes: 4, content_type: Some("model/".to_owned()) },
     };
-    let judgement = ALLOWANCE.hold(input.len(), || judge(&expect, &Ok(answer)));
+    let judgement = ALLOWANCE.hold(input.len(), || judge(&expect, &Ok(answer), None));
     assert_eq!(judgement.outcome == Outcome::Ok, judgement.message.is_none(), "{judgement:?}");
     let length = judgement.message.map_or(0, |message| message.chars().count());
     assert!(length <= 301, "a message of {length} characters");

@@ -6,15 +6,19 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use proofload_run::sample::Outcome;
+use proofload_wire::completion::{Dialect, Usage, read_piece};
 use proofload_wire::grpc::inference::ModelInferResponse;
 use proofload_wire::json_body::decode_response;
 use proofload_wire::phases::Phases;
 use prost::Message;
 
+use crate::streamed::Seen;
 use crate::transport::{Answer, Failure};
 
 /// Length of the prefix of a gRPC message: a flag and a length.
 const GRPC_PREFIX: usize = 5;
+/// Content type of server-sent events.
+const EVENT_STREAM: &str = "text/event-stream";
 /// Longest message kept of an error.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -40,6 +44,12 @@ pub enum Expect {
         /// Names of outputs.
         outputs: Vec<String>,
     },
+    /// What a text generator answers as a whole.
+    Completion(Dialect),
+    /// The same as a stream of events.
+    Events(Dialect),
+    /// The answers of one request to gRPC's `ModelStreamInfer`.
+    Messages,
 }
 
 /// What an attempt came to.
@@ -53,14 +63,16 @@ pub struct Judgement {
     pub bytes_in: u32,
     /// Where the server says the time went.
     pub phases: Option<Phases>,
+    /// Tokens, where the server states them.
+    pub usage: Option<Usage>,
     /// For everything but a correct answer: what was said.
     pub message: Option<String>,
 }
 
-/// Judges an attempt.
-pub fn judge(expect: &Expect, result: &Result<Answer, Failure>) -> Judgement {
+/// Judges an attempt; `seen` is what was seen of a streamed answer.
+pub fn judge(expect: &Expect, result: &Result<Answer, Failure>, seen: Option<&Seen>) -> Judgement {
     match result {
-        Ok(answer) => judge_answer(expect, answer),
+        Ok(answer) => judge_answer(expect, answer, seen),
         Err(failure) => Judgement {
             outcome: match failure {
                 Failure::Connect(_) => Outcome::ConnectError,
@@ -72,18 +84,23 @@ pub fn judge(expect: &Expect, result: &Result<Answer, Failure>) -> Judgement {
             status: 0,
             bytes_in: 0,
             phases: None,
+            usage: seen.and_then(|seen| seen.usage),
             message: Some(failure.to_string()),
         },
     }
 }
 
-fn judge_answer(expect: &Expect, answer: &Answer) -> Judgement {
+fn judge_answer(expect: &Expect, answer: &Answer, seen: Option<&Seen>) -> Judgement {
+    let mut usage = seen.and_then(|seen| seen.usage);
     let (status, verdict) = match expect {
         Expect::Http { status, min_bytes, content_type } => {
-            (answer.status, judge_http(answer, |a| plain_body(a, *status, *min_bytes, content_type.as_deref())))
+            (answer.status, judge_http(answer, |a| bad(plain_body(a, *status, *min_bytes, content_type.as_deref()))))
         }
-        Expect::KserveHttp { outputs } => (answer.status, judge_http(answer, |a| kserve_body(a, outputs))),
-        Expect::KserveGrpc { outputs } => judge_grpc(answer, outputs),
+        Expect::KserveHttp { outputs } => (answer.status, judge_http(answer, |a| bad(kserve_body(a, outputs)))),
+        Expect::KserveGrpc { outputs } => judge_grpc(answer, || bad(grpc_body(answer, outputs))),
+        Expect::Completion(dialect) => (answer.status, judge_http(answer, |a| completion(a, *dialect, &mut usage))),
+        Expect::Events(dialect) => (answer.status, judge_http(answer, |a| events(a, *dialect, seen))),
+        Expect::Messages => judge_grpc(answer, || pieces(seen)),
     };
     let (outcome, message) = match verdict {
         Ok(()) => (Outcome::Ok, None),
@@ -94,16 +111,22 @@ fn judge_answer(expect: &Expect, answer: &Answer) -> Judgement {
         status,
         bytes_in: u32::try_from(answer.body_bytes).unwrap_or(u32::MAX),
         phases: Phases::from_lookup(|name| text(&answer.headers, name).or_else(|| text(&answer.trailers, name))),
+        usage,
         message,
     }
 }
 
 type Verdict = Result<(), (Outcome, String)>;
 
-fn judge_http(answer: &Answer, body: impl FnOnce(&Answer) -> Result<(), String>) -> Verdict {
+/// An answer that says it is fine and is not.
+fn bad(body: Result<(), String>) -> Verdict {
+    body.map_err(|why| (Outcome::BadBody, why))
+}
+
+fn judge_http(answer: &Answer, body: impl FnOnce(&Answer) -> Verdict) -> Verdict {
     let said = || format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
     match answer.status {
-        200..=299 => body(answer).map_err(|why| (Outcome::BadBody, why)),
+        200..=299 => body(answer),
         429 => Err((Outcome::Shed, said())),
         503 if answer.headers.contains_key(http::header::RETRY_AFTER) => Err((Outcome::Shed, said())),
         // The server gave up at a limit that the request or its caller had set.
@@ -137,7 +160,7 @@ fn kserve_body(answer: &Answer, outputs: &[String]) -> Result<(), String> {
     has_outputs(outputs, || response.outputs.iter().map(|output| output.name.as_str()))
 }
 
-fn judge_grpc(answer: &Answer, outputs: &[String]) -> (u16, Verdict) {
+fn judge_grpc(answer: &Answer, body: impl FnOnce() -> Verdict) -> (u16, Verdict) {
     let header = |name| text(&answer.trailers, name).or_else(|| text(&answer.headers, name));
     let Some(code) = header("grpc-status").and_then(|code| code.parse::<u16>().ok()) else {
         let why = format!("HTTP status {} without a gRPC status", answer.status);
@@ -145,7 +168,7 @@ fn judge_grpc(answer: &Answer, outputs: &[String]) -> (u16, Verdict) {
     };
     let said = || format!("gRPC {code}: {}", header("grpc-message").map(percent_decode).unwrap_or_default());
     let verdict = match code {
-        0 => grpc_body(answer, outputs).map_err(|why| (Outcome::BadBody, why)),
+        0 => body(),
         // RESOURCE_EXHAUSTED and UNAVAILABLE; the server said so itself, a broken connection has no status.
         8 | 14 => Err((Outcome::Shed, said())),
         // DEADLINE_EXCEEDED: the server gave up when we would have.
@@ -167,6 +190,45 @@ fn grpc_body(answer: &Answer, outputs: &[String]) -> Result<(), String> {
     }
     let response = ModelInferResponse::decode(body.slice(GRPC_PREFIX..)).map_err(|e| e.to_string())?;
     has_outputs(outputs, || response.outputs.iter().map(|output| output.name.as_str()))
+}
+
+/// A whole answer of a text generator; gives the tokens that it states.
+fn completion(answer: &Answer, dialect: Dialect, usage: &mut Option<Usage>) -> Verdict {
+    bad(whole(answer))?;
+    let piece = read_piece(dialect, &answer.body).map_err(|e| (Outcome::BadBody, e.to_string()))?;
+    *usage = piece.usage;
+    match piece.error {
+        Some(error) => Err((Outcome::ServerError, error)),
+        None if !piece.has_output && !piece.is_last => bad(Err("no output in the answer".to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// A stream of events. OpenAI's says when it is complete; KServe's ends, and one without a piece said nothing.
+fn events(answer: &Answer, dialect: Dialect, seen: Option<&Seen>) -> Verdict {
+    let found = text(&answer.headers, "content-type").unwrap_or("none");
+    if !found.starts_with(EVENT_STREAM) {
+        return bad(Err(format!("content type {found} where {EVENT_STREAM} was expected: the answer is no stream")));
+    }
+    let whole = seen.is_some_and(|seen| seen.is_complete);
+    match pieces(seen) {
+        Ok(()) if dialect == Dialect::OpenAi && !whole => {
+            bad(Err("the stream broke off: neither a finish_reason nor [DONE] came".to_owned()))
+        }
+        Err((Outcome::BadBody, _)) if whole && seen.is_some_and(|seen| seen.unreadable.is_none()) => Ok(()),
+        verdict => verdict,
+    }
+}
+
+/// What was seen of a streamed answer: no error in its middle, and at least one piece.
+fn pieces(seen: Option<&Seen>) -> Verdict {
+    let Some(seen) = seen else { return bad(Err("no stream in the answer".to_owned())) };
+    match (&seen.error, &seen.unreadable, seen.pieces) {
+        (Some(error), ..) => Err((Outcome::ServerError, format!("in the stream: {error}"))),
+        (None, Some(why), _) => bad(Err(format!("in the stream: {why}"))),
+        (None, None, 0) => bad(Err("no output in the stream".to_owned())),
+        (None, None, _) => Ok(()),
+    }
 }
 
 fn whole(answer: &Answer) -> Result<(), String> {
@@ -238,7 +300,7 @@ mod tests {
         let expect = Expect::Http { status: None, min_bytes: 3, content_type: Some("model/".to_owned()) };
         let stl = ("content-type", "model/stl");
         let check = |status, headers: &[(&'static str, &str)], body: &str, expected: Outcome| {
-            let judgement = judge(&expect, &Ok(answer(status, headers, body)));
+            let judgement = judge(&expect, &Ok(answer(status, headers, body)), None);
             assert_eq!((judgement.outcome, judgement.status), (expected, status), "{judgement:?}");
             assert_eq!(judgement.message.is_none(), expected == Outcome::Ok);
         };
@@ -259,7 +321,7 @@ mod tests {
     fn kserve_answers() {
         let check = |outputs: &[&str], body: &str, expected: Outcome| {
             let expect = Expect::KserveHttp { outputs: outputs.iter().map(|o| (*o).to_owned()).collect() };
-            let judgement = judge(&expect, &Ok(answer(200, &[], body)));
+            let judgement = judge(&expect, &Ok(answer(200, &[], body)), None);
             assert_eq!(judgement.outcome, expected, "{body}: {judgement:?}");
         };
         let good = r#"{"model_name":"m","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[1.0]}]}"#;
@@ -279,7 +341,7 @@ mod tests {
                 answer.trailers.insert("grpc-status", code.parse().unwrap());
                 answer.trailers.insert("grpc-message", "queue%20full".parse().unwrap());
             }
-            let judgement = judge(&Expect::KserveGrpc { outputs: vec!["y".to_owned()] }, &Ok(answer));
+            let judgement = judge(&Expect::KserveGrpc { outputs: vec!["y".to_owned()] }, &Ok(answer), None);
             assert_eq!(judgement.outcome, expected, "{judgement:?}");
             if expected == Outcome::Shed {
                 assert!(judgement.message.unwrap().ends_with("queue full"));
@@ -298,9 +360,56 @@ mod tests {
     }
 
     #[test]
+    fn completions() {
+        let check = |body: &str, expected: Outcome, tokens: Option<u32>| {
+            let judgement = judge(&Expect::Completion(Dialect::OpenAi), &Ok(answer(200, &[], body)), None);
+            assert_eq!((judgement.outcome, judgement.usage.map(|u| u.completion)), (expected, tokens), "{judgement:?}");
+        };
+        let said =
+            r#"{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"completion_tokens":7}}"#;
+        check(said, Outcome::Ok, Some(7));
+        check(&said.replace("Hi", ""), Outcome::Ok, Some(7));
+        check(r#"{"choices":[]}"#, Outcome::BadBody, None);
+        check(r#"{"error":{"message":"busy"}}"#, Outcome::ServerError, None);
+        check("<html>", Outcome::BadBody, None);
+    }
+
+    #[test]
+    fn streams() {
+        let stream = ("content-type", "text/event-stream; charset=utf-8");
+        let check = |expect: Expect, headers: &[(&'static str, &str)], seen: Seen, expected: Outcome, said: &str| {
+            let judgement = judge(&expect, &Ok(answer(200, headers, "")), Some(&seen));
+            let message = judgement.message.unwrap_or_default();
+            assert_eq!(judgement.outcome, expected, "{message}");
+            assert!(message.contains(said), "{message}");
+        };
+        let some = Seen { pieces: 3, first_ns: 1, ..Seen::default() };
+        let whole = Seen { is_complete: true, ..some.clone() };
+        let failed = Seen { error: Some("out of memory".to_owned()), ..whole.clone() };
+        let garbage = Seen { unreadable: Some("cannot read".to_owned()), ..whole.clone() };
+        let (chat, generate) = (Expect::Events(Dialect::OpenAi), Expect::Events(Dialect::Generate));
+        check(chat.clone(), &[stream], whole.clone(), Outcome::Ok, "");
+        check(chat.clone(), &[stream], Seen { pieces: 0, ..whole.clone() }, Outcome::Ok, "");
+        check(chat.clone(), &[stream], some.clone(), Outcome::BadBody, "broke off");
+        check(chat.clone(), &[stream], failed.clone(), Outcome::ServerError, "in the stream: out of memory");
+        check(chat.clone(), &[stream], garbage, Outcome::BadBody, "in the stream: cannot read");
+        check(chat, &[("content-type", "application/json")], whole, Outcome::BadBody, "the answer is no stream");
+        check(generate.clone(), &[stream], some.clone(), Outcome::Ok, "");
+        check(generate, &[stream], Seen::default(), Outcome::BadBody, "no output in the stream");
+        let grpc = [("grpc-status", "0")];
+        check(Expect::Messages, &grpc, some, Outcome::Ok, "");
+        check(Expect::Messages, &grpc, failed, Outcome::ServerError, "out of memory");
+        check(Expect::Messages, &grpc, Seen::default(), Outcome::BadBody, "no output");
+        check(Expect::Messages, &[("grpc-status", "14")], Seen::default(), Outcome::Shed, "gRPC 14");
+        let refused =
+            judge(&Expect::Events(Dialect::OpenAi), &Ok(answer(429, &[], "slow down")), Some(&Seen::default()));
+        assert_eq!(refused.outcome, Outcome::Shed);
+    }
+
+    #[test]
     fn no_answer_at_all() {
         let expect = Expect::KserveGrpc { outputs: Vec::new() };
-        let check = |failure, expected| assert_eq!(judge(&expect, &Err(failure)).outcome, expected);
+        let check = |failure, expected| assert_eq!(judge(&expect, &Err(failure), None).outcome, expected);
         check(Failure::Connect(String::new()), Outcome::ConnectError);
         check(Failure::Local(String::new()), Outcome::Dropped);
         check(Failure::Transport(String::new()), Outcome::TransportError);
@@ -315,11 +424,11 @@ mod tests {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let expect = Expect::Http { status: Some(200), min_bytes: 0, content_type: None };
         for status in [200, 400, 429, 500, 503, 504] {
-            assert_eq!(judge(&expect, &Ok(answer(status, &headers, ""))).phases, Some(stated), "{status}");
+            assert_eq!(judge(&expect, &Ok(answer(status, &headers, "")), None).phases, Some(stated), "{status}");
         }
         let mut refused = answer(200, &headers, "");
         refused.trailers.insert("grpc-status", "14".parse().unwrap());
-        let judgement = judge(&Expect::KserveGrpc { outputs: Vec::new() }, &Ok(refused));
+        let judgement = judge(&Expect::KserveGrpc { outputs: Vec::new() }, &Ok(refused), None);
         assert_eq!((judgement.outcome, judgement.phases), (Outcome::Shed, Some(stated)));
     }
 }

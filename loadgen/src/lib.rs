@@ -9,6 +9,7 @@
 //! | [`transport`] | connections for HTTP/1.1, HTTP/2 and gRPC, over TCP, TLS and Unix sockets, that return timestamps and judge nothing |
 //! | [`judge`] \* | what an attempt came to |
 //! | [`payload`] | what requests carry, and what makes each unlike every other |
+//! | [`streamed`] \* | an answer that comes in pieces: when, and what they say |
 //! | [`record`] | samples, live figures \*, events and series |
 //! | [`watch`] | scraping the target and the generator's own process |
 //! | [`run`] | the shell: everything is wired there |
@@ -31,6 +32,7 @@ pub mod record;
 pub mod run;
 pub mod scenario;
 pub mod stop;
+pub mod streamed;
 pub mod transport;
 pub mod users;
 pub mod watch;

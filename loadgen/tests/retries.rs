@@ -25,7 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use proofload_loadgen::clock::RunClock;
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::transport::{
-    Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Segments, TlsOptions, Via,
+    Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, TlsOptions, Via,
 };
 use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
@@ -102,7 +102,8 @@ fn a_connection_that_is_not_open_in_time_is_a_connect_error_that_says_so() {
         let request = Request::get("/").body(Segments::default()).unwrap();
         let (clock, limit) = (RunClock::default(), Duration::from_millis(limit_ms));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let work = async { links.exchange(Via::Http, request, &clock, limit, Keep(9), |_| {}).await };
+        let work =
+            async { links.exchange(Via::Http, request, &clock, limit, Reception::new(Keep(9), None), |_| {}).await };
         match runtime.block_on(work).result {
             Err(Failure::Connect(said)) => assert!(said.contains(expected), "{said}"),
             other => panic!("{other:?}"),

@@ -243,7 +243,7 @@ fn a_climb_stops_after_its_break_unless_it_is_told_not_to() {
     });
     scenario.load.steps = steps.collect();
     scenario.kind = ScenarioKind::Stress;
-    scenario.slo = Some(Slo { latency_ns: 200_000_000, percentile: 95.0, error_rate: 0.01 });
+    scenario.slo = Some(Slo::new(200_000_000, 95.0, 0.01));
     scenario.load.stop_after_break = true;
     let driven = drive(&scenario, &server.url()).unwrap();
     check_books(&driven);

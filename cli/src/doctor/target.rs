@@ -1,6 +1,6 @@
 //! Does the target answer, and has it the models that the scenario asks for?
 
-use proofload_loadgen::scenario::{RequestSpec, Scenario, Target};
+use proofload_loadgen::scenario::{CompletionProtocol, RequestSpec, Scenario, Target};
 use proofload_loadgen::transport::{Address, AddressError, HttpVersion, TlsOptions, probe};
 use proofload_loadgen::watch::fetch;
 
@@ -93,7 +93,8 @@ async fn grpc_side(url: &str, tls: &TlsOptions) -> Check {
 fn models(scenario: &Scenario) -> Vec<String> {
     let asked = scenario.mix.iter().filter_map(|entry| match &entry.request {
         RequestSpec::Kserve(spec) => Some(spec.model.clone()),
-        RequestSpec::Http(_) => None,
+        RequestSpec::Completion(spec) if spec.protocol == CompletionProtocol::Generate => Some(spec.model.clone()),
+        RequestSpec::Http(_) | RequestSpec::Completion(_) => None,
     });
     let mut models: Vec<String> = asked.collect();
     models.sort();

@@ -25,9 +25,32 @@ pub struct Slo {
     pub percentile: f64,
     /// The largest share of errors, 0 to 1.
     pub error_rate: f64,
+    /// The time to the first token of a streamed answer that counts as slow; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ns: Option<u64>,
+    /// The mean time between the tokens of a streamed answer that counts as slow; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itl_ns: Option<u64>,
 }
 
 impl Slo {
+    /// A level without bounds on tokens.
+    pub const fn new(latency_ns: u64, percentile: f64, error_rate: f64) -> Self {
+        Self { latency_ns, percentile, error_rate, ttft_ns: None, itl_ns: None }
+    }
+
+    /// Whether a success came in time: the whole of it, its first token, and its tokens after each other. What an
+    /// answer does not have (`None`) cannot be late.
+    pub fn is_in_time(&self, latency_ns: u64, ttft_ns: Option<u64>, itl_ns: Option<f64>) -> bool {
+        let within = |time: Option<f64>, bound: Option<u64>| match (time, bound) {
+            (Some(time), Some(bound)) => time <= bound as f64,
+            _ => true,
+        };
+        latency_ns <= self.latency_ns
+            && within(ttft_ns.map(|ns| ns as f64), self.ttft_ns)
+            && within(itl_ns, self.itl_ns)
+    }
+
     /// The largest share of bad arrivals that still meets the SLO.
     pub fn bad_fraction(&self) -> f64 {
         1.0 - self.percentile / 100.0

@@ -31,7 +31,7 @@ pub mod verdict;
 mod whole;
 
 /// Version of the folder's format. It changes whenever an older reader would misread a newer folder.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Anything that can go wrong with a run folder.
 #[derive(Debug, thiserror::Error)]

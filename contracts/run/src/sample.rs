@@ -94,6 +94,10 @@ pub mod flags {
     pub const HAS_PHASES: u16 = 4;
     /// A closed-model request: `intended` is the end of the user's think time.
     pub const CLOSED_MODEL: u16 = 8;
+    /// The answer came as a stream of pieces, so that the token fields mean something.
+    pub const STREAMED: u16 = 16;
+    /// The server stated how many tokens there were; without this bit each piece counts as one.
+    pub const TOKENS_STATED: u16 = 32;
 }
 
 /// One request. All times are nanoseconds since the start of the run on one monotonic clock (the run's anchor is
@@ -124,6 +128,12 @@ pub struct Sample {
     pub compute_ns: u64,
     /// Server phase: making the outputs ready.
     pub copy_out_ns: u64,
+    /// When the first piece of a streamed answer that holds output was there.
+    pub first_token_ns: u64,
+    /// When the last such piece was there.
+    pub last_token_ns: u64,
+    /// The longest wait between two such pieces.
+    pub longest_gap_ns: u64,
     /// W3C trace id, zero when the request carried none.
     pub trace_id: u128,
     /// Bytes of body sent.
@@ -134,6 +144,10 @@ pub struct Sample {
     pub connection: u32,
     /// Which payload of its entry was sent.
     pub payload: u32,
+    /// Tokens of the prompt, as the server says; 0 when it does not.
+    pub tokens_in: u32,
+    /// Tokens of the answer: as the server says ([`flags::TOKENS_STATED`]), or else its pieces.
+    pub tokens_out: u32,
     /// HTTP status or gRPC code; 0 when there was no answer (gRPC OK is outcome `Ok`).
     pub status: u16,
     /// Index into the manifest's steps.
@@ -146,6 +160,8 @@ pub struct Sample {
     pub shard: u16,
     /// See [`flags`].
     pub flags: u16,
+    /// Pieces of a streamed answer that hold output; 65 535 stands for that many or more.
+    pub pieces: u16,
     /// How often it had been tried before.
     pub retry: u8,
     /// [`Outcome::code`].
@@ -154,7 +170,7 @@ pub struct Sample {
 
 impl Sample {
     /// Bytes of one encoded sample.
-    pub const SIZE: usize = 128;
+    pub const SIZE: usize = 160;
 
     /// Writes the sample, little-endian, into exactly [`Sample::SIZE`] bytes.
     pub fn encode(&self, out: &mut [u8; Self::SIZE]) {
@@ -163,13 +179,13 @@ impl Sample {
             at.put(&value.to_le_bytes());
         }
         at.put(&self.trace_id.to_le_bytes());
-        for value in [self.bytes_out, self.bytes_in, self.connection, self.payload] {
+        for value in [self.bytes_out, self.bytes_in, self.connection, self.payload, self.tokens_in, self.tokens_out] {
             at.put(&value.to_le_bytes());
         }
-        for value in [self.status, self.step, self.entry, self.batch_size, self.shard, self.flags] {
+        for value in [self.status, self.step, self.entry, self.batch_size, self.shard, self.flags, self.pieces] {
             at.put(&value.to_le_bytes());
         }
-        at.put(&[self.retry, self.outcome, 0, 0]);
+        at.put(&[self.retry, self.outcome]);
     }
 
     /// The inverse of [`Sample::encode`]. Every byte pattern decodes to something; the journal's checksums say
@@ -187,10 +203,15 @@ impl Sample {
             copy_in_ns,
             compute_ns,
             copy_out_ns,
+            first_token_ns,
+            last_token_ns,
+            longest_gap_ns,
         ] = std::array::from_fn(|_| u64::from_le_bytes(at.take()));
         let trace_id = u128::from_le_bytes(at.take());
-        let [bytes_out, bytes_in, connection, payload] = std::array::from_fn(|_| u32::from_le_bytes(at.take()));
-        let [status, step, entry, batch_size, shard, flags] = std::array::from_fn(|_| u16::from_le_bytes(at.take()));
+        let [bytes_out, bytes_in, connection, payload, tokens_in, tokens_out] =
+            std::array::from_fn(|_| u32::from_le_bytes(at.take()));
+        let [status, step, entry, batch_size, shard, flags, pieces] =
+            std::array::from_fn(|_| u16::from_le_bytes(at.take()));
         let [retry, outcome] = at.take();
         Self {
             sequence,
@@ -203,24 +224,30 @@ impl Sample {
             copy_in_ns,
             compute_ns,
             copy_out_ns,
+            first_token_ns,
+            last_token_ns,
+            longest_gap_ns,
             trace_id,
             bytes_out,
             bytes_in,
             connection,
             payload,
+            tokens_in,
+            tokens_out,
             status,
             step,
             entry,
             batch_size,
             shard,
             flags,
+            pieces,
             retry,
             outcome,
         }
     }
 
     /// The 64-bit fields in their order on disk.
-    fn words(&self) -> [u64; 10] {
+    fn words(&self) -> [u64; 13] {
         [
             self.sequence,
             self.intended_ns,
@@ -232,6 +259,9 @@ impl Sample {
             self.copy_in_ns,
             self.compute_ns,
             self.copy_out_ns,
+            self.first_token_ns,
+            self.last_token_ns,
+            self.longest_gap_ns,
         ]
     }
 
@@ -244,6 +274,22 @@ impl Sample {
     pub fn latency_ns(&self) -> u64 {
         self.done_ns.saturating_sub(self.intended_ns)
     }
+
+    /// From the intended arrival to the first token of a streamed answer; `None` without one.
+    pub fn first_token_latency_ns(&self) -> Option<u64> {
+        (self.first_token_ns > 0).then(|| self.first_token_ns.saturating_sub(self.intended_ns))
+    }
+
+    /// Mean time between the tokens of a streamed answer; `None` with fewer than two.
+    pub fn mean_gap_ns(&self) -> Option<f64> {
+        mean_gap_ns(self.first_token_ns, self.last_token_ns, self.tokens_out)
+    }
+}
+
+/// Mean time between tokens: from the first to the last, over one less than their number. `None` where that is no time.
+pub fn mean_gap_ns(first_token_ns: u64, last_token_ns: u64, tokens: u32) -> Option<f64> {
+    (first_token_ns > 0 && tokens > 1)
+        .then(|| last_token_ns.saturating_sub(first_token_ns) as f64 / f64::from(tokens - 1))
 }
 
 /// Fills a fixed buffer from the front.
@@ -289,11 +335,11 @@ mod tests {
     }
 
     proptest! {
-        /// Decoding and encoding again gives the same bytes, but for the two bytes of padding.
+        /// Decoding and encoding again gives the same bytes: there is no padding.
         #[test]
         fn any_bytes_survive_a_round_trip(bytes in proptest::array::uniform32(any::<u8>())) {
             let mut record = [0; Sample::SIZE];
-            for (i, byte) in record.iter_mut().enumerate().take(Sample::SIZE - 2) {
+            for (i, byte) in record.iter_mut().enumerate() {
                 *byte = bytes[i % 32].wrapping_add(i as u8);
             }
             let mut again = [0; Sample::SIZE];

@@ -115,7 +115,7 @@ impl Slot {
         };
         stage.ledger.sending(self.number, &sample);
         let mut attempt = self.attempt(arrival, &mut sample, taken_ns).await;
-        let mut judgement = judge(&entry.expect, &attempt.result);
+        let mut judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_ref());
         if let Some(retries) = &stage.retries {
             let mut attempts = 1;
             while let Some(wait_ns) = retries.wait_ns(&self.ended(arrival, attempts, &attempt, judgement.outcome)) {
@@ -124,7 +124,7 @@ impl Slot {
                 attempts += 1;
                 sample.retry = sample.retry.saturating_add(1);
                 attempt = self.attempt(arrival, &mut sample, stage.clock.now_ns()).await;
-                judgement = judge(&entry.expect, &attempt.result);
+                judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_ref());
             }
         }
         self.free_ns = attempt.times.done_ns;
@@ -156,7 +156,8 @@ impl Slot {
             let sent_ns = if first_sent_ns == 0 { now_ns } else { first_sent_ns };
             stage.ledger.sending(self.number, &Sample { sent_ns, ..*sample });
         };
-        let attempt = self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.keep, on_wire).await;
+        let attempt =
+            self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.reception(), on_wire).await;
         if first_sent_ns == 0 {
             sample.sent_ns = attempt.times.sent_ns;
         }
@@ -223,6 +224,7 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
     sample.outcome = judgement.outcome.code();
     sample.status = judgement.status;
     sample.bytes_in = judgement.bytes_in;
+    fill_tokens(sample, attempt, judgement);
     if let Some(phases) = &judgement.phases {
         sample.queue_ns = phases.queue_ns;
         sample.copy_in_ns = phases.copy_in_ns;
@@ -232,6 +234,24 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
         sample.flags |= flags::HAS_PHASES;
         if phases.cache_hit {
             sample.flags |= flags::CACHE_HIT;
+        }
+    }
+}
+
+fn fill_tokens(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
+    if let Some(seen) = attempt.seen.as_ref().filter(|seen| seen.pieces > 0) {
+        sample.first_token_ns = seen.first_ns;
+        sample.last_token_ns = seen.last_ns;
+        sample.longest_gap_ns = seen.longest_gap_ns;
+        sample.pieces = u16::try_from(seen.pieces).unwrap_or(u16::MAX);
+        sample.tokens_out = seen.pieces;
+        sample.flags |= flags::STREAMED;
+    }
+    if let Some(usage) = judgement.usage {
+        sample.tokens_in = usage.prompt;
+        if usage.completion > 0 {
+            sample.tokens_out = usage.completion;
+            sample.flags |= flags::TOKENS_STATED;
         }
     }
 }

@@ -7,7 +7,8 @@ use proofload_wire::trace::{TRACEPARENT, TraceParent};
 use super::{Capture, Escape, Payload, Text, Values};
 use crate::judge::Expect;
 use crate::plan::{Arrival, mix64};
-use crate::transport::{Keep, Segments, Via};
+use crate::streamed::Streaming;
+use crate::transport::{Keep, Reception, Segments, Via};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Entry {
     pub expect: Expect,
     /// How much of an answer is kept.
     pub keep: Keep,
+    /// How an answer that comes in pieces does so.
+    pub streaming: Option<Streaming>,
     /// Share of the requests that carry a sampled trace, 0 to 1.
     pub traced: f64,
     /// Makes the payloads of scenarios with different seeds differ.
@@ -45,24 +48,29 @@ pub struct Holes {
     pub path: Option<Text>,
     /// Headers with holes.
     pub headers: Vec<(HeaderName, Text)>,
-    /// The body, if it has holes, and how values are written in it.
-    pub body: Option<(Text, Escape)>,
+    /// Bodies with holes, and how values are written in them; the arrival's payload says which. Empty for none.
+    pub bodies: Vec<(Text, Escape)>,
 }
 
 impl Holes {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.path.is_none() && self.headers.is_empty() && self.body.is_none()
+        self.path.is_none() && self.headers.is_empty() && self.bodies.is_empty()
     }
 
-    fn fill(&self, request: &mut Request<Segments>, fill: impl Fn(&Text, Escape) -> String) -> Result<(), http::Error> {
+    fn fill(
+        &self,
+        payload: u32,
+        request: &mut Request<Segments>,
+        fill: impl Fn(&Text, Escape) -> String,
+    ) -> Result<(), http::Error> {
         if let Some(path) = &self.path {
             *request.uri_mut() = Uri::try_from(fill(path, Escape::Percent))?;
         }
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, HeaderValue::from_bytes(fill(value, Escape::Plain).as_bytes())?);
         }
-        if let Some((body, escape)) = &self.body {
+        if let Some((body, escape)) = self.bodies.get(payload as usize) {
             *request.body_mut() = Segments::whole(fill(body, *escape).into());
         }
         Ok(())
@@ -81,6 +89,11 @@ pub struct Prepared {
 }
 
 impl Entry {
+    /// What is done with an answer while it comes.
+    pub fn reception(&self) -> Reception {
+        Reception::new(self.keep, self.streaming)
+    }
+
     /// The request of an arrival. The same arrival with the same values gives the same request; which arrivals are
     /// traced is the same in every run too, and only their trace ids are the run's own.
     ///
@@ -94,7 +107,7 @@ impl Entry {
         *request.headers_mut() = self.headers.clone();
         let trace_id = self.trace(arrival, request.headers_mut());
         if let Some(holes) = &self.holes {
-            holes.fill(&mut request, |text, escape| text.fill(arrival, self.seed, values, escape))?;
+            holes.fill(arrival.payload, &mut request, |text, escape| text.fill(arrival, self.seed, values, escape))?;
         }
         Ok(Prepared { body_bytes: request.body().len(), request, trace_id })
     }
@@ -131,6 +144,7 @@ mod tests {
             captures: Vec::new(),
             expect: Expect::Http { status: None, min_bytes: 0, content_type: None },
             keep: Keep(0),
+            streaming: None,
             traced: 0.25,
             seed: 3,
             run: 1,

@@ -2,6 +2,7 @@
 //! other, so that a cache cannot turn a capacity test into a hit test.
 
 mod capture;
+mod completion;
 mod entry;
 mod picture;
 mod prepare;

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use proofload_wire::WireError;
+use proofload_wire::completion::Dialect;
 use proofload_wire::grpc::inference::ModelInferRequest;
 use proofload_wire::infer::InferRequest;
 use proofload_wire::json_body::encode_request;
 use proofload_wire::tensor::{DataType, Tensor};
 use prost::Message;
 
+use super::completion::{body, words};
 use super::tensor::Patch;
 use super::{
     Capture, Entry, Escape, Hole, Holes, Payload, PictureKind, Template, Text, TextError, random_tensor, zero_tensor,
@@ -20,7 +22,11 @@ use super::{
 use crate::judge::Expect;
 use crate::plan::mix64;
 use crate::scenario::environment;
-use crate::scenario::{DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy, RequestSpec, Scenario};
+use crate::scenario::{
+    CompletionProtocol, CompletionSpec, DataSpec, HttpSpec, KserveProtocol, KserveSpec, MixEntry, PayloadPolicy,
+    Prompt, RequestSpec, Scenario,
+};
+use crate::streamed::Streaming;
 use crate::transport::{Address, HttpVersion, Keep, Via};
 
 /// How much of a plain HTTP answer is kept: enough for the message of an error.
@@ -29,7 +35,7 @@ const KEEP_PLAIN: Keep = Keep(4096);
 const KEEP_CAPTURED: Keep = Keep(4 << 20);
 /// How much of a KServe answer is kept, since all of it is checked.
 const KEEP_TENSORS: Keep = Keep(64 << 20);
-const GRPC_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
+const GRPC_SERVICE: &str = "/inference.GRPCInferenceService";
 
 /// Why an entry could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +95,7 @@ pub fn prepare(
             tensors_over_grpc(entry, spec, grpc.ok_or_else(|| side("grpc"))?, seed)?
         }
         RequestSpec::Kserve(spec) => tensors_over_http(entry, spec, http.ok_or_else(|| side("http"))?, seed)?,
+        RequestSpec::Completion(spec) => completion(entry, spec, http.ok_or_else(|| side("http"))?, seed)?,
     };
     let run = run_id.bytes().fold(0, |hash, byte| mix64(hash ^ u64::from(byte)));
     Ok(Entry { traced: scenario.load.traces, seed, run, ..prepared })
@@ -126,6 +133,7 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) ->
             content_type: spec.expect_content_type.clone(),
         },
         keep: if spec.captures.is_empty() { KEEP_PLAIN } else { KEEP_CAPTURED },
+        streaming: None,
         traced: 0.0,
         seed: 0,
         run: 0,
@@ -159,9 +167,9 @@ fn holes(spec: &HttpSpec, prefix: &str, carried: &[String]) -> Result<Holes, Tex
             headers.push((name, text));
         }
     }
-    let body = with_holes(&spec.body)?.map(|text| (text, Escape::of_body(&spec.body)));
+    let bodies = with_holes(&spec.body)?.map(|text| (text, Escape::of_body(&spec.body))).into_iter().collect();
     let path = with_holes(&spec.path)?.map(|_| Text::parse(&format!("{prefix}{}", spec.path), carried));
-    Ok(Holes { path: path.transpose()?, headers, body })
+    Ok(Holes { path: path.transpose()?, headers, bodies })
 }
 
 fn captures(spec: &HttpSpec, carried: &[String]) -> Vec<Capture> {
@@ -280,10 +288,55 @@ fn tensors_over_http(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
         captures: Vec::new(),
         expect: Expect::KserveHttp { outputs: spec.outputs.clone() },
         keep: KEEP_TENSORS,
+        streaming: None,
         traced: 0.0,
         seed: 0,
         run: 0,
     })
+}
+
+/// A request for text. What makes prompts differ is filled in for each request.
+fn completion(entry: &MixEntry, spec: &CompletionSpec, to: &Address, seed: u64) -> Result<Entry, PrepareError> {
+    let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
+    let mut headers = base_headers(to);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if spec.stream {
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+    }
+    add_headers(entry, &spec.headers, &mut headers)?;
+    let prompts = prompts(entry, &spec.prompt, seed)?;
+    let bodies = prompts.iter().map(|prompt| body(spec, prompt, entry.payload.varies()));
+    let bodies: Vec<_> = bodies.collect::<Result<_, _>>().map_err(|e| refuse(e.to_string()))?;
+    let dialect = match spec.protocol {
+        CompletionProtocol::OpenAiChat | CompletionProtocol::OpenAiCompletions => Dialect::OpenAi,
+        CompletionProtocol::Generate => Dialect::Generate,
+    };
+    Ok(Entry {
+        via: Via::Http,
+        method: Method::POST,
+        uri: uri(entry, &to.request_target(&spec.path))?,
+        headers,
+        payloads: vec![Payload::Fixed(Bytes::new()); bodies.len()],
+        holes: Some(Box::new(Holes { bodies, ..Holes::default() })),
+        captures: Vec::new(),
+        expect: if spec.stream { Expect::Events(dialect) } else { Expect::Completion(dialect) },
+        keep: if spec.stream { KEEP_PLAIN } else { KEEP_CAPTURED },
+        streaming: spec.stream.then_some(Streaming::Events(dialect)),
+        traced: 0.0,
+        seed: 0,
+        run: 0,
+    })
+}
+
+fn prompts(entry: &MixEntry, prompt: &Prompt, seed: u64) -> Result<Vec<String>, PrepareError> {
+    match prompt {
+        Prompt::Text(text) => Ok(vec![text.clone()]),
+        Prompt::Words(count) => Ok(vec![words(*count, seed)]),
+        Prompt::Files(paths) => {
+            let text = |path: &PathBuf| read(entry, path).map(|file| String::from_utf8_lossy(&file).into_owned());
+            paths.iter().map(text).collect()
+        }
+    }
 }
 
 fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u64) -> Result<Entry, PrepareError> {
@@ -294,16 +347,19 @@ fn tensors_over_grpc(entry: &MixEntry, spec: &KserveSpec, to: &Address, seed: u6
     headers.insert("te", HeaderValue::from_static("trailers"));
     add_headers(entry, &spec.headers, &mut headers)?;
     let payload = payload(&request, patched, false, |r| Ok(framed(r.clone()))).map_err(failed)?;
+    let streamed = spec.protocol == KserveProtocol::KserveGrpcStream;
+    let method = if streamed { "ModelStreamInfer" } else { "ModelInfer" };
     Ok(Entry {
         via: Via::Grpc,
         method: Method::POST,
-        uri: uri(entry, &format!("{}{GRPC_PATH}", to.origin()))?,
+        uri: uri(entry, &format!("{}{GRPC_SERVICE}/{method}", to.origin()))?,
         headers,
         payloads: vec![payload],
         holes: None,
         captures: Vec::new(),
-        expect: Expect::KserveGrpc { outputs: spec.outputs.clone() },
-        keep: KEEP_TENSORS,
+        expect: if streamed { Expect::Messages } else { Expect::KserveGrpc { outputs: spec.outputs.clone() } },
+        keep: if streamed { KEEP_PLAIN } else { KEEP_TENSORS },
+        streaming: streamed.then_some(Streaming::ModelStreamInfer),
         traced: 0.0,
         seed: 0,
         run: 0,

@@ -6,8 +6,13 @@ use std::fmt::Write;
 use crate::plan::{Arrival, mix64};
 
 /// Names that are always there, besides those that a scenario captures.
-const BUILT_IN: [(&str, Name); 4] =
-    [("user", Name::User), ("sequence", Name::Sequence), ("unique", Name::Unique), ("uuid", Name::Uuid)];
+const BUILT_IN: [(&str, Name); 5] = [
+    ("user", Name::User),
+    ("sequence", Name::Sequence),
+    ("unique", Name::Unique),
+    ("uuid", Name::Uuid),
+    ("content", Name::Content),
+];
 
 /// What fills a hole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ enum Name {
     Unique,
     /// A random-looking UUID of the request's own; the same in every run with the same seed.
     Uuid,
+    /// Sixteen hexadecimal digits that repeat as the entry's payload policy says.
+    Content,
     /// A captured value, by its index among the scenario's captures.
     Carried(u16),
 }
@@ -152,6 +159,7 @@ impl Name {
             Self::Sequence => write!(out, "{}", arrival.sequence),
             Self::Unique => write!(out, "{:016x}", mix64(own)),
             Self::Uuid => write_uuid(out, own),
+            Self::Content => write!(out, "{:016x}", mix64(arrival.content ^ mix64(seed))),
             Self::Carried(index) => {
                 let value = values.carried.get(usize::from(index)).map_or("", String::as_str);
                 escape.write(out, value);
@@ -236,7 +244,7 @@ mod tests {
             let message = Text::parse(text, &["token".to_owned()]).unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         };
-        check("{{tokn}}", "nothing is called `tokn`; there are user, sequence, unique, uuid, token");
+        check("{{tokn}}", "nothing is called `tokn`; there are user, sequence, unique, uuid, content, token");
         check("a {{user", "`{{` is never closed");
         assert!(!Text::parse("x", &[]).unwrap().has_holes());
         assert_eq!(Text::parse("{{token}}{{user}}", &["token".to_owned()]).unwrap().needs().collect::<Vec<_>>(), [0]);

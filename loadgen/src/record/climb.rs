@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     const S: u64 = 1_000_000_000;
-    const SLO: Slo = Slo { latency_ns: S / 10, percentile: 95.0, error_rate: 0.01 };
+    const SLO: Slo = Slo::new(S / 10, 95.0, 0.01);
 
     #[test]
     fn two_steps_in_a_row_or_one_that_is_hopeless() {

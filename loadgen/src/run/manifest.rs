@@ -9,7 +9,7 @@ use super::{Plan, RunOptions};
 use crate::clock::Anchor;
 use crate::payload::Entry as Ready;
 use crate::plan::{Arrivals, Fingerprint, UserPlan};
-use crate::scenario::{MixEntry, Model, RequestSpec, Scenario};
+use crate::scenario::{CompletionProtocol, MixEntry, Model, RequestSpec, Scenario};
 
 /// Arrivals up to which a plan is counted and fingerprinted whole; of a longer one the first so many are.
 const MOST_COUNTED: usize = 10_000_000;
@@ -65,14 +65,16 @@ pub(super) fn anchor(manifest: &mut Manifest, anchor: Anchor) {
 
 /// The models that the scenario asks for.
 pub(super) fn models(scenario: &Scenario) -> BTreeSet<String> {
-    let names = scenario.mix.iter().map(|entry| model(entry).to_owned());
+    let known = scenario.mix.iter().filter(|entry| is_known_to_kserve(&entry.request));
+    let names = known.map(|entry| entry.request.model().to_owned());
     names.filter(|name| !name.is_empty()).collect()
 }
 
-fn model(entry: &MixEntry) -> &str {
-    match &entry.request {
-        RequestSpec::Http(spec) => &spec.model,
-        RequestSpec::Kserve(spec) => &spec.model,
+/// Whether a KServe server may have metadata and statistics of the model. OpenAI's protocol has neither.
+fn is_known_to_kserve(request: &RequestSpec) -> bool {
+    match request {
+        RequestSpec::Http(_) | RequestSpec::Kserve(_) => true,
+        RequestSpec::Completion(spec) => spec.protocol == CompletionProtocol::Generate,
     }
 }
 
@@ -91,6 +93,7 @@ fn record(scenario: &Scenario) -> ScenarioRecord {
 fn describe(entry: &MixEntry, share: f64, payloads: usize) -> Entry {
     let (path, inferences_per_request) = match &entry.request {
         RequestSpec::Http(spec) => (spec.path.clone(), 1),
+        RequestSpec::Completion(spec) => (spec.path.clone(), 1),
         RequestSpec::Kserve(spec) => {
             let batch = spec.inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
             (String::new(), u32::try_from(batch.max(1)).unwrap_or(u32::MAX))
@@ -100,7 +103,7 @@ fn describe(entry: &MixEntry, share: f64, payloads: usize) -> Entry {
         name: entry.name.clone(),
         share,
         protocol: entry.request.protocol().to_owned(),
-        model: model(entry).to_owned(),
+        model: if is_known_to_kserve(&entry.request) { entry.request.model().to_owned() } else { String::new() },
         path,
         payload_policy: entry.payload.as_str().to_owned(),
         payloads: payloads as u32,

@@ -193,6 +193,8 @@ pub enum RequestSpec {
     Http(HttpSpec),
     /// KServe inference.
     Kserve(KserveSpec),
+    /// Generation of text.
+    Completion(CompletionSpec),
 }
 
 /// A plain HTTP request.
@@ -231,6 +233,64 @@ pub enum KserveProtocol {
     KserveHttpBinary,
     /// gRPC.
     KserveGrpc,
+    /// gRPC, as a stream of one request, with as many answers as the model gives.
+    KserveGrpcStream,
+}
+
+/// How a request for text travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompletionProtocol {
+    /// OpenAI's chat completions.
+    #[serde(rename = "openai_chat")]
+    OpenAiChat,
+    /// OpenAI's text completions.
+    #[serde(rename = "openai_completions")]
+    OpenAiCompletions,
+    /// KServe's `generate`.
+    Generate,
+}
+
+/// A request for text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CompletionSpec {
+    /// How it travels.
+    pub protocol: CompletionProtocol,
+    /// Whether the answer comes in pieces.
+    pub stream: bool,
+    /// The model.
+    pub model: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers; `${env:NAME}` in a value stands for a variable of the environment.
+    pub headers: BTreeMap<String, String>,
+    /// What is asked.
+    pub prompt: Prompt,
+    /// The system message of a chat.
+    pub system: Option<String>,
+    /// The most tokens of an answer; the server's choice when not stated.
+    pub max_tokens: Option<u32>,
+    /// What else stands in the request's body.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a request for text asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// This, its holes filled.
+    Text(String),
+    /// The contents of one of these files.
+    Files(Vec<PathBuf>),
+    /// So many words.
+    Words(u32),
+}
+
+impl KserveProtocol {
+    /// Whether it goes to the gRPC side of the target.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::KserveGrpc | Self::KserveGrpcStream)
+    }
 }
 
 /// A KServe inference request.
@@ -289,6 +349,15 @@ impl RequestSpec {
                 KserveProtocol::KserveHttpJson => "kserve_http_json",
                 KserveProtocol::KserveHttpBinary => "kserve_http_binary",
                 KserveProtocol::KserveGrpc => "kserve_grpc",
+                KserveProtocol::KserveGrpcStream => "kserve_grpc_stream",
+            },
+            Self::Completion(spec) => match (spec.protocol, spec.stream) {
+                (CompletionProtocol::OpenAiChat, true) => "openai_chat",
+                (CompletionProtocol::OpenAiChat, false) => "openai_chat_whole",
+                (CompletionProtocol::OpenAiCompletions, true) => "openai_completions",
+                (CompletionProtocol::OpenAiCompletions, false) => "openai_completions_whole",
+                (CompletionProtocol::Generate, true) => "generate_stream",
+                (CompletionProtocol::Generate, false) => "generate",
             },
         }
     }
@@ -298,12 +367,30 @@ impl RequestSpec {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         match self {
             Self::Http(spec) => &spec.captures,
-            Self::Kserve(_) => &NONE,
+            Self::Kserve(_) | Self::Completion(_) => &NONE,
         }
     }
 
     /// Whether it needs the gRPC side of the target.
     pub fn is_grpc(&self) -> bool {
-        matches!(self, Self::Kserve(KserveSpec { protocol: KserveProtocol::KserveGrpc, .. }))
+        matches!(self, Self::Kserve(spec) if spec.protocol.is_grpc())
+    }
+
+    /// Whether its answers come in pieces, so that it is known when their tokens came.
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Self::Http(_) => false,
+            Self::Kserve(spec) => spec.protocol == KserveProtocol::KserveGrpcStream,
+            Self::Completion(spec) => spec.stream,
+        }
+    }
+
+    /// The model that it asks; empty for plain HTTP that names none.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Http(spec) => &spec.model,
+            Self::Kserve(spec) => &spec.model,
+            Self::Completion(spec) => &spec.model,
+        }
     }
 }

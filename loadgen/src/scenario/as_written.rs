@@ -283,6 +283,12 @@ pub(super) struct Slo {
     /// The latency that good answers stay below, from the intended arrival.
     #[schemars(rename = "latency", with = "Duration")]
     pub(super) latency_ns: Maybe<u64>,
+    /// Streams: the time to the first token, from the intended arrival, that good answers stay below. Default: any.
+    #[schemars(default, rename = "ttft", with = "Duration")]
+    pub(super) ttft_ns: Maybe<u64>,
+    /// Streams: the mean time between the tokens of an answer that good ones stay below. Default: any.
+    #[schemars(default, rename = "itl", with = "Duration")]
+    pub(super) itl_ns: Maybe<u64>,
     /// The percentage of arrivals that must be good. Default: 95.
     #[schemars(default, with = "f64", extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 100))]
     pub(super) percentile: Maybe<f64>,
@@ -386,6 +392,8 @@ fn slo(table: &Table<'_>) -> Slo {
     let slo = Slo {
         here: table.here(),
         latency_ns: table.quantity("latency", parse_duration_ns),
+        ttft_ns: table.quantity("ttft", parse_duration_ns),
+        itl_ns: table.quantity("itl", parse_duration_ns),
         percentile: table.number("percentile"),
         error_rate: table.quantity("error_rate", parse_share),
     };

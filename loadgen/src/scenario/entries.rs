@@ -104,7 +104,7 @@ impl Entries<'_> {
     fn entry(&self, written: &written::Mix) -> Option<MixEntry> {
         let name = self.required(written.name.as_ref(), "name", "relief", &written.here);
         if written.protocol.is_none() {
-            let remedy = "write http, kserve-http-json, kserve-http-binary or kserve-grpc";
+            let remedy = "write http, kserve-http-json, kserve-http-binary, kserve-grpc, openai-chat …";
             complain_missing(self.problems, &written.here, "protocol", remedy);
         }
         let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, self.problems));
@@ -113,12 +113,18 @@ impl Entries<'_> {
             ProtocolWord::KserveHttpJson => self.tensors(written, KserveProtocol::KserveHttpJson)?,
             ProtocolWord::KserveHttpBinary => self.tensors(written, KserveProtocol::KserveHttpBinary)?,
             ProtocolWord::KserveGrpc => self.tensors(written, KserveProtocol::KserveGrpc)?,
+            ProtocolWord::KserveGrpcStream => self.tensors(written, KserveProtocol::KserveGrpcStream)?,
+            ProtocolWord::OpenAiChat
+            | ProtocolWord::OpenAiCompletions
+            | ProtocolWord::Generate
+            | ProtocolWord::GenerateStream => self.completion(written)?,
         };
         let weight = written.weight.as_ref().map_or(1.0, |weight| weight.value);
         Some(MixEntry { name: name?, weight, payload, request, slo })
     }
 
     fn plain(&self, written: &written::Mix) -> Option<(RequestSpec, PayloadPolicy)> {
+        self.refuse_completion_keys(written);
         for input in &written.inputs {
             self.complain(&input.here, "belongs to the kserve protocols; plain HTTP sends `files` or `body`");
         }
@@ -166,7 +172,7 @@ impl Entries<'_> {
         Some(path)
     }
 
-    fn headers(&self, written: &written::Mix) -> std::collections::BTreeMap<String, String> {
+    pub(super) fn headers(&self, written: &written::Mix) -> std::collections::BTreeMap<String, String> {
         for (name, value) in &written.headers {
             if let Err(message) = header(name, &value.value) {
                 self.complain(value, message);
@@ -183,7 +189,7 @@ impl Entries<'_> {
         known
     }
 
-    fn files(&self, patterns: &[Located<String>]) -> Vec<PathBuf> {
+    pub(super) fn files(&self, patterns: &[Located<String>]) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for pattern in patterns {
             match files::find(self.folder, &pattern.value) {
@@ -206,6 +212,7 @@ impl Entries<'_> {
 
     fn tensors(&self, written: &written::Mix, protocol: KserveProtocol) -> Option<(RequestSpec, PayloadPolicy)> {
         self.refuse_plain_keys(written);
+        self.refuse_completion_keys(written);
         self.refuse_headers(written, protocol);
         let model = self.required(written.model.as_ref(), "model", "tiny_mlp", &written.here);
         if let Some(model) =
@@ -239,7 +246,7 @@ impl Entries<'_> {
             if value.value.contains("{{") {
                 self.complain(value, "only protocol = \"http\" fills {{…}}; write the value, or ${env:NAME}");
             }
-            if protocol == KserveProtocol::KserveGrpc && is_grpcs_own(name) {
+            if protocol.is_grpc() && is_grpcs_own(name) {
                 self.complain(value, "belongs to gRPC itself; metadata has names of its own, such as authorization");
             }
         }

@@ -75,6 +75,7 @@ fn headers(request: &RequestSpec) -> &BTreeMap<String, String> {
     match request {
         RequestSpec::Http(spec) => &spec.headers,
         RequestSpec::Kserve(spec) => &spec.headers,
+        RequestSpec::Completion(spec) => &spec.headers,
     }
 }
 

@@ -87,7 +87,14 @@ impl Entries<'_> {
                 self.complain(pointer, format!("`{name}` cannot stand in {{{{…}}}}; use letters, digits and `_`"));
             }
         }
-        let texts = written.headers.iter().map(|(_, value)| value).chain(&written.path).chain(&written.body);
+        let texts = written
+            .headers
+            .iter()
+            .map(|(_, value)| value)
+            .chain(&written.path)
+            .chain(&written.body)
+            .chain(&written.prompt)
+            .chain(&written.system);
         for text in texts {
             if let Err(e) = Text::parse(&text.value, carried) {
                 self.complain(text, e);

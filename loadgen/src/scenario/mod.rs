@@ -85,7 +85,8 @@
 //! [[mix]]                        # one or more; drawn by weight
 //! name = "relief"
 //! weight = 1                     # default 1
-//! protocol = "http"              # http | kserve-http-json | kserve-http-binary | kserve-grpc
+//! protocol = "http"              # http | kserve-http-json | kserve-http-binary | kserve-grpc | kserve-grpc-stream |
+//!                                # openai-chat | openai-completions | generate | generate-stream
 //! payload = "unique"             # unique: no two requests alike (default where possible) | fixed | zipf
 //! zipf = { items = 1000, exponent = 1.0 }       # zipf: requests repeat contents out of a set, by popularity
 //! method = "POST"                # http; default GET without files or body
@@ -99,7 +100,12 @@
 //! # model = "tiny_mlp"; version = "1"; outputs = ["y"]   (outputs that must come back)
 //! # inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]   (random | zeros)
 //!
-//! # path, headers and body of plain HTTP may hold {{user}}, {{sequence}}, {{unique}}, {{uuid}} and captured values
+//! # openai-chat, openai-completions, generate, generate-stream:
+//! # model = "llama-3"; prompt = "Tell me about the sea." (or prompt_words = 200, or files, a prompt each)
+//! # system = "Be brief."; max_tokens = 128; stream = true; parameters = { temperature = 0.0 }; path = "/v1/chat/completions"
+//!
+//! # path, headers and body of plain HTTP, and prompts, may hold {{user}}, {{sequence}}, {{unique}}, {{uuid}}, {{content}}
+//! # (as unique, but repeating as payload says) and captured values
 //! capture = { token = "/access_token" }         # http: a JSON pointer into the answer, for {{token}} later in a journey
 //!
 //! [[journeys]]                   # closed: requests one after the other, with think time between; by weight, beside
@@ -109,6 +115,8 @@
 //!
 //! [slo]                          # also in an entry of the mix
 //! latency = "300ms"
+//! ttft = "200ms"                 # streams: time to the first token; default any
+//! itl = "50ms"                   # streams: mean time between the tokens of an answer; default any
 //! percentile = 95.0              # default 95
 //! error_rate = "1%"              # default 1%
 //! ```
@@ -117,6 +125,7 @@
 
 mod as_run;
 mod as_written;
+mod completions;
 mod connections;
 mod document;
 mod entries;

@@ -228,7 +228,7 @@ mod tests {
             let known = properties.iter().map(|(key, inner)| (key.clone(), instance(root, inner)));
             return Value::Object(known.chain([(STRANGER.to_owned(), json!(1))]).collect());
         }
-        if schema["additionalProperties"].is_object() {
+        if schema["additionalProperties"].is_object() || schema["additionalProperties"] == json!(true) {
             return Value::Object(Map::from_iter([("any".to_owned(), json!("text"))]));
         }
         if schema["items"].is_object() {

@@ -248,5 +248,10 @@ pub(super) fn slo_of(written: &written::Slo, problems: &Problems) -> Option<Slo>
         return None;
     };
     let error_rate = written.error_rate.as_ref().map_or(DEFAULT_ERROR_RATE, |rate| rate.value);
-    Some(Slo { latency_ns: latency.value, percentile, error_rate })
+    let (ttft_ns, itl_ns) = (&written.ttft_ns, &written.itl_ns);
+    for bound in [ttft_ns, itl_ns].into_iter().flatten().filter(|bound| bound.value == 0) {
+        complain(bound.problem("no token comes in no time; write a time such as \"50ms\""));
+    }
+    let value = |bound: &Option<Located<u64>>| bound.as_ref().map(|bound| bound.value);
+    Some(Slo { latency_ns: latency.value, percentile, error_rate, ttft_ns: value(ttft_ns), itl_ns: value(itl_ns) })
 }

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 
 use super::link::{Unsent, receive};
 use super::stream::Stream;
-use super::{Answer, Failure, Keep, Segments, Times};
+use super::{Answer, Failure, Reception, Segments, Times};
 use crate::clock::RunClock;
 
 /// See the module.
@@ -43,7 +43,7 @@ impl Http1 {
         request: Request<Segments>,
         clock: &RunClock,
         times: &mut Times,
-        keep: Keep,
+        reception: &mut Reception,
     ) -> Result<Answer, Unsent> {
         if drive(&mut self.connection, &mut self.end, self.sender.ready()).await.is_err() {
             return Err(Unsent::Closed(Box::new(request)));
@@ -60,7 +60,7 @@ impl Http1 {
             }
         };
         times.first_byte_ns = clock.now_ns();
-        Ok(drive(&mut self.connection, &mut self.end, receive(response, keep)).await?)
+        Ok(drive(&mut self.connection, &mut self.end, receive(response, clock, reception)).await?)
     }
 
     /// What the connection broke with, if it did.

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::http1::describe;
 use super::link::{Unsent, receive};
 use super::stream::Stream;
-use super::{Answer, Failure, Keep, Segments, Times};
+use super::{Answer, Failure, Reception, Segments, Times};
 use crate::clock::RunClock;
 
 /// Receive window of a stream and of the connection: large enough that no answer waits for credit on a fast
@@ -46,7 +46,7 @@ impl Http2 {
         request: Request<Segments>,
         clock: &RunClock,
         times: &mut Times,
-        keep: Keep,
+        reception: &mut Reception,
     ) -> Result<Answer, Unsent> {
         if self.sender.ready().await.is_err() {
             return Err(Unsent::Closed(Box::new(request)));
@@ -57,7 +57,7 @@ impl Http2 {
             None => Unsent::Failed(Failure::Transport(describe(e.error()))),
         })?;
         times.first_byte_ns = clock.now_ns();
-        Ok(receive(response, keep).await?)
+        Ok(receive(response, clock, reception).await?)
     }
 
     /// What the connection broke with, if it did.

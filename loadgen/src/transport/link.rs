@@ -9,8 +9,9 @@ use hyper::body::Incoming;
 
 use super::http1::describe;
 use super::side::Side;
-use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, Keep, Segments, Times, Via};
+use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, Reception, Segments, Times, Via};
 use crate::clock::RunClock;
+use crate::streamed::Watch;
 
 /// Why an exchange on a connection gave no answer.
 pub(super) enum Unsent {
@@ -53,21 +54,27 @@ impl Links {
         request: Request<Segments>,
         clock: &RunClock,
         limit: Duration,
-        keep: Keep,
+        mut reception: Reception,
         on_wire: impl FnOnce(u64),
     ) -> Attempt {
         let side = match via {
             Via::Http => &mut self.http,
             Via::Grpc => &mut self.grpc,
         };
-        let mut attempt =
-            Attempt { times: Times::default(), new_connection: false, resent: 0, result: Err(Failure::Timeout) };
-        let work = try_exchange(side, request, clock, keep, &mut attempt, on_wire);
+        let mut attempt = Attempt {
+            times: Times::default(),
+            new_connection: false,
+            resent: 0,
+            result: Err(Failure::Timeout),
+            seen: None,
+        };
+        let work = try_exchange(side, request, clock, &mut reception, &mut attempt, on_wire);
         attempt.result = match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
             Err(_) => Err(side.given_up()),
         };
         attempt.times.done_ns = clock.now_ns();
+        attempt.seen = reception.watch.map(Watch::finish);
         if attempt.result.is_err() {
             side.close();
         }
@@ -79,7 +86,7 @@ async fn try_exchange(
     side: &mut Side,
     mut request: Request<Segments>,
     clock: &RunClock,
-    keep: Keep,
+    reception: &mut Reception,
     attempt: &mut Attempt,
     on_wire: impl FnOnce(u64),
 ) -> Result<Answer, Failure> {
@@ -90,7 +97,7 @@ async fn try_exchange(
         if let Some(on_wire) = on_wire.take() {
             on_wire(clock.now_ns());
         }
-        match side.send(request, clock, &mut attempt.times, keep).await {
+        match side.send(request, clock, &mut attempt.times, reception).await {
             Ok(answer) => return Ok(answer),
             Err(Unsent::Failed(Failure::Transport(said))) if opened && attempt.times.first_byte_ns == 0 => {
                 return Err(side.broken(said));
@@ -105,16 +112,25 @@ async fn try_exchange(
     }
 }
 
-/// Receives a body: keeps its beginning, counts all of it.
-pub(super) async fn receive(response: Response<Incoming>, keep: Keep) -> Result<Answer, Failure> {
+/// Receives a body: keeps its beginning, counts all of it, and has the pieces of a streamed one watched.
+pub(super) async fn receive(
+    response: Response<Incoming>,
+    clock: &RunClock,
+    reception: &mut Reception,
+) -> Result<Answer, Failure> {
     let (head, mut incoming) = response.into_parts();
     let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, ..Answer::default() };
     let mut kept = Kept::default();
+    // An error is no stream, whatever was asked for.
+    let mut watch = reception.watch.as_mut().filter(|_| head.status.is_success());
     while let Some(frame) = incoming.frame().await {
         match frame.map_err(|e| Failure::Transport(describe(&e)))?.into_data() {
             Ok(data) => {
                 answer.body_bytes += data.len() as u64;
-                kept.push(&data, keep.0);
+                if let Some(watch) = &mut watch {
+                    watch.take(&data, clock.now_ns());
+                }
+                kept.push(&data, reception.keep.0);
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {

@@ -21,6 +21,8 @@ pub use tls::{Identity, Tls, TlsError, TlsOptions};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use crate::streamed::{Seen, Streaming, Watch};
+
 /// Which of a slot's connections carries a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
@@ -60,6 +62,21 @@ pub struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep(pub usize);
 
+/// What is done with an answer's body while it comes.
+pub struct Reception {
+    /// How much of it is kept.
+    pub keep: Keep,
+    /// Watches the pieces of a streamed one.
+    pub watch: Option<Watch>,
+}
+
+impl Reception {
+    /// Of an answer that comes in pieces, or as a whole.
+    pub fn new(keep: Keep, streaming: Option<Streaming>) -> Self {
+        Self { keep, watch: streaming.map(Watch::new) }
+    }
+}
+
 /// Why there is no whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -88,13 +105,15 @@ pub struct Attempt {
     pub resent: u8,
     /// What came.
     pub result: Result<Answer, Failure>,
+    /// What was seen of a streamed answer, whole or not.
+    pub seen: Option<Seen>,
 }
 
 impl Attempt {
     /// A request that could not even be made, at this time.
     pub fn unmade(why: String, now_ns: u64) -> Self {
         let times = Times { done_ns: now_ns, ..Times::default() };
-        Self { times, new_connection: false, resent: 0, result: Err(Failure::Local(why)) }
+        Self { times, new_connection: false, resent: 0, result: Err(Failure::Local(why)), seen: None }
     }
 }
 

@@ -9,7 +9,7 @@ use super::http1::Http1;
 use super::http2::Http2;
 use super::link::Unsent;
 use super::stream::Stream;
-use super::{Address, Answer, ConnectionPolicy, Failure, HttpVersion, Keep, Segments, Times};
+use super::{Address, Answer, ConnectionPolicy, Failure, HttpVersion, Reception, Segments, Times};
 use crate::clock::RunClock;
 
 /// See the module.
@@ -111,7 +111,7 @@ impl Side {
         mut request: Request<Segments>,
         clock: &RunClock,
         times: &mut Times,
-        keep: Keep,
+        reception: &mut Reception,
     ) -> Result<Answer, Unsent> {
         let Some(held) = &mut self.held else { return Err(Unsent::Closed(Box::new(request))) };
         held.requests += 1;
@@ -121,9 +121,9 @@ impl Side {
                 if last {
                     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
-                link.exchange(request, clock, times, keep).await
+                link.exchange(request, clock, times, reception).await
             }
-            Link::Http2(link) => link.exchange(request, clock, times, keep).await,
+            Link::Http2(link) => link.exchange(request, clock, times, reception).await,
         };
         if last && answer.is_ok() {
             self.held = None;

@@ -7,7 +7,7 @@ use http::header::{ACCEPT, HOST};
 use http::{HeaderValue, Request, Uri};
 
 use crate::clock::RunClock;
-use crate::transport::{Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Segments, Via};
+use crate::transport::{Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, Via};
 
 /// Patience for an answer. A scrape that takes longer than this would delay the next.
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -39,7 +39,8 @@ pub async fn fetch(from: &Address, path: &str) -> Result<Bytes, FetchError> {
     let request = request(from, path).map_err(|e| FetchError::Transport(e.to_string()))?;
     let mut links = Links::new(Some(from.clone()), None, ConnectionPolicy::default());
     let clock = RunClock::default();
-    let attempt = links.exchange(Via::Http, request, &clock, TIMEOUT, Keep(MOST_BYTES), |_| {}).await;
+    let attempt =
+        links.exchange(Via::Http, request, &clock, TIMEOUT, Reception::new(Keep(MOST_BYTES), None), |_| {}).await;
     let answer = attempt.result.map_err(|failure| match failure {
         Failure::Timeout => FetchError::Timeout,
         other => FetchError::Transport(other.to_string()),

@@ -31,11 +31,12 @@ macro_rules! columns {
 }
 
 /// The columns, in their order in the file.
-const COLUMNS: [(&str, Field); 23] = columns! {
+const COLUMNS: [(&str, Field); 29] = columns! {
     U64 sequence, U64 intended_ns, U64 sent_ns, U64 first_byte_ns, U64 done_ns, U64 generator_late_ns,
     U64 queue_ns, U64 copy_in_ns, U64 compute_ns, U64 copy_out_ns,
-    U32 bytes_out, U32 bytes_in, U32 connection, U32 payload,
-    U16 status, U16 step, U16 entry, U16 batch_size, U16 shard, U16 flags,
+    U64 first_token_ns, U64 last_token_ns, U64 longest_gap_ns,
+    U32 bytes_out, U32 bytes_in, U32 connection, U32 payload, U32 tokens_in, U32 tokens_out,
+    U16 status, U16 step, U16 entry, U16 batch_size, U16 shard, U16 flags, U16 pieces,
     U8 retry, U8 outcome,
 };
 
@@ -174,8 +175,12 @@ fn read_group(reader: &SerializedFileReader<File>, index: usize) -> Result<Vec<S
     let group = reader.get_row_group(index)?;
     let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
     let mut samples = vec![Sample::default(); rows];
-    for (column, (_, field)) in COLUMNS.iter().enumerate() {
-        field.scatter(group.as_ref(), column, &mut samples)?;
+    let schema = group.metadata().schema_descr();
+    for (name, field) in &COLUMNS {
+        // Tables of an earlier format version lack some.
+        if let Some(column) = schema.columns().iter().position(|column| column.name() == *name) {
+            field.scatter(group.as_ref(), column, &mut samples)?;
+        }
     }
     Ok(samples)
 }

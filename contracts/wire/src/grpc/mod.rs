@@ -3,6 +3,7 @@
 
 pub mod convert;
 mod enum_name;
+pub mod frames;
 
 /// Package `inference`: KServe v2 with Triton's extensions.
 // Generated from `proto/`, where the comments are; the lints judge what people write.

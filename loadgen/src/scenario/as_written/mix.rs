@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 
 use super::{Maybe, Slo};
 use crate::scenario::DataSpec;
+use crate::scenario::document::Value;
 use crate::scenario::reader::{Located, Table};
 use crate::scenario::schema::{Size, datatypes, words};
 
@@ -30,14 +31,24 @@ pub(in crate::scenario) enum ProtocolWord {
     KserveHttpJson,
     KserveHttpBinary,
     KserveGrpc,
+    KserveGrpcStream,
+    OpenAiChat,
+    OpenAiCompletions,
+    Generate,
+    GenerateStream,
 }
 
 /// Protocols, by their word.
-const PROTOCOLS: [(&str, ProtocolWord); 4] = [
+const PROTOCOLS: [(&str, ProtocolWord); 9] = [
     ("http", ProtocolWord::Http),
     ("kserve-http-json", ProtocolWord::KserveHttpJson),
     ("kserve-http-binary", ProtocolWord::KserveHttpBinary),
     ("kserve-grpc", ProtocolWord::KserveGrpc),
+    ("kserve-grpc-stream", ProtocolWord::KserveGrpcStream),
+    ("openai-chat", ProtocolWord::OpenAiChat),
+    ("openai-completions", ProtocolWord::OpenAiCompletions),
+    ("generate", ProtocolWord::Generate),
+    ("generate-stream", ProtocolWord::GenerateStream),
 ];
 
 /// Contents of tensors, by their word.
@@ -55,7 +66,8 @@ pub(in crate::scenario) struct Mix {
     /// How often it is drawn, relative to the others. Default: 1; 0 where journeys make the requests.
     #[schemars(default, with = "f64", range(min = 0.0))]
     pub(in crate::scenario) weight: Maybe<f64>,
-    /// How it travels. http: any request. kserve-…: an inference request of KServe v2, which Triton speaks.
+    /// How it travels. http: any request. kserve-…: an inference request of KServe v2, which Triton speaks; with -stream
+    /// its answers are a stream. openai-…: chat or text completions, streamed. generate: KServe's way to ask for text.
     #[schemars(with = "String", extend("enum" = words(&PROTOCOLS)))]
     pub(in crate::scenario) protocol: Maybe<ProtocolWord>,
     /// Whether contents repeat. unique: no two requests alike, so that no cache answers. fixed: as they are. zipf: out of
@@ -68,14 +80,15 @@ pub(in crate::scenario) struct Mix {
     /// http: the method. Default: POST with files or a body, else GET.
     #[schemars(default, with = "String", example = &"POST")]
     pub(in crate::scenario) method: Maybe<String>,
-    /// http: path and query. `{{user}}`, `{{sequence}}`, `{{unique}}`, `{{uuid}}` and captured values may stand in it.
+    /// http: path and query. `{{user}}`, `{{sequence}}`, `{{unique}}`, `{{uuid}}`, `{{content}}` and captured values may
+    /// stand in it. openai: default `/v1/chat/completions` or `/v1/completions`.
     #[schemars(default, with = "String", regex(pattern = "^/"), example = &"/api/v1/generate-3d?format=stl")]
     pub(in crate::scenario) path: Maybe<String>,
     /// Headers of every request (gRPC: metadata); values may hold `${env:NAME}`, and with http the same as the path.
     #[schemars(default, with = "BTreeMap<String, String>")]
     pub(in crate::scenario) headers: Vec<(String, Located<String>)>,
     /// http: files to send, relative to the scenario file; `*` stands for anything in a file's name. One is drawn for each
-    /// request.
+    /// request. openai, generate: files of text, each a prompt.
     #[schemars(default, with = "Vec<String>", example = ["payloads/*.png"])]
     pub(in crate::scenario) files: Vec<Located<String>>,
     /// http: a body written here; may hold the same as the path.
@@ -87,10 +100,10 @@ pub(in crate::scenario) struct Mix {
     /// http: values for later requests of a journey: a name, and a JSON pointer into the answer.
     #[schemars(default, rename = "capture", with = "BTreeMap<String, String>")]
     pub(in crate::scenario) captures: Vec<(String, Located<String>)>,
-    /// kserve: the model. http: the model under which the server's statistics count it, if any.
+    /// kserve, openai, generate: the model. http: the model under which the server's statistics count it, if any.
     #[schemars(default, with = "String")]
     pub(in crate::scenario) model: Maybe<String>,
-    /// kserve: the model's version. Default: the server's choice.
+    /// kserve, generate: the model's version. Default: the server's choice.
     #[schemars(default, with = "String", example = &"1")]
     pub(in crate::scenario) version: Maybe<String>,
     /// kserve: the input tensors.
@@ -99,6 +112,25 @@ pub(in crate::scenario) struct Mix {
     /// kserve: outputs that must be in the answer. Default: any.
     #[schemars(default, with = "Vec<String>")]
     pub(in crate::scenario) outputs: Vec<Located<String>>,
+    /// openai, generate: the prompt; the same may stand in it as in a path of http. Instead: `prompt_words`, or `files`.
+    /// payload = "unique" has it begin with digits of its own, so that no prefix cache answers.
+    #[schemars(default, with = "String", example = &"Tell me about the sea.")]
+    pub(in crate::scenario) prompt: Maybe<String>,
+    /// openai, generate: makes a prompt of so many common English words; most tokenizers make 1.3 tokens of each.
+    #[schemars(default, with = "u32", range(min = 1, max = 1_000_000))]
+    pub(in crate::scenario) prompt_words: Maybe<i64>,
+    /// openai-chat: the system message, the same in every request.
+    #[schemars(default, with = "String")]
+    pub(in crate::scenario) system: Maybe<String>,
+    /// openai, generate: the most tokens of an answer. Default: the server's choice.
+    #[schemars(default, with = "u32", range(min = 1))]
+    pub(in crate::scenario) max_tokens: Maybe<i64>,
+    /// openai: whether the answer comes as a stream, which tells when its tokens came. Default: true.
+    #[schemars(default, with = "bool")]
+    pub(in crate::scenario) stream: Maybe<bool>,
+    /// openai: more keys of the request's body, such as temperature. generate: its `parameters`.
+    #[schemars(default, with = "BTreeMap<String, serde_json::Value>")]
+    pub(in crate::scenario) parameters: Maybe<Value>,
     /// A service level of its own.
     #[schemars(default, with = "Slo")]
     pub(in crate::scenario) slo: Option<Slo>,
@@ -139,6 +171,8 @@ pub(in crate::scenario) struct Zipf {
 #[derive(Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::scenario) struct Expect {
+    #[schemars(skip)]
+    pub(in crate::scenario) here: Located<()>,
     /// The status. Default: any of 200 to 299.
     #[schemars(default, with = "u16", range(min = 200, max = 299))]
     pub(in crate::scenario) status: Maybe<i64>,
@@ -189,6 +223,12 @@ pub(super) fn mix(table: &Table<'_>) -> Mix {
         version: table.string("version"),
         inputs: table.tables("inputs").iter().map(input).collect(),
         outputs: table.strings("outputs"),
+        prompt: table.string("prompt"),
+        prompt_words: table.integer("prompt_words"),
+        system: table.string("system"),
+        max_tokens: table.integer("max_tokens"),
+        stream: table.boolean("stream"),
+        parameters: table.raw("parameters"),
         slo: table.table("slo").map(|t| super::slo(&t)),
     };
     table.finish();
@@ -214,6 +254,7 @@ fn zipf(table: &Table<'_>) -> Zipf {
 
 fn expect(table: &Table<'_>) -> Expect {
     let expect = Expect {
+        here: table.here(),
         status: table.integer("status"),
         min_bytes: table.quantity("min_bytes", parse_bytes),
         content_type: table.string("content_type"),
