@@ -44,3 +44,23 @@ python_environment() {
   fi
   python=$venv/bin/python
 }
+
+# A virtual environment of Debian's Python, for wheels that are built for no other; sets $environment to its folder.
+# Arguments: a name, then what pip installs.
+debian_environment() {
+  environment=$cache/$1-$(sha256sum <<<"${*:2}" | cut -c1-16)
+  [[ -e $environment/complete ]] && return
+  need_apt python3-venv
+  say "installing ${*:2}"
+  rm -rf "$environment"
+  /usr/bin/python3 -m venv "$environment"
+  "$environment/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+  touch "$environment/complete"
+}
+
+# A real Triton: its server comes with PyTriton. Sets TRITON_PYTHON to the interpreter that has it.
+triton_environment() {
+  local environment
+  debian_environment triton nvidia-pytriton==0.7.0
+  export TRITON_PYTHON=$environment/bin/python
+}

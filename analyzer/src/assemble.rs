@@ -14,7 +14,7 @@ use crate::slo::Levels;
 use crate::stats::{Population, block, share};
 use crate::thresholds::{Subject, judge};
 use crate::window::Window;
-use crate::{audit, conservation, errors, gate, phases, series, timeline, warnings};
+use crate::{audit, conservation, errors, gate, phases, series, server_phases, timeline, warnings};
 
 /// Some of the measured arrivals, and the answers that came meanwhile.
 struct Part<'a> {
@@ -102,6 +102,7 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
         timeline: timeline::timeline(scope, levels),
         errors: errors::errors(scope),
         phases: phases::phases(scope),
+        server_phases: server_phases::server_phases(scope),
         batches: phases::batches(scope),
         series: series::series(&scope.run.series),
         audit: audit::audit(scope),

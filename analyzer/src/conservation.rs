@@ -1,20 +1,15 @@
 //! Conservation: what the server says it answered against what we say we got. The server's count of successes must
 //! lie between our successes and our successes plus what we gave up on without knowing how it ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proofload_run::findings::{Balance, Conservation};
 use proofload_run::manifest::Entry;
 use proofload_run::sample::Outcome;
-use proofload_run::series::Source;
 
-use crate::lines::Line;
+use crate::counters::counters;
 use crate::load::Row;
 use crate::scope::Scope;
-use crate::series::label_value;
-
-/// The server's count of successful requests, per model and version.
-pub(crate) const SUCCESS_COUNT: &str = "inference_success_count";
 
 /// A scrape is given up after about this long: requests answered so shortly before the last count may be in it or not.
 const SCRAPE_EDGE_NS: u64 = 1_000_000_000;
@@ -37,24 +32,24 @@ pub(crate) fn conservation(scope: &Scope<'_>) -> Vec<Conservation> {
 }
 
 fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
-    let mut counts = server_counts(&scope.run.series, model);
-    counts.retain(|count| count.0 <= last_comparable_ns(scope));
+    let mut counts = counters(&scope.run.series, model).counts;
+    counts.retain(|count| count.t_ns <= last_comparable_ns(scope));
     let (Some(first), Some(last)) = (counts.first(), counts.last()) else {
         return finding(model, 0, 0, 0, Balance::NotCounted);
     };
     // Only a count that was taken after the load had ended has everything in it.
-    let after_all = scope.manifest().end.as_ref().is_some_and(|end| last.0 >= end.at_ns);
+    let after_all = scope.manifest().end.as_ref().is_some_and(|end| last.t_ns >= end.at_ns);
     let edge = if after_all { 0 } else { SCRAPE_EDGE_NS };
     let ours = |row: &&Row| scope.manifest().entries.get(usize::from(row.entry)).is_some_and(|e| e.model == model);
     let (mut certain, mut possible) = (0, 0);
     for row in scope.run.rows.iter().filter(ours).filter(|row| row.sent_ns > 0) {
-        let inside = row.sent_ns >= first.0 && row.done_ns.saturating_add(edge) <= last.0;
+        let inside = row.sent_ns >= first.t_ns && row.done_ns.saturating_add(edge) <= last.t_ns;
         let entry = &scope.manifest().entries[usize::from(row.entry)];
         certain += u64::from(inside && row.outcome == Outcome::Ok);
         possible += u64::from(may_count(row, entry) && !(inside && row.outcome == Outcome::Ok)) + u64::from(row.retry);
     }
-    let server = (last.1 - first.1).max(0.0).round() as u64;
-    let balance = if counts.windows(2).any(|pair| pair[1].1 < pair[0].1) {
+    let server = (last.successes - first.successes).max(0.0).round() as u64;
+    let balance = if counts.windows(2).any(|pair| pair[1].successes < pair[0].successes) {
         Balance::Reset
     } else if server < certain {
         Balance::Deficit
@@ -75,23 +70,6 @@ fn may_count(row: &Row, entry: &Entry) -> bool {
         Outcome::ServerError => entry.protocol == "http",
         Outcome::Shed | Outcome::ConnectError | Outcome::Rejected | Outcome::Dropped => false,
     }
-}
-
-/// The model's successes over time, all versions together, as one shard saw them.
-fn server_counts(series: &[Line], model: &str) -> Vec<(u64, f64)> {
-    let counts = || {
-        series.iter().filter(|line| {
-            line.source == Source::Statistics
-                && line.name == SUCCESS_COUNT
-                && label_value(&line.labels, "model") == Some(model)
-        })
-    };
-    let shard = counts().map(|line| line.shard).min();
-    let mut sums: BTreeMap<u64, f64> = BTreeMap::new();
-    for (t_ns, value) in counts().filter(|line| Some(line.shard) == shard).flat_map(|line| &line.points) {
-        *sums.entry(*t_ns).or_default() += value;
-    }
-    sums.into_iter().collect()
 }
 
 fn finding(model: &str, ours: u64, abandoned: u64, server: u64, balance: Balance) -> Conservation {

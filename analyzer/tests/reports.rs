@@ -134,3 +134,19 @@ fn a_page_is_made_of_anything_that_can_be_analysed() {
     elements(&html);
     assert!(html.contains(&format!("<h1>{}</h1>", findings.verdict)));
 }
+
+#[test]
+fn means_by_counters_are_shown_where_answers_do_not_state_phases() {
+    let shown = |phases_on_answers: bool| {
+        let mut recorded = eventful();
+        if !phases_on_answers {
+            recorded.samples.iter_mut().for_each(|sample| sample.flags = 0);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (_, reports) = reported(&recorded, folder.path());
+        let html = std::fs::read_to_string(&reports.html).unwrap();
+        ["MEANS over the successes", "v2/models/stats"].map(|text| html.contains(text))
+    };
+    assert_eq!(shown(false), [true, true]);
+    assert_eq!(shown(true), [false, false]);
+}

@@ -80,7 +80,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) grpc_target: Option<String>,
     /// URL of the target's Prometheus page; without a path, /metrics is meant. [default: the file's, or with --target
-    /// /metrics of that]
+    /// /metrics of that; a Triton's is found two ports further]
     #[arg(long, value_name = "URL")]
     pub(crate) metrics: Option<String>,
     /// Folder for the run; with several scenarios each gets a folder below it. [default: reports/runs/NAME-TIME]

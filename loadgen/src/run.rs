@@ -25,7 +25,7 @@ use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
 use crate::users::UsersError;
-use crate::watch::{Expected, Scraper, describe_target};
+use crate::watch::{Expected, Scraper, describe_target, find_metrics, metrics_below};
 use conduct::{Ending, conduct, drain};
 use crew::Crew;
 
@@ -188,15 +188,20 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, connections, bound_by };
 
     let mut manifest = manifest::planned(scenario, options, &plan, &entries);
+    let mut metrics = target.metrics;
     if let Some(http) = &target.http {
         (manifest.target.server, manifest.target.models) = describe_target(http, &manifest::models(scenario)).await;
+        if metrics.is_none() {
+            metrics = Some(find_metrics(http, manifest.target.server.as_deref()).await);
+        }
     }
+    manifest.target.metrics_url = metrics.as_ref().map(Address::url).unwrap_or_default();
     let folder = RunFolder::create(&options.folder, &manifest)?;
     let log = Arc::new(Log::create(&folder, 0)?.hiding(scenario.secrets()));
     let clock = RunClock::default();
     let expected =
         Expected { metrics: options.target.metrics_url.is_some(), statistics: !manifest::models(scenario).is_empty() };
-    let scraper = Scraper::new(clock.clone(), Arc::clone(&log), target.metrics, target.http.clone(), expected);
+    let scraper = Scraper::new(clock.clone(), Arc::clone(&log), metrics, target.http.clone(), expected);
     let stage = Arc::new(Stage {
         clock,
         curtain: Arc::default(),
@@ -270,6 +275,7 @@ fn unsealed(folder: &RunFolder, end: End, why: &RunError) -> LoadError {
 struct Resolved {
     http: Option<Address>,
     grpc: Option<Address>,
+    /// Where its metrics are, if somebody said.
     metrics: Option<Address>,
 }
 
@@ -281,16 +287,11 @@ impl Resolved {
         };
         let http = reach(&target.http_url, target.http_version).await?;
         let metrics = match reach(&target.metrics_url, HttpVersion::Http1).await? {
-            Some(stated) if !stated.prefix.is_empty() => Some(stated),
-            stated => stated.or_else(|| http.clone()).map(metrics_page),
+            Some(bare) if bare.prefix.is_empty() => Some(metrics_below(bare)),
+            stated => stated,
         };
         Ok(Self { grpc: reach(&target.grpc_url, HttpVersion::Http2).await?, metrics, http })
     }
-}
-
-/// Where Prometheus text is by convention.
-fn metrics_page(base: Address) -> Address {
-    Address { prefix: format!("{}/metrics", base.prefix), ..base }
 }
 
 /// How many slots or users the run may have, and what bounds them. Each holds a connection to every side of the target

@@ -12,6 +12,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+# Names of the codes in the column `outcome` of the samples.
+OUTCOMES = "ok shed timeout connect_error transport_error server_error rejected bad_body in_flight dropped".split()
 BINARY = TARGET / "release" / "proofload"
 
 

@@ -1,7 +1,7 @@
 //! The report's tables, as rows of cells.
 
 use proofload_run::findings::{
-    Balance, EntryFindings, Findings, Kept, Latency, SloResult, StepFindings, ThresholdResult,
+    Balance, EntryFindings, Findings, Kept, Latency, ServerPhases, SloResult, StepFindings, ThresholdResult,
 };
 use proofload_run::verdict::Verdict;
 
@@ -67,6 +67,7 @@ pub(super) fn tables(findings: &Findings) -> Vec<Table> {
         entries(&findings.entries),
         errors(findings),
         phases(findings),
+        server_phases(findings),
         batches(findings),
         conservation(findings),
         audit(findings),
@@ -254,6 +255,44 @@ fn phases(findings: &Findings) -> Table {
         note: "Means add up to the mean latency; percentiles of parts do not add up.".to_owned(),
         head: head(&["Entry", "Part", "#Mean", "#p95", "#Share of mean", "#n"]),
         rows: rows.collect(),
+    }
+}
+
+/// Shown where answers do not say it better: the phases of each request have percentiles, and are of our requests.
+fn server_phases(findings: &Findings) -> Table {
+    let answered = findings.entries.iter().filter(|entry| entry.latency.is_some()).count();
+    let shown = if findings.phases.len() < answered { &findings.server_phases[..] } else { &[] };
+    let row = |phases: &ServerPhases| {
+        let mut cells = vec![text(phases.model.clone()), text(phases.step.clone())];
+        cells.extend(phases.parts.iter().map(|part| num(duration(part.mean_ns))));
+        let resets = if phases.resets > 0 { format!("{} resets", phases.resets) } else { String::new() };
+        cells.extend([
+            num(duration(phases.mean_request_ns)),
+            num(count(phases.n)),
+            text(phases.source.clone()),
+            text(resets),
+        ]);
+        cells
+    };
+    Table {
+        title: "Mean phases by the server's counters",
+        note:
+            "MEANS over the successes that the server counted between two scrapes of a step, whoever asked for them: \
+               counters hold sums, so there are no percentiles of these. What was counted across a reset is left out."
+                .to_owned(),
+        head: head(&[
+            "Model",
+            "Step",
+            "#Mean queue",
+            "#Mean compute input",
+            "#Mean compute infer",
+            "#Mean compute output",
+            "#Mean whole request",
+            "#n",
+            "Read from",
+            "",
+        ]),
+        rows: shown.iter().map(row).collect(),
     }
 }
 

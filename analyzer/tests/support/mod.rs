@@ -59,6 +59,17 @@ pub(crate) struct Server {
     pub(crate) down: Option<(u64, u64)>,
 }
 
+/// A server's counter and what of each success it sums up.
+type Counted = (&'static str, fn(&Sample) -> u64);
+
+const COUNTED: [Counted; 5] = [
+    ("inference_success_ns", |s| s.queue_ns + s.copy_in_ns + s.compute_ns + s.copy_out_ns),
+    ("inference_queue_ns", |s| s.queue_ns),
+    ("inference_compute_input_ns", |s| s.copy_in_ns),
+    ("inference_compute_infer_ns", |s| s.compute_ns),
+    ("inference_compute_output_ns", |s| s.copy_out_ns),
+];
+
 /// A run folder before it is written.
 pub(crate) struct Recorded {
     pub(crate) manifest: Manifest,
@@ -123,6 +134,7 @@ pub(crate) fn manifest(kind: ScenarioKind, steps: Vec<Step>, slo: Option<Slo>, t
         target: Target {
             http_url: "http://127.0.0.1:8000".to_owned(),
             grpc_url: String::new(),
+            metrics_url: "http://127.0.0.1:8000/metrics".to_owned(),
             embedded: true,
             server: Some("proofload-daemon 0.1.0".to_owned()),
             models: serde_json::Value::Null,
@@ -184,9 +196,12 @@ impl Recorded {
         for t_ns in times {
             for (index, entry) in self.manifest.entries.iter().enumerate() {
                 let of_entry = |s: &&Sample| usize::from(s.entry) == index && s.outcome() == Outcome::Ok;
-                let done = self.samples.iter().filter(of_entry).filter(|s| s.done_ns <= t_ns).count();
+                let done = || self.samples.iter().filter(of_entry).filter(|s| s.done_ns <= t_ns);
                 let labels = format!("model=\"{}\",version=\"1\"", entry.model);
-                self.series.push(point(t_ns, Source::Statistics, "inference_success_count", &labels, done as f64));
+                let mut counts = vec![("inference_success_count", done().count() as u64)];
+                counts.extend(COUNTED.map(|(name, ns)| (name, done().map(ns).sum())));
+                let points = counts.iter().map(|(name, n)| point(t_ns, Source::Statistics, name, &labels, *n as f64));
+                self.series.extend(points);
             }
             let waiting = self.samples.iter().filter(|s| s.intended_ns <= t_ns && s.done_ns > t_ns).count();
             let cpu = t_ns as f64 / S as f64;

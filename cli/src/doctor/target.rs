@@ -2,7 +2,7 @@
 
 use proofload_loadgen::scenario::{CompletionProtocol, RequestSpec, Scenario, Target};
 use proofload_loadgen::transport::{Address, AddressError, HttpVersion, TlsOptions, probe};
-use proofload_loadgen::watch::fetch;
+use proofload_loadgen::watch::{fetch, find_metrics, server_name};
 
 use super::check::Check;
 
@@ -55,11 +55,13 @@ async fn ready(url: &str, address: &Address) -> Check {
 }
 
 async fn metrics(address: &Address) -> Check {
-    match fetch(address, "/metrics").await {
-        Ok(page) => Check::fine("metrics", format!("/metrics has {} bytes", page.len())),
+    let page = find_metrics(address, server_name(address).await.as_deref()).await;
+    let url = page.url();
+    match fetch(&page, "").await {
+        Ok(page) => Check::fine("metrics", format!("{url} has {} bytes", page.len())),
         Err(error) => Check::doubtful(
             "metrics",
-            format!("/metrics: {error}"),
+            format!("{url}: {error}"),
             "the report will lack the server's side; set target.metrics if it is elsewhere",
         ),
     }

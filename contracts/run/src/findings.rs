@@ -48,6 +48,9 @@ pub struct Findings {
     pub errors: Vec<ErrorClass>,
     /// Where the latency went, per entry whose answers say so.
     pub phases: Vec<PhaseBreakdown>,
+    /// Where the server's own counters say that time went, per model and step.
+    #[serde(default)]
+    pub server_phases: Vec<ServerPhases>,
     /// Batch sizes, per entry whose answers say so.
     pub batches: Vec<BatchSizes>,
     /// Selected series of the target, the generator and the GPUs.
@@ -379,6 +382,39 @@ pub struct PhasePart {
     pub p95_ns: f64,
     /// Of the mean latency.
     pub share: f64,
+}
+
+/// Where a server's own counters say that the time of a model's successes went in one step: means, since counters
+/// hold sums. They are of all that the server counted meanwhile, whoever asked for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerPhases {
+    /// The model, all of its versions together.
+    pub model: String,
+    /// The step, or the slice of a ramp.
+    pub step: String,
+    /// Where the counters were read, as a reader knows it: `v2/models/stats`, `nv_inference_* metrics`.
+    pub source: String,
+    /// The first scrape within the measured part of the step, on the run's clock.
+    pub from_ns: u64,
+    /// The last.
+    pub to_ns: u64,
+    /// Successes that the server counted in between; what was counted across a reset is left out.
+    pub n: u64,
+    /// How often a counter went backwards in between.
+    pub resets: u64,
+    /// Mean time of a whole request in the server.
+    pub mean_request_ns: f64,
+    /// Queue, compute input, compute infer, compute output, in the order in which they happen.
+    pub parts: Vec<ServerPhase>,
+}
+
+/// One phase in the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerPhase {
+    /// `queue`, `compute input`, `compute infer`, `compute output`.
+    pub name: String,
+    /// Mean over the successes.
+    pub mean_ns: f64,
 }
 
 /// The batches that an entry's successes were computed in.

@@ -132,6 +132,9 @@ pub struct Target {
     pub http_url: String,
     /// Base URL of the gRPC side; empty when there is none.
     pub grpc_url: String,
+    /// Where its Prometheus metrics were looked for; empty when nowhere, and in folders of earlier versions.
+    #[serde(default)]
+    pub metrics_url: String,
     /// Whether proofload started it itself, on the same machine.
     pub embedded: bool,
     /// Its own name and version, from server metadata, where it says.

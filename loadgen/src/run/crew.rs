@@ -35,6 +35,8 @@ const MOST_BACKLOG: f64 = 2e6;
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a thread has died.
 const LOOK: Duration = Duration::from_millis(50);
+/// A server may count a request after it has sent the answer: Triton was seen to do so 0.5 ms later.
+const COUNTING: Duration = Duration::from_millis(100);
 /// How long users may take to leave when the run is over.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -132,6 +134,7 @@ impl Crew {
         }
         stage.ledger.close(now_ns);
         stage.curtain.fall();
+        tokio::time::sleep(COUNTING).await;
         scraper.scrape().await;
         let intended = stage.ledger.intended();
         let recorded = tokio::task::spawn_blocking(move || self.leave()).await;

@@ -15,7 +15,7 @@
 //! [target]                       # absent: proofload starts its own daemon
 //! http = "http://127.0.0.1:8000"                # or https://…, or unix:/run/app.sock
 //! grpc = "http://127.0.0.1:8001"                # for kserve-grpc entries
-//! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics; without a path: /metrics
+//! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics, or a Triton's port; without a path: /metrics
 //! http_version = "2"             # of http: 1.1 (default) | 2 (with TLS by ALPN, without by prior knowledge)
 //! [target.tls]                   # for https URLs; all of it optional. Paths are relative to the scenario file
 //! ca = "ca.pem"                  # authorities to trust instead of the system's

@@ -222,6 +222,14 @@ impl Address {
         format!("{scheme}://{}", self.authority)
     }
 
+    /// The URL that it is a base of, as in `http://127.0.0.1:8000/api`; of a Unix socket `unix:` and its path.
+    pub fn url(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Tcp(_) => format!("{}{}", self.origin(), self.prefix),
+            Endpoint::Unix(path) => format!("unix:{}{}", path.display(), self.prefix),
+        }
+    }
+
     /// What a request for a path below the prefix names: path and query in HTTP/1.1, the whole URI in HTTP/2.
     pub fn request_target(&self, path: &str) -> String {
         match self.version {

@@ -2,6 +2,7 @@
 //! second on the run's clock.
 
 mod fetch;
+mod page;
 mod process;
 pub mod prometheus;
 mod scraper;
@@ -10,4 +11,5 @@ pub mod statistics;
 pub(crate) use process::USERS_THREAD;
 
 pub use fetch::{FetchError, fetch};
-pub use scraper::{Expected, Scraper, describe_target};
+pub use page::{find_metrics, metrics_below};
+pub use scraper::{Expected, Scraper, describe_target, server_name};

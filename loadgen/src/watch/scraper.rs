@@ -78,8 +78,9 @@ impl Scraper {
             Ok(()) => {
                 self.failing.remove(source);
             }
-            // There is no such page: asking for it every second would be noise in the target's logs.
-            Err(e @ (FetchError::Status(404 | 405 | 501) | FetchError::Form(_))) => {
+            // There is no such page, or not for us (PyTriton closes its statistics): asking for it every second would
+            // be noise in the target's logs.
+            Err(e @ (FetchError::Status(401 | 403 | 404 | 405 | 501) | FetchError::Form(_))) => {
                 self.absent.insert(source);
                 if expected {
                     self.failed(source, format!("{e}; not asked for again in this run"));
@@ -118,25 +119,28 @@ async fn counts(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(
 
 /// What a KServe target says about itself and about these models. Any part that it does not tell is left out.
 pub async fn describe_target(http: &Address, models: &BTreeSet<String>) -> (Option<String>, serde_json::Value) {
-    let json = async |path: String| {
-        let body = fetch(http, &path).await.ok()?;
-        serde_json::from_slice::<serde_json::Value>(&body).ok()
-    };
-    let server = json("/v2".to_owned()).await.and_then(|server| {
-        let text = |key: &str| server.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
-        Some(format!("{} {}", text("name")?, text("version").unwrap_or_default()).trim_end().to_owned())
-    });
     let mut described = serde_json::Map::new();
     for model in models {
         let mut parts = serde_json::Map::new();
         for (part, path) in
             [("metadata", format!("/v2/models/{model}")), ("config", format!("/v2/models/{model}/config"))]
         {
-            if let Some(value) = json(path).await {
+            if let Some(value) = json(http, &path).await {
                 parts.insert(part.to_owned(), value);
             }
         }
         described.insert(model.clone(), parts.into());
     }
-    (server, described.into())
+    (server_name(http).await, described.into())
+}
+
+/// Name and version of a KServe server, as it says them.
+pub async fn server_name(http: &Address) -> Option<String> {
+    let server = json(http, "/v2").await?;
+    let text = |key: &str| server.get(key).and_then(serde_json::Value::as_str);
+    Some(format!("{} {}", text("name")?, text("version").unwrap_or_default()).trim_end().to_owned())
+}
+
+async fn json(http: &Address, path: &str) -> Option<serde_json::Value> {
+    serde_json::from_slice(&fetch(http, path).await.ok()?).ok()
 }
