@@ -1,7 +1,7 @@
 //! Puts the analyses together: the only module that knows all of them.
 
 use proofload_run::FORMAT_VERSION;
-use proofload_run::findings::{BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings};
+use proofload_run::findings::{BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings, Tokens};
 use proofload_run::sample::{Outcome, flags};
 use proofload_run::verdict::Verdict;
 
@@ -13,6 +13,7 @@ use crate::sliding;
 use crate::slo::Levels;
 use crate::stats::{Population, block, share};
 use crate::thresholds::{Subject, judge};
+use crate::tokens::{TokenTimes, tokens};
 use crate::window::Window;
 use crate::{audit, conservation, errors, gate, phases, series, server_phases, timeline, warnings};
 
@@ -21,13 +22,19 @@ struct Part<'a> {
     arrivals: Vec<&'a Row>,
     answers: Vec<&'a Row>,
     population: Population,
+    token_times: TokenTimes,
 }
 
 impl<'a> Part<'a> {
     fn new(arrivals: Vec<&'a Row>, answers: Vec<&'a Row>) -> Self {
         let successes = arrivals.iter().filter(|row| row.outcome == Outcome::Ok);
         let population = successes.map(|row| (row.latency_ns(), block(row.intended_ns))).collect();
-        Self { arrivals, answers, population }
+        let token_times = TokenTimes::of(&arrivals);
+        Self { arrivals, answers, population, token_times }
+    }
+
+    fn tokens(&self, measured_ns: u64) -> Option<Tokens> {
+        tokens(&self.token_times, &self.arrivals, &self.answers, measured_ns)
     }
 
     /// The parts of a run by some key of the window and the sample.
@@ -61,20 +68,27 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
     let whole = Part::split(scope, 1, |_, _| 0).swap_remove(0);
     let entries = Part::split(scope, scope.manifest().entries.len(), |_, row| usize::from(row.entry));
     let whole_rates = rates(&whole.arrivals, &whole.answers, measured_ns, levels);
+    let whole_tokens = whole.tokens(measured_ns);
     let steps = steps(scope, levels);
     let broken = breaking(scope, levels, &steps);
     let entry_findings: Vec<EntryFindings> =
         entries.iter().enumerate().map(|(index, part)| entry(scope, levels, index, part)).collect();
     let subject = |name: Option<&String>| -> Option<Subject<'_>> {
-        let (part, rates) = match name {
-            None => (&whole, &whole_rates),
+        let (part, rates, tokens) = match name {
+            None => (&whole, &whole_rates, whole_tokens.as_ref()),
             Some(name) => {
                 let index = entry_findings.iter().position(|entry| entry.name == *name)?;
-                (&entries[index], &entry_findings[index].rates)
+                (&entries[index], &entry_findings[index].rates, entry_findings[index].tokens.as_ref())
             }
         };
-        let (population, arrivals) = (&part.population, part.arrivals.len() as u64);
-        Some(Subject { population, rates, arrivals, breaking_point: broken.as_ref().filter(|_| name.is_none()) })
+        Some(Subject {
+            population: &part.population,
+            token_times: &part.token_times,
+            rates,
+            tokens,
+            arrivals: part.arrivals.len() as u64,
+            breaking_point: broken.as_ref().filter(|_| name.is_none()),
+        })
     };
     let defaults = gate::default_thresholds(scope.manifest());
     let stated = scope.manifest().thresholds.iter().map(|threshold| (threshold, false));
@@ -94,6 +108,7 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
         totals: totals(scope),
         rates: whole_rates,
         latency: whole.population.summary(),
+        tokens: whole_tokens,
         distribution: whole.population.distribution(),
         slos: levels.judge(&whole.arrivals, scope),
         thresholds,
@@ -130,6 +145,7 @@ fn step(scope: &Scope<'_>, levels: &Levels, window: &Window, part: &Part<'_>) ->
         outcomes: outcomes(part.arrivals.iter().copied()),
         rates: rates(&part.arrivals, &part.answers, window.measured_ns(), levels),
         latency: part.population.summary(),
+        tokens: part.tokens(window.measured_ns()),
         kept: slos.iter().map(|slo| slo.kept).max(),
         slos,
     }
@@ -169,6 +185,7 @@ fn entry(scope: &Scope<'_>, levels: &Levels, index: usize, part: &Part<'_>) -> E
         cache_hits: share(successes.iter().map(hit)),
         rates: rates(&part.arrivals, &part.answers, scope.windows.measured_ns(), levels),
         latency: part.population.summary(),
+        tokens: part.tokens(scope.windows.measured_ns()),
         mean_bytes_out: mean(&part.arrivals, |row| row.bytes_out),
         mean_bytes_in: mean(&successes, |row| row.bytes_in),
     }

@@ -24,6 +24,7 @@ mod slo;
 mod stats;
 mod thresholds;
 mod timeline;
+mod tokens;
 mod warnings;
 mod window;
 

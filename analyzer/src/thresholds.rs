@@ -2,16 +2,19 @@
 //! asked decides nothing.
 
 use proofload_run::criteria::{Comparison, Metric, Threshold, format_bound};
-use proofload_run::findings::{BreakingKind, BreakingPoint, Rates, ThresholdResult};
+use proofload_run::findings::{BreakingKind, BreakingPoint, Rates, ThresholdResult, Tokens};
 use proofload_run::verdict::Verdict;
 
 use crate::stats::{Population, enough};
+use crate::tokens::TokenTimes;
 
 /// The figures that a threshold can be about: of the whole run, or of one entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) population: &'a Population,
+    pub(crate) token_times: &'a TokenTimes,
     pub(crate) rates: &'a Rates,
+    pub(crate) tokens: Option<&'a Tokens>,
     /// Measured arrivals.
     pub(crate) arrivals: u64,
     pub(crate) breaking_point: Option<&'a BreakingPoint>,
@@ -50,14 +53,10 @@ fn figure(metric: Metric, subject: &Subject<'_>) -> Figure {
     let plain = |value: Option<f64>, n| Figure { value, n, lacking: None };
     let some_of = |value: f64, n: u64| plain((n > 0).then_some(value), n);
     match metric {
-        Metric::Percentile(p) => Figure {
-            value: population.value(p).map(|ns| ns as f64),
-            n,
-            lacking: (!enough(n, p)).then(|| {
-                let needed = (10.0 / (1.0 - p / 100.0).min(p / 100.0)).round();
-                format!("p{p} needs at least {needed} successes, there are {n}")
-            }),
-        },
+        Metric::Percentile(p) => percentile(population, p, "successes"),
+        Metric::FirstToken(p) => percentile(&subject.token_times.ttft, p, "streamed answers"),
+        Metric::TokenGap(p) => percentile(&subject.token_times.itl, p, "streamed answers of two tokens"),
+        Metric::TokensPerS => plain(subject.tokens.map(|found| found.out_per_s), subject.tokens.map_or(0, |t| t.out)),
         Metric::Mean => plain(population.mean().map(|mean| mean.0), n),
         Metric::Max => plain(population.max_ns().map(|ns| ns as f64), n),
         Metric::ErrorRate => some_of(rates.errors.share, rates.errors.n),
@@ -66,6 +65,15 @@ fn figure(metric: Metric, subject: &Subject<'_>) -> Figure {
         Metric::Goodput => Figure { n: rates.goodput_n, ..some_of(rates.goodput_per_s, subject.arrivals) },
         Metric::BreakingPoint => plain(subject.breaking_point.and_then(|b| b.first_missed_level), subject.arrivals),
     }
+}
+
+fn percentile(population: &Population, p: f64, of: &str) -> Figure {
+    let n = population.n();
+    let lacking = (!enough(n, p)).then(|| {
+        let needed = (10.0 / (1.0 - p / 100.0).min(p / 100.0)).round();
+        format!("p{p} needs at least {needed} {of}, there are {n}")
+    });
+    Figure { value: population.value(p).map(|ns| ns as f64), n, lacking }
 }
 
 fn judge_figure(threshold: &Threshold, figure: &Figure) -> (Verdict, String) {
@@ -117,7 +125,20 @@ mod tests {
             ..Rates::default()
         };
         let population: Population = (1..=200).map(|ms| (ms * MS, 0)).collect();
-        let subject = Subject { population: &population, rates: &rates, arrivals: 100, breaking_point: None };
+        let token_times = TokenTimes {
+            ttft: (1..=200).map(|ms| (ms * MS, 0)).collect(),
+            itl: (1..=100).map(|ms| (ms * MS, 0)).collect(),
+            ..TokenTimes::default()
+        };
+        let tokens = Tokens { n: 200, out: 900, out_per_s: 90.0, ..Tokens::default() };
+        let subject = Subject {
+            population: &population,
+            token_times: &token_times,
+            rates: &rates,
+            tokens: Some(&tokens),
+            arrivals: 100,
+            breaking_point: None,
+        };
         let check = |text: &str, expected: Verdict| {
             let found = judge(&text.parse().unwrap(), false, Some(subject));
             assert_eq!(found.verdict, expected, "{text}: {found:?}");
@@ -134,13 +155,37 @@ mod tests {
         check("throughput >= 50/s", Verdict::Pass);
         check("goodput >= 50/s", Verdict::Fail);
         check("breaking_point >= 1/s", Verdict::Fail);
+        check("ttft_p95 <= 190ms", Verdict::Pass);
+        check("ttft_p95 < 190ms", Verdict::Fail);
+        check("itl_p90 <= 90ms", Verdict::Pass);
+        check("itl_p95 <= 1s", Verdict::Inconclusive);
+        check("tokens_per_s >= 90/s", Verdict::Pass);
+        check("tokens_per_s > 90/s", Verdict::Fail);
     }
 
     #[test]
     fn no_data_is_never_a_pass() {
         let (population, rates) = (Population::default(), Rates::default());
-        let empty = Subject { population: &population, rates: &rates, arrivals: 0, breaking_point: None };
-        for text in ["p50 < 1h", "mean < 1h", "max < 1h", "error_rate <= 100%", "shed_rate <= 100%", "goodput >= 0/s"] {
+        let token_times = TokenTimes::default();
+        let empty = Subject {
+            population: &population,
+            token_times: &token_times,
+            rates: &rates,
+            tokens: None,
+            arrivals: 0,
+            breaking_point: None,
+        };
+        for text in [
+            "ttft_p50 < 1h",
+            "itl_p50 < 1h",
+            "tokens_per_s >= 0/s",
+            "p50 < 1h",
+            "mean < 1h",
+            "max < 1h",
+            "error_rate <= 100%",
+            "shed_rate <= 100%",
+            "goodput >= 0/s",
+        ] {
             for subject in [Some(empty), None] {
                 let found = judge(&text.parse().unwrap(), false, subject);
                 assert_eq!((found.verdict, found.value), (Verdict::Fail, None), "{text}");

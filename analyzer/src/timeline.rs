@@ -31,6 +31,8 @@ struct Tally {
     through_from: u64,
     through_until: u64,
     latencies: Vec<(u64, u32)>,
+    ttfts: Vec<(u64, u32)>,
+    itls: Vec<(u64, u32)>,
 }
 
 /// The timeline of a run.
@@ -86,7 +88,10 @@ fn count(row: &Row, tallies: &mut [Tally], index: impl Fn(u64) -> usize, scope: 
     if row.outcome == Outcome::Ok {
         tally.ok += 1;
         tally.good += u64::from(levels.in_time(row));
-        tallies[index(row.intended_ns)].latencies.push((row.latency_ns(), 0));
+        let tally = &mut tallies[index(row.intended_ns)];
+        tally.latencies.push((row.latency_ns(), 0));
+        tally.ttfts.extend(row.ttft_ns().map(|ns| (ns, 0)));
+        tally.itls.extend(row.itl_ns().map(|ns| (ns.round() as u64, 0)));
     }
 }
 
@@ -107,7 +112,8 @@ fn presence(tallies: &mut [Tally], from_ns: u64, to_ns: u64, bucket_ns: u64) {
 
 fn bucket(t_ns: u64, tally: Tally, seconds: f64) -> Bucket {
     let per_s = |count: u64| count as f64 / seconds;
-    let latencies: Population = tally.latencies.into_iter().collect();
+    let population = |times: Vec<(u64, u32)>| times.into_iter().collect::<Population>();
+    let (latencies, ttfts, itls) = (population(tally.latencies), population(tally.ttfts), population(tally.itls));
     Bucket {
         t_ns,
         intended_per_s: per_s(tally.intended),
@@ -122,5 +128,9 @@ fn bucket(t_ns: u64, tally: Tally, seconds: f64) -> Bucket {
         p50_ns: latencies.value(50.0),
         p95_ns: latencies.value(95.0),
         p99_ns: latencies.value(99.0),
+        ttft_p50_ns: ttfts.value(50.0),
+        ttft_p95_ns: ttfts.value(95.0),
+        itl_p50_ns: itls.value(50.0),
+        itl_p95_ns: itls.value(95.0),
     }
 }

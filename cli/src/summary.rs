@@ -53,6 +53,11 @@ fn figures(findings: &Findings) -> String {
     );
     row("goodput", format!("{} /s", significant(rates.goodput_per_s)));
     row("latency", latency(findings.latency.as_ref()));
+    if let Some(tokens) = &findings.tokens {
+        row("first token", latency(tokens.ttft.as_ref()));
+        row("inter-token", latency(tokens.itl.as_ref()));
+        row("tokens", format!("{} /s, {} an answer", significant(tokens.out_per_s), significant(tokens.mean_out)));
+    }
     row("errors", share(rates.errors.count, rates.errors.share));
     row("sheds", share(rates.sheds.count, rates.sheds.share));
     text.push('\n');

@@ -13,8 +13,9 @@ const LINE_INKS: [Ink; 6] = [Ink::Blue, Ink::Teal, Ink::Amber, Ink::Violet, Ink:
 
 /// All charts that have something to show.
 pub(super) fn charts(findings: &Findings) -> Vec<Chart> {
-    let main = [breaking(findings), Some(load(findings)), latency(findings), distribution(findings)];
-    let more = [phases(findings), trouble(findings), Some(in_flight(findings))];
+    let main =
+        [breaking(findings), Some(load(findings)), latency(findings), first_token(findings), token_gap(findings)];
+    let more = [distribution(findings), phases(findings), trouble(findings), Some(in_flight(findings))];
     main.into_iter().chain(more).flatten().chain(scraped(findings)).collect()
 }
 
@@ -98,6 +99,40 @@ fn latency(findings: &Findings) -> Option<Chart> {
         duration(low),
         duration(high),
     );
+    Some(chart)
+}
+
+fn first_token(findings: &Findings) -> Option<Chart> {
+    let limit = findings.run.slo.and_then(|slo| slo.ttft_ns);
+    let note = "Of streamed successes, from the intended arrival, placed at the time of that arrival.";
+    token_times(findings, ("Time to first token", note), limit, |b| (b.ttft_p50_ns, b.ttft_p95_ns))
+}
+
+fn token_gap(findings: &Findings) -> Option<Chart> {
+    let limit = findings.run.slo.and_then(|slo| slo.itl_ns);
+    let note = "The mean time between the tokens of an answer, over answers, placed at the time of their arrival.";
+    token_times(findings, ("Inter-token latency", note), limit, |b| (b.itl_p50_ns, b.itl_p95_ns))
+}
+
+/// Median and 95th percentile of a time that streamed answers have.
+fn token_times(
+    findings: &Findings,
+    (title, note): (&str, &str),
+    limit_ns: Option<u64>,
+    times: impl Fn(&Bucket) -> (Option<u64>, Option<u64>),
+) -> Option<Chart> {
+    let highest_ns = findings.timeline.buckets.iter().filter_map(|bucket| times(bucket).1).max()?;
+    let top_ns = highest_ns.max(limit_ns.unwrap_or(0)) as f64;
+    let (unit, scale) = latency_unit(top_ns);
+    let mut chart = over_time(findings, &format!("{title}, {unit}"), note, Axis::from_zero("", top_ns / scale));
+    let scaled = |ns: Option<u64>| ns.map(|ns| ns as f64 / scale);
+    chart.series = vec![
+        line(findings, "p95", Ink::Blue, Mark::Line, |b| scaled(times(b).1)),
+        line(findings, "p50", Ink::Teal, Mark::Line, |b| scaled(times(b).0)),
+    ];
+    let level = |ns: u64| (format!("service level: {}", duration(ns as f64)), ns as f64 / scale);
+    chart.limits = limit_ns.map(level).into_iter().collect();
+    chart.summary = format!("{title} over time, highest p95 {}", duration(highest_ns as f64));
     Some(chart)
 }
 

@@ -9,6 +9,7 @@ mod markdown;
 mod page;
 mod tables;
 mod tiles;
+mod token_tables;
 
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,7 @@ use proofload_run::findings::{
 use proofload_run::verdict::Verdict;
 
 use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
+use super::token_tables;
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,16 +25,16 @@ pub(super) struct Table {
     pub(super) rows: Vec<Vec<Cell>>,
 }
 
-fn text(text: impl Into<String>) -> Cell {
+pub(super) fn text(text: impl Into<String>) -> Cell {
     Cell { text: text.into(), class: "" }
 }
 
-fn num(text: impl Into<String>) -> Cell {
+pub(super) fn num(text: impl Into<String>) -> Cell {
     Cell { text: text.into(), class: "num" }
 }
 
 /// Column heads: those that begin with `#` are over numbers.
-fn head(names: &[&str]) -> Vec<Cell> {
+pub(super) fn head(names: &[&str]) -> Vec<Cell> {
     names.iter().map(|name| name.strip_prefix('#').map_or_else(|| text(*name), num)).collect()
 }
 
@@ -65,6 +66,7 @@ pub(super) fn tables(findings: &Findings) -> Vec<Table> {
         slos(whole_run),
         steps(findings),
         entries(&findings.entries),
+        token_tables::tokens(findings),
         errors(findings),
         phases(findings),
         server_phases(findings),
@@ -119,7 +121,7 @@ fn slos(results: &[SloResult]) -> Table {
     }
 }
 
-fn at(latency: Option<&Latency>, which: f64) -> Cell {
+pub(super) fn at(latency: Option<&Latency>, which: f64) -> Cell {
     num(latency.and_then(|l| l.percentile(which)).map_or_else(|| "–".to_owned(), percentile))
 }
 

@@ -1,6 +1,6 @@
 //! The key figures at the top of the report, each with its unit, its sample size and its interval.
 
-use proofload_run::findings::{BreakingKind, BreakingPoint, Findings, Latency, Percentile};
+use proofload_run::findings::{BreakingKind, BreakingPoint, Findings, Latency, Percentile, Tokens};
 
 use super::format::{count, duration_parts, number, percentile_interval, share_interval};
 
@@ -39,7 +39,18 @@ fn whole(findings: &Findings) -> Vec<Tile> {
     let good = tile("Goodput", number(rates.goodput_per_s), "/s", format!("n = {}", count(rates.goodput_n)));
     let intended = format!("of {} /s intended", number(rates.intended_per_s));
     let throughput = tile("Throughput", number(rates.throughput_per_s), "/s", intended);
-    [good, throughput].into_iter().chain(latencies(findings.latency.as_ref(), "")).collect()
+    let tokens = findings.tokens.as_ref().map_or_else(Vec::new, tokens);
+    [good, throughput].into_iter().chain(latencies(findings.latency.as_ref(), "")).chain(tokens).collect()
+}
+
+fn tokens(found: &Tokens) -> Vec<Tile> {
+    let p95 = |label: &str, times: Option<&Latency>| {
+        let times = times?;
+        Some(Tile { label: label.to_owned(), ..latency(times.percentile(95.0)?, times.n, "") })
+    };
+    let rate = tile("Tokens", number(found.out_per_s), "/s", format!("n = {}", count(found.out)));
+    let times = [p95("First token p95", found.ttft.as_ref()), p95("Between tokens p95", found.itl.as_ref())];
+    times.into_iter().flatten().chain([rate]).collect()
 }
 
 fn best(findings: &Findings) -> Vec<Tile> {

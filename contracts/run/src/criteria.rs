@@ -62,6 +62,12 @@ impl Slo {
 pub enum Metric {
     /// Latency percentile over successes, ns.
     Percentile(f64),
+    /// Percentile of the time to the first token of streamed successes, ns.
+    FirstToken(f64),
+    /// Percentile over streamed successes of the mean time between an answer's tokens, ns.
+    TokenGap(f64),
+    /// Tokens of successes per second.
+    TokensPerS,
     /// Mean latency over successes, ns.
     Mean,
     /// Largest latency over successes, ns.
@@ -89,10 +95,19 @@ enum Quantity {
 impl Metric {
     fn quantity(self) -> Quantity {
         match self {
-            Self::Percentile(_) | Self::Mean | Self::Max => Quantity::Duration,
+            Self::Percentile(_) | Self::FirstToken(_) | Self::TokenGap(_) | Self::Mean | Self::Max => {
+                Quantity::Duration
+            }
             Self::ErrorRate | Self::ShedRate => Quantity::Share,
-            Self::Throughput | Self::Goodput | Self::BreakingPoint => Quantity::Rate,
+            Self::Throughput | Self::Goodput | Self::BreakingPoint | Self::TokensPerS => Quantity::Rate,
         }
+    }
+}
+
+impl Metric {
+    /// Whether it is about tokens, of which only text generators know.
+    pub fn is_of_tokens(self) -> bool {
+        matches!(self, Self::FirstToken(_) | Self::TokenGap(_) | Self::TokensPerS)
     }
 }
 
@@ -100,6 +115,9 @@ impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Percentile(percentile) => write!(f, "p{percentile}"),
+            Self::FirstToken(percentile) => write!(f, "ttft_p{percentile}"),
+            Self::TokenGap(percentile) => write!(f, "itl_p{percentile}"),
+            Self::TokensPerS => f.write_str("tokens_per_s"),
             Self::Mean => f.write_str("mean"),
             Self::Max => f.write_str("max"),
             Self::ErrorRate => f.write_str("error_rate"),
@@ -124,12 +142,17 @@ impl FromStr for Metric {
             "throughput" => Self::Throughput,
             "goodput" => Self::Goodput,
             "breaking_point" => Self::BreakingPoint,
+            "tokens_per_s" => Self::TokensPerS,
             _ => {
-                let percentile: f64 = text.strip_prefix('p').and_then(|p| p.parse().ok()).ok_or_else(unknown)?;
+                const KINDS: [(&str, fn(f64) -> Metric); 3] =
+                    [("ttft_p", Metric::FirstToken), ("itl_p", Metric::TokenGap), ("p", Metric::Percentile)];
+                let found = KINDS.iter().find_map(|(kind, of)| Some((of, text.strip_prefix(kind)?)));
+                let (of, percentile) = found.ok_or_else(unknown)?;
+                let percentile: f64 = percentile.parse().map_err(|_| unknown())?;
                 if !(percentile > 0.0 && percentile < 100.0) {
                     return Err(unknown());
                 }
-                Self::Percentile(percentile)
+                of(percentile)
             }
         })
     }
@@ -210,7 +233,7 @@ pub enum ThresholdError {
     },
     /// No such metric.
     #[error(
-        "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput or breaking_point"
+        "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput, breaking_point, ttft_p95, itl_p95 or tokens_per_s"
     )]
     Metric(String),
     /// A bound that does not fit the metric.
@@ -245,7 +268,7 @@ impl FromStr for Threshold {
         };
         let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
         let moves = window_ns.is_some() || abort_after_ns.is_some();
-        if moves && matches!(metric, Metric::Goodput | Metric::BreakingPoint) {
+        if moves && (matches!(metric, Metric::Goodput | Metric::BreakingPoint) || metric.is_of_tokens()) {
             let why = format!("{metric} is known of the whole run only; leave `over any` and `else abort` out");
             return Err(ThresholdError::Window { text: text.to_owned(), why });
         }
@@ -368,6 +391,9 @@ mod tests {
         check("relief: p99 < 2s", "relief: p99 < 2 s");
         check("breaking_point >= 380/s", "breaking_point >= 380 /s");
         check("mean < 1.5ms", "mean < 1.5 ms");
+        check("chat: ttft_p95 < 300ms", "chat: ttft_p95 < 300 ms");
+        check("itl_p99.9 <= 50ms", "itl_p99.9 <= 50 ms");
+        check("tokens_per_s > 1000/s", "tokens_per_s > 1000 /s");
         check("p95 < 500ms over any 10s", "p95 < 500 ms over any 10 s");
         check("relief: error_rate < 1% over any 1m else abort", "relief: error_rate < 1 % over any 60 s else abort");
         check("max < 2s else abort after 30s", "max < 2 s else abort after 30 s");

@@ -4,6 +4,7 @@
 //! comes from, and has an interval where it is an estimate. Nothing is computed here.
 
 mod judged;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::verdict::Verdict;
 pub use judged::{
     Audit, Balance, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult, ThresholdResult,
 };
+pub use tokens::Tokens;
 
 /// The whole of `findings.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,9 @@ pub struct Findings {
     pub rates: Rates,
     /// Latency of the measured successes; `None` when there is none.
     pub latency: Option<Latency>,
+    /// Tokens of the measured successes; `None` where answers had none that we know of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
     /// The distribution of that latency, in bins of equal width on a logarithmic scale.
     pub distribution: Vec<LatencyBin>,
     /// One row per step of the plan (slices, where a step is a ramp).
@@ -264,6 +269,9 @@ pub struct StepFindings {
     pub rates: Rates,
     /// Latency of the measured successes.
     pub latency: Option<Latency>,
+    /// Tokens of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
     /// The service levels in force; empty without one and in a warm-up.
     pub slos: Vec<SloResult>,
     /// Whether all of them were kept; `None` without one, in a warm-up, and where the step was not run.
@@ -291,6 +299,9 @@ pub struct EntryFindings {
     pub rates: Rates,
     /// Latency of its measured successes.
     pub latency: Option<Latency>,
+    /// Tokens of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
     /// Mean body sent.
     pub mean_bytes_out: f64,
     /// Mean body received, over its successes.
@@ -335,6 +346,18 @@ pub struct Bucket {
     pub p95_ns: Option<u64>,
     /// 99th percentile.
     pub p99_ns: Option<u64>,
+    /// Median of the time to the first token, of streamed ones among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_p50_ns: Option<u64>,
+    /// 95th percentile of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_p95_ns: Option<u64>,
+    /// Median of the mean time between the tokens of an answer, of streamed ones among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itl_p50_ns: Option<u64>,
+    /// 95th percentile of the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub itl_p95_ns: Option<u64>,
 }
 
 /// What went wrong in the same way.

@@ -13,7 +13,7 @@ use super::levels::Levels;
 use super::reader::{Located, Problems, complain_missing};
 use super::target::Targets;
 use super::timing::Timings;
-use super::{Load, MixEntry, Model, Scenario, Source};
+use super::{Load, MixEntry, Model, RequestSpec, Scenario, Source};
 use crate::plan::{Think, Timing};
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
@@ -21,6 +21,8 @@ const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
 const MOST_CONNECTIONS: i64 = 65_535;
 const DEFAULT_PERCENTILE: f64 = 95.0;
 const DEFAULT_ERROR_RATE: f64 = 0.01;
+/// What makes answers come as streams.
+const STREAMS: &str = "openai-chat, openai-completions, generate-stream and kserve-grpc-stream make them";
 
 /// Validates; `None` when something essential is missing. Whatever is wrong is in `problems` afterwards.
 pub(super) fn validate(written: &written::Scenario, source: Source, problems: &Problems) -> Option<Scenario> {
@@ -36,6 +38,15 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
     let names: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
     let load = check.load(written, kind, &Timings { folder: &folder, entries: &names, problems });
     let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
+    let written_slos = written.mix.iter().map(|entry| (entry.name.as_ref(), entry.slo.as_ref()));
+    for (name, level) in written_slos.chain([(None, written.slo.as_ref())]) {
+        let covered = |entry: &&MixEntry| name.is_none_or(|name| name.value == entry.name);
+        let streams = mix.iter().filter(covered).any(|entry| entry.request.is_streamed());
+        let bounds = level.into_iter().flat_map(|level| [&level.ttft_ns, &level.itl_ns]).flatten();
+        bounds.filter(|_| !streams && !mix.is_empty()).for_each(|bound| {
+            check.complain(bound, format!("is known of streamed answers, and no entry has any: {STREAMS}"));
+        });
+    }
     if kind == Some(ScenarioKind::Stress) && !levelled(written, None) {
         check.complain(
             &written.here,
@@ -194,6 +205,7 @@ impl Check<'_> {
             match text.value.parse::<Threshold>() {
                 Ok(threshold) => {
                     self.check_threshold(text, &threshold, &names, kind, levelled(written, threshold.entry.as_deref()));
+                    self.check_tokens(text, &threshold, mix);
                     if threshold.window_ns.is_some_and(|window_ns| window_ns > driven_ns) {
                         self.complain(text, "the window is longer than the load; shorten it, or lengthen the load");
                     }
@@ -223,6 +235,19 @@ impl Check<'_> {
         if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
             let remedy = "add [slo], or an slo to every entry that it covers";
             self.complain(text, format!("{} is measured against an SLO; {remedy}", threshold.metric));
+        }
+    }
+
+    /// Whether there can be such a figure of tokens at all.
+    fn check_tokens(&self, text: &Located<String>, threshold: &Threshold, mix: &[MixEntry]) {
+        let mut covered = mix.iter().filter(|entry| threshold.entry.as_ref().is_none_or(|name| *name == entry.name));
+        let known = |entry: &MixEntry| match threshold.metric {
+            Metric::TokensPerS => entry.request.is_streamed() || matches!(entry.request, RequestSpec::Completion(_)),
+            _ => entry.request.is_streamed(),
+        };
+        if threshold.metric.is_of_tokens() && !covered.any(known) {
+            let message = format!("{} is known of streamed answers, and no entry has any: {STREAMS}", threshold.metric);
+            self.complain(text, message);
         }
     }
 }

@@ -98,7 +98,12 @@ impl Tally {
             Metric::ErrorRate => some_of(self.errors as f64, ended),
             Metric::ShedRate => some_of(self.sheds as f64, ended),
             Metric::Throughput => Some(self.ok as f64 / (window_ns as f64 / 1e9)),
-            Metric::Percentile(_) | Metric::Goodput | Metric::BreakingPoint => None,
+            Metric::Percentile(_)
+            | Metric::FirstToken(_)
+            | Metric::TokenGap(_)
+            | Metric::TokensPerS
+            | Metric::Goodput
+            | Metric::BreakingPoint => None,
         }
     }
 }
