@@ -17,7 +17,7 @@ const TOLERANCE_BY_LAW: f64 = 0.05;
 
 fn case(connections: Option<u32>) -> Case {
     let law = Law::Freezing { service_ns: MS, freeze_ns: 1000 * MS, period_ns: 10_000 * MS, phase_ns: 4000 * MS };
-    Case { name: "freezing".to_owned(), law, arrivals: "constant", connections, slow_ns: 100 * MS }
+    Case::whole("freezing", law, "constant", connections, 100 * MS)
 }
 
 fn row(name: &str, figures: &Figures) -> String {

@@ -13,7 +13,7 @@ const MS: u64 = 1_000_000;
 
 fn freeze(connections: Option<u32>) -> Finding {
     let law = Law::Freezing { service_ns: MS, freeze_ns: 1000 * MS, period_ns: 10_000 * MS, phase_ns: 4000 * MS };
-    let case = Case { name: "freezing".to_owned(), law, arrivals: "constant", connections, slow_ns: 100 * MS };
+    let case = Case::whole("freezing", law, "constant", connections, 100 * MS);
     let folder = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let measured = measure(&case, 1000.0, 10, folder.path().join("run"), StopHandle::default());

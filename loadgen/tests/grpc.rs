@@ -14,25 +14,11 @@ use std::path::Path;
 
 use proofload_loadgen::scenario::Scenario;
 use proofload_run::sample::{Outcome, Sample, flags};
-/// Serves on a free port until the process ends.
-fn serve() -> String {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let service = grpc_server::faltering();
-        runtime.block_on(tonic::transport::Server::builder().add_service(service).serve(address)).unwrap();
-    });
-    let up = || std::net::TcpStream::connect(address).is_ok();
-    while !up() {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    format!("http://{address}")
-}
 
 #[test]
 fn answers_refusals_and_errors_are_told_apart() {
     let scenario = Scenario::parse(Path::new("grpc.toml"), grpc_server::SCENARIO, &[]).unwrap();
-    let driven = scenarios::drive_grpc(&scenario, &serve()).unwrap();
+    let driven = scenarios::drive_grpc(&scenario, &grpc_server::serve(grpc_server::faltering())).unwrap();
     let outcomes: Vec<Outcome> = driven.samples.iter().take(4).map(Sample::outcome).collect();
     assert_eq!(outcomes, [Outcome::Ok, Outcome::Shed, Outcome::ServerError, Outcome::Ok]);
     assert_eq!(driven.end.outcomes["ok"], 48);

@@ -43,6 +43,34 @@ pub enum Law {
         /// The exponent: the smaller, the heavier the tail.
         alpha: f64,
     },
+    /// An answer that comes in pieces. Its first takes once to twice a time, and the wait between the others is once to
+    /// twice another, the same within an answer; evenly drawn. However many are asked for.
+    Tokens {
+        /// The least time of the first piece.
+        first_ns: u64,
+        /// The least time between two.
+        gap_ns: u64,
+        /// How many there are, 1 or more.
+        tokens: u32,
+    },
+}
+
+/// When the pieces of an answer are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pieces {
+    /// The first.
+    pub first_ns: u64,
+    /// Time between two.
+    pub gap_ns: u64,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Pieces {
+    /// When a piece is sent, counted from 0.
+    pub fn due_ns(&self, piece: u32) -> u64 {
+        self.first_ns + u64::from(piece) * self.gap_ns
+    }
 }
 
 /// A law at work. Times must not go back from call to call.
@@ -60,9 +88,21 @@ impl Service {
         Self { law, busy_until: BinaryHeap::new(), draws: stream(1, 7) }
     }
 
-    /// When a request is answered that comes now.
+    /// When the pieces of an answer are sent to a request that comes now; most laws have one piece.
+    pub fn pieces(&mut self, now_ns: u64) -> Pieces {
+        match self.law {
+            Law::Tokens { first_ns, gap_ns, tokens } => {
+                let mut drawn = |least_ns: u64| (least_ns as f64 * (1.0 + uniform(&mut self.draws))) as u64;
+                Pieces { first_ns: now_ns + drawn(first_ns), gap_ns: drawn(gap_ns), count: tokens }
+            }
+            _ => Pieces { first_ns: self.answer_ns(now_ns), gap_ns: 0, count: 1 },
+        }
+    }
+
+    /// When the whole answer is there to a request that comes now.
     pub fn answer_ns(&mut self, now_ns: u64) -> u64 {
         match self.law {
+            Law::Tokens { tokens, .. } => self.pieces(now_ns).due_ns(tokens - 1),
             Law::Fixed { service_ns } => now_ns + service_ns,
             Law::Freezing { service_ns, freeze_ns, period_ns, phase_ns } => {
                 // One period ahead, so that the phase cannot make it negative.
@@ -103,6 +143,12 @@ mod tests {
         check(Law::Fixed { service_ns: 5 }, &[0, 1, 7], &[5, 6, 12]);
         let freezing = Law::Freezing { service_ns: 2, freeze_ns: 10, period_ns: 100, phase_ns: 40 };
         check(freezing, &[0, 38, 39, 40, 49, 50, 138, 139], &[2, 40, 51, 52, 52, 52, 140, 151]);
+        let mut tokens = Service::new(Law::Tokens { first_ns: 100, gap_ns: 10, tokens: 4 });
+        for _ in 0..100 {
+            let pieces = tokens.pieces(7);
+            assert!((107..207).contains(&pieces.first_ns) && (10..20).contains(&pieces.gap_ns), "{pieces:?}");
+            assert_eq!(pieces.due_ns(3), pieces.first_ns + 3 * pieces.gap_ns);
+        }
         let slots = Law::Slots { slots: 2, service_ns: 10 };
         check(slots, &[0, 1, 2, 3, 40, 40, 40], &[10, 11, 20, 21, 50, 50, 60]);
     }

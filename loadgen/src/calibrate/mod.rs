@@ -8,6 +8,7 @@ pub mod law;
 pub mod server;
 pub mod truth;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proofload_run::RunError;
@@ -22,7 +23,7 @@ use crate::scenario::{Scenario, ScenarioErrors};
 use crate::stop::StopHandle;
 use law::Law;
 use server::{Served, Server};
-use truth::{Figures, simulate};
+use truth::{Figures, simulate, simulate_pieces};
 
 const MS: u64 = 1_000_000;
 /// What the loopback interface and two wake-ups may add to a latency without its being called wrong.
@@ -33,6 +34,8 @@ pub const TOLERANCE: f64 = 0.03;
 const SLOT_LOAD: f64 = 0.8;
 /// Time of an answer of the server of so many slots.
 const SLOT_NS: u64 = 4 * MS;
+/// Tokens of a streamed answer.
+const TOKENS: u32 = 20;
 
 /// One thing to measure.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,29 @@ pub struct Case {
     pub connections: Option<u32>,
     /// What is counted as slow.
     pub slow_ns: u64,
+    /// Which time of an answer is compared.
+    pub time: Time,
+    /// Share of the rate asked for at which it is driven: an answer of many pieces is the work of many.
+    pub rate_share: f64,
+}
+
+/// A time that an answer takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// All of it, from the intended arrival.
+    Whole,
+    /// Its first token, from the intended arrival.
+    FirstToken,
+    /// The mean time between its tokens.
+    TokenGap,
+}
+
+impl Case {
+    /// A case of whole answers at the full rate.
+    pub fn whole(name: &str, law: Law, arrivals: &'static str, connections: Option<u32>, slow_ns: u64) -> Self {
+        let (time, rate_share) = (Time::Whole, 1.0);
+        Self { name: name.to_owned(), law, arrivals, connections, slow_ns, time, rate_share }
+    }
 }
 
 /// The cases for a rate and a length.
@@ -58,20 +84,22 @@ pub fn cases(rate_per_s: f64, seconds: u64) -> Vec<Case> {
         phase_ns: seconds * 1000 * MS * 4 / 10,
     };
     let slots = (rate_per_s * SLOT_NS as f64 / 1e9 / SLOT_LOAD).ceil().max(1.0) as u32;
-    let case = |name: &str, law, arrivals, connections, slow_ns| Case {
-        name: name.to_owned(),
-        law,
-        arrivals,
-        connections,
-        slow_ns,
-    };
+    let in_slots = Law::Slots { slots, service_ns: SLOT_NS };
+    let tailed = Law::HeavyTail { least_ns: MS, most_ns: 1000 * MS, alpha: 1.5 };
     vec![
-        case("fixed 5ms", Law::Fixed { service_ns: 5 * MS }, "constant", None, 10 * MS),
-        case("freezing, 32 connections", freezing, "constant", Some(32), 100 * MS),
-        case("freezing", freezing, "constant", None, 100 * MS),
-        case(&format!("{slots} slots of 4ms"), Law::Slots { slots, service_ns: SLOT_NS }, "poisson", None, 2 * SLOT_NS),
-        case("heavy tail", Law::HeavyTail { least_ns: MS, most_ns: 1000 * MS, alpha: 1.5 }, "poisson", None, 10 * MS),
+        Case::whole("fixed 5ms", Law::Fixed { service_ns: 5 * MS }, "constant", None, 10 * MS),
+        Case::whole("freezing, 32 connections", freezing, "constant", Some(32), 100 * MS),
+        Case::whole("freezing", freezing, "constant", None, 100 * MS),
+        Case::whole(&format!("{slots} slots of 4ms"), in_slots, "poisson", None, 2 * SLOT_NS),
+        Case::whole("heavy tail", tailed, "poisson", None, 10 * MS),
+        streamed("stream, first token", Time::FirstToken, 150 * MS),
+        streamed("stream, between tokens", Time::TokenGap, 15 * MS),
     ]
+}
+
+fn streamed(name: &str, time: Time, slow_ns: u64) -> Case {
+    let law = Law::Tokens { first_ns: 100 * MS, gap_ns: 10 * MS, tokens: TOKENS };
+    Case { time, rate_share: 1.0 / f64::from(TOKENS), ..Case::whole(name, law, "poisson", None, slow_ns) }
 }
 
 /// What came of a case.
@@ -155,17 +183,19 @@ pub async fn measure(
 /// Sets what was measured beside what was served and what should have been; `None` without any answer.
 fn compare(case: &Case, samples: &[Sample], arrivals_ns: &[u64], served: &[Served]) -> Option<Finding> {
     let answered: Vec<&Sample> = samples.iter().filter(|s| s.outcome() == Outcome::Ok).collect();
-    let of_served = served.iter().filter_map(|answer| {
-        let arrival_ns = arrivals_ns.get(usize::try_from(answer.number).ok()?)?;
-        Some(answer.sent_ns.saturating_sub(*arrival_ns))
-    });
-    let of_served: Vec<u64> = of_served.collect();
-    if answered.is_empty() || of_served.is_empty() {
+    let of_served = served_times(case.time, arrivals_ns, served);
+    let of_answered: Vec<u64> = answered.iter().filter_map(|sample| measured_time(case.time, sample)).collect();
+    if of_answered.is_empty() || of_served.is_empty() {
         return None;
     }
     let served = Figures::of(of_served, case.slow_ns);
-    let measured = Figures::of(answered.iter().map(|s| s.latency_ns()).collect(), case.slow_ns);
-    let truth = Figures::of(simulate(case.law, arrivals_ns, case.connections), case.slow_ns);
+    let measured = Figures::of(of_answered, case.slow_ns);
+    let of_law = match case.time {
+        Time::Whole => simulate(case.law, arrivals_ns, case.connections),
+        Time::FirstToken => simulate_pieces(case.law, arrivals_ns).map(|(first_ns, _)| first_ns).collect(),
+        Time::TokenGap => simulate_pieces(case.law, arrivals_ns).map(|(_, gap_ns)| gap_ns).collect(),
+    };
+    let truth = Figures::of(of_law, case.slow_ns);
     let mut late: Vec<u64> = samples.iter().map(|s| s.generator_late_ns).collect();
     late.sort_unstable();
     Some(Finding {
@@ -180,11 +210,46 @@ fn compare(case: &Case, samples: &[Sample], arrivals_ns: &[u64], served: &[Serve
     })
 }
 
+fn measured_time(time: Time, sample: &Sample) -> Option<u64> {
+    match time {
+        Time::Whole => Some(sample.latency_ns()),
+        Time::FirstToken => sample.first_token_latency_ns(),
+        Time::TokenGap => sample.mean_gap_ns().map(|ns| ns as u64),
+    }
+}
+
+/// The same by the server's own log.
+fn served_times(time: Time, arrivals_ns: &[u64], served: &[Served]) -> Vec<u64> {
+    let mut answers: BTreeMap<u64, (u64, u64, u32)> = BTreeMap::new();
+    for piece in served {
+        let (first_ns, last_ns, last) = answers.entry(piece.number).or_insert((piece.sent_ns, 0, 0));
+        *first_ns = piece.sent_ns.min(*first_ns);
+        *last_ns = piece.sent_ns.max(*last_ns);
+        *last = piece.piece.max(*last);
+    }
+    let times = answers.into_iter().filter_map(|(number, (first_ns, last_ns, last))| {
+        let arrival_ns = *arrivals_ns.get(usize::try_from(number).ok()?)?;
+        match time {
+            Time::Whole => Some(last_ns.saturating_sub(arrival_ns)),
+            Time::FirstToken => Some(first_ns.saturating_sub(arrival_ns)),
+            Time::TokenGap => (last_ns - first_ns).checked_div(u64::from(last)),
+        }
+    });
+    times.collect()
+}
+
 fn scenario(case: &Case, rate_per_s: f64, seconds: u64) -> Result<Scenario, ScenarioErrors> {
+    let rate_per_s = rate_per_s * case.rate_share;
+    let entry = match case.law {
+        Law::Tokens { .. } => {
+            "protocol = \"openai-chat\"\nmodel = \"none\"\npayload = \"fixed\"\nprompt = \"#{{sequence}}#\""
+        }
+        _ => "protocol = \"http\"\npath = \"/{{sequence}}\"",
+    };
     let connections = case.connections.map_or("\"as-needed\"".to_owned(), |n| n.to_string());
     let text = format!(
         "kind = \"sustained\"\n[load]\narrivals = \"{}\"\nrate = {rate_per_s:?}\nduration = \"{seconds}s\"\n\
-         max_connections = {connections}\n[[mix]]\nname = \"get\"\nprotocol = \"http\"\npath = \"/{{{{sequence}}}}\"\n",
+         max_connections = {connections}\n[[mix]]\nname = \"get\"\n{entry}\n",
         case.arrivals
     );
     Scenario::parse(Path::new("calibration.toml"), &text, &[])

@@ -1,7 +1,9 @@
-//! The built-in server: one thread that answers every request with the same two bytes, when its law says. It costs a
+//! The built-in server: one thread that answers every request with the same two bytes, when its law says; or with a
+//! stream of tokens, each when its law says. It costs a
 //! few microseconds a request, so that on a small machine it leaves the generator its share; and it notes when it
 //! really sent each answer, so that its own failings are not taken for the generator's.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{ErrorKind, Read, Write};
@@ -21,9 +23,13 @@ use super::law::{Law, Service};
 use crate::dispatch::timer::prefer_this_thread;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+/// One token, as a chunk of HTTP/1.1.
+const TOKEN: &[u8] = b"2f\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\r\n";
+const STREAM_END: &[u8] = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
 const HEAD_END: &[u8] = b"\r\n\r\n";
-/// Longest head of a request; more is no request of ours.
-const LONGEST_HEAD: usize = 16 << 10;
+/// Longest request; more is none of ours.
+const LONGEST_REQUEST: usize = 16 << 10;
 /// How often it looks whether it is to stop.
 const LONGEST_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// The listener and the timer among the connections.
@@ -48,8 +54,10 @@ struct Shared {
 /// One answer that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Served {
-    /// The number in the request's path.
+    /// The number in the request's path, or between two `#` in its body.
     pub number: u64,
+    /// Which piece of the answer, from 0.
+    pub piece: u32,
     /// When it should have been sent, ns on the server's clock.
     pub due_ns: u64,
     /// When it was, on the same clock.
@@ -112,6 +120,18 @@ impl Drop for Server {
     }
 }
 
+/// A piece of an answer that is to be sent; ordered by when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    due_ns: u64,
+    piece: u32,
+    pieces: u32,
+    connection: usize,
+    /// The number of its request.
+    request: Option<u64>,
+    streamed: bool,
+}
+
 struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
@@ -124,8 +144,7 @@ struct Loop {
     /// By number; a closed one leaves its place empty, and its number is not used again.
     connections: Vec<Option<Connection>>,
     service: Service,
-    /// When which connection is answered, and the number of its request.
-    due: BinaryHeap<Reverse<(u64, usize, Option<u64>)>>,
+    due: BinaryHeap<Reverse<Due>>,
     zero: Instant,
     shared: Arc<Shared>,
 }
@@ -158,7 +177,7 @@ impl Loop {
 
     /// Lets the next wait end when the next answer is due.
     fn set_timer(&self) {
-        let Some(Reverse((due_ns, ..))) = self.due.peek() else { return };
+        let Some(Reverse(Due { due_ns, .. })) = self.due.peek() else { return };
         // Zero would turn the timer off.
         let wait = Duration::from_nanos(due_ns.saturating_sub(self.now_ns()).max(1));
         let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
@@ -185,8 +204,14 @@ impl Loop {
         let Some(connection) = place else { return };
         match connection.receive() {
             Some(requests) => {
-                for request in requests {
-                    self.due.push(Reverse((self.service.answer_ns(now_ns), number, request)));
+                for Request { number: request, streamed } in requests {
+                    let pieces = self.service.pieces(now_ns);
+                    // Whoever asks for no stream, such as a scraper, gets none.
+                    let count = if streamed { pieces.count } else { 1 };
+                    self.due.extend((0..count).map(|piece| {
+                        let due_ns = pieces.due_ns(piece);
+                        Reverse(Due { due_ns, piece, pieces: count, connection: number, request, streamed })
+                    }));
                 }
             }
             None => *place = None,
@@ -196,26 +221,47 @@ impl Loop {
     fn answer_due(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut log = shared.log.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Reverse((due_ns, number, request))) = self.due.peek().copied() {
+        while let Some(Reverse(due)) = self.due.peek().copied() {
             let sent_ns = self.now_ns();
-            if due_ns > sent_ns {
+            if due.due_ns > sent_ns {
                 return;
             }
             self.due.pop();
-            log.extend(request.map(|number| Served { number, due_ns, sent_ns }));
-            if let Some(Some(connection)) = self.connections.get_mut(number) {
-                // Two dozen bytes fit into any socket's buffer; if not, the peer is gone.
-                if connection.stream.write_all(ANSWER).is_err() {
-                    self.connections[number] = None;
+            let Due { due_ns, piece, .. } = due;
+            log.extend(due.request.map(|number| Served { number, piece, due_ns, sent_ns }));
+            if let Some(Some(connection)) = self.connections.get_mut(due.connection) {
+                // So few bytes fit into any socket's buffer; if not, the peer is gone.
+                if connection.stream.write_all(&due.bytes()).is_err() {
+                    self.connections[due.connection] = None;
                 }
             }
         }
     }
 }
 
+impl Due {
+    /// In one piece, so that the stream's head or end makes no packet of its own.
+    fn bytes(&self) -> Cow<'static, [u8]> {
+        let (first, last) = (self.piece == 0, self.piece + 1 == self.pieces);
+        match (self.streamed, first, last) {
+            (false, ..) => ANSWER.into(),
+            (true, false, false) => TOKEN.into(),
+            (true, true, false) => [STREAM_HEAD, TOKEN].concat().into(),
+            (true, false, true) => [TOKEN, STREAM_END].concat().into(),
+            (true, true, true) => [STREAM_HEAD, TOKEN, STREAM_END].concat().into(),
+        }
+    }
+}
+
+/// A request that has come.
+struct Request {
+    number: Option<u64>,
+    streamed: bool,
+}
+
 impl Connection {
-    /// The numbers of the whole requests without a body that have come; `None` when the connection is over.
-    fn receive(&mut self) -> Option<Vec<Option<u64>>> {
+    /// The whole requests that have come; `None` when the connection is over.
+    fn receive(&mut self) -> Option<Vec<Request>> {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.read(&mut buffer) {
@@ -228,11 +274,27 @@ impl Connection {
         }
         let mut requests = Vec::new();
         while let Some(end) = self.received.windows(HEAD_END.len()).position(|window| window == HEAD_END) {
-            requests.push(number_in(&self.received[..end]));
-            self.received.drain(..end + HEAD_END.len());
+            let (head, rest) = self.received.split_at(end + HEAD_END.len());
+            let length = content_length(head);
+            let Some(body) = rest.get(..length) else { break };
+            let number = number_in(head).or_else(|| number_between_marks(body));
+            requests.push(Request { number, streamed: length > 0 });
+            self.received.drain(..end + HEAD_END.len() + length);
         }
-        (self.received.len() <= LONGEST_HEAD).then_some(requests)
+        (self.received.len() <= LONGEST_REQUEST).then_some(requests)
     }
+}
+
+/// Length of the body that a head announces.
+fn content_length(head: &[u8]) -> usize {
+    let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let value = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The number in a body such as `{"prompt": "#17#"}`.
+fn number_between_marks(body: &[u8]) -> Option<u64> {
+    std::str::from_utf8(body.split(|byte| *byte == b'#').nth(1)?).ok()?.parse().ok()
 }
 
 /// The number in a request line such as `GET /17 HTTP/1.1`. Others ask too, for metrics.
@@ -261,6 +323,8 @@ mod tests {
         let served = server.served();
         assert_eq!(served.iter().map(|answer| answer.number).collect::<Vec<_>>(), [17]);
         assert!(served.iter().all(|answer| answer.sent_ns >= answer.due_ns));
+        assert_eq!(TOKEN.len(), "2f\r\n\r\n".len() + 0x2f);
+        assert_eq!(STREAM_END.len(), "e\r\n\r\n0\r\n\r\n".len() + 0xe);
         let url = server.url();
         drop(server);
         assert!(TcpStream::connect(url.trim_start_matches("http://")).is_err(), "it is gone");

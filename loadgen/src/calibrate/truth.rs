@@ -23,6 +23,15 @@ pub fn simulate(law: Law, arrivals_ns: &[u64], connections: Option<u32>) -> Vec<
     latencies
 }
 
+/// First piece (since the arrival) and time between pieces of answers over as many connections as needed.
+pub fn simulate_pieces(law: Law, arrivals_ns: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+    let mut service = Service::new(law);
+    arrivals_ns.iter().map(move |arrival_ns| {
+        let pieces = service.pieces(*arrival_ns);
+        (pieces.first_ns - arrival_ns, pieces.gap_ns)
+    })
+}
+
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {

@@ -6,9 +6,10 @@ use proofload_wire::grpc::inference::grpc_inference_service_server::{
     GrpcInferenceService, GrpcInferenceServiceServer,
 };
 use proofload_wire::grpc::inference::model_infer_response::InferOutputTensor;
-use proofload_wire::grpc::inference::{ModelInferRequest, ModelInferResponse};
+use proofload_wire::grpc::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
 use proofload_wire::phases::Phases;
-use tonic::{Request, Response, Status};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
 
 /// Answers all requests, or refuses the second and fails the third.
 #[derive(Default)]
@@ -48,6 +49,44 @@ impl GrpcInferenceService for Server {
         }
         Ok(response)
     }
+
+    /// Three answers to a request, 5 ms apart, and one without outputs that says there are no more.
+    async fn model_stream_infer(
+        &self,
+        requests: Request<Streaming<ModelInferRequest>>,
+    ) -> Result<Response<BoxStream<ModelStreamInferResponse>>, Status> {
+        let mut requests = requests.into_inner();
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok(Some(_)) = requests.message().await {
+                for outputs in [1, 1, 1, 0] {
+                    let outputs = vec![InferOutputTensor::default(); outputs];
+                    let infer_response = Some(ModelInferResponse { outputs, ..Default::default() });
+                    let answer = ModelStreamInferResponse { error_message: String::new(), infer_response };
+                    // A client that has gone wants nothing more.
+                    if sender.send(Ok(answer)).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+}
+
+/// Serves on a free port until the process ends. Gives the URL.
+pub(crate) fn serve(service: GrpcInferenceServiceServer<Server>) -> String {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(tonic::transport::Server::builder().add_service(service).serve(address)).unwrap();
+    });
+    let up = || std::net::TcpStream::connect(address).is_ok();
+    while !up() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    format!("http://{address}")
 }
 
 /// A server that answers every request.
