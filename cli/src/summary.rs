@@ -54,8 +54,9 @@ fn figures(findings: &Findings) -> String {
     row("goodput", format!("{} /s", significant(rates.goodput_per_s)));
     row("latency", latency(findings.latency.as_ref()));
     if let Some(tokens) = &findings.tokens {
-        row("first token", latency(tokens.ttft.as_ref()));
-        row("inter-token", latency(tokens.itl.as_ref()));
+        for (name, times) in [("first token", &tokens.ttft), ("inter-token", &tokens.itl)] {
+            times.iter().for_each(|times| row(name, latency(Some(times))));
+        }
         row("tokens", format!("{} /s, {} an answer", significant(tokens.out_per_s), significant(tokens.mean_out)));
     }
     row("errors", share(rates.errors.count, rates.errors.share));

@@ -39,6 +39,17 @@ pub struct Seen {
 }
 
 impl Seen {
+    fn piece(&mut self, dialect: Dialect, data: &[u8], now_ns: u64) {
+        // What comes after something that cannot be read is not looked at, wherever the bytes were cut.
+        if self.unreadable.is_some() {
+            return;
+        }
+        match read_piece(dialect, data) {
+            Ok(piece) => self.add(piece, now_ns),
+            Err(e) => self.refuse(&e),
+        }
+    }
+
     fn add(&mut self, piece: Piece, now_ns: u64) {
         self.is_complete |= piece.is_last;
         self.usage = piece.usage.or(self.usage);
@@ -61,6 +72,9 @@ impl Seen {
     }
 
     fn message(&mut self, bytes: &[u8], now_ns: u64) {
+        if self.unreadable.is_some() {
+            return;
+        }
         match ModelStreamInferResponse::decode(bytes) {
             Ok(message) if !message.error_message.is_empty() => {
                 self.error.get_or_insert(message.error_message);
@@ -107,10 +121,7 @@ impl Watch {
             return;
         }
         let taken = match &mut self.reader {
-            Reader::Events(dialect, reader) => reader.push(bytes, |event| match read_piece(*dialect, event.data) {
-                Ok(piece) => seen.add(piece, now_ns),
-                Err(e) => seen.refuse(&e),
-            }),
+            Reader::Events(dialect, reader) => reader.push(bytes, |event| seen.piece(*dialect, event.data, now_ns)),
             Reader::Messages(reader) => reader.push(bytes, |message| seen.message(message, now_ns)),
         };
         if let Err(e) = taken {

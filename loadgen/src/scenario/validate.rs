@@ -38,15 +38,7 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
     let names: Vec<&str> = mix.iter().map(|entry| entry.name.as_str()).collect();
     let load = check.load(written, kind, &Timings { folder: &folder, entries: &names, problems });
     let slo = written.slo.as_ref().and_then(|slo| slo_of(slo, problems));
-    let written_slos = written.mix.iter().map(|entry| (entry.name.as_ref(), entry.slo.as_ref()));
-    for (name, level) in written_slos.chain([(None, written.slo.as_ref())]) {
-        let covered = |entry: &&MixEntry| name.is_none_or(|name| name.value == entry.name);
-        let streams = mix.iter().filter(covered).any(|entry| entry.request.is_streamed());
-        let bounds = level.into_iter().flat_map(|level| [&level.ttft_ns, &level.itl_ns]).flatten();
-        bounds.filter(|_| !streams && !mix.is_empty()).for_each(|bound| {
-            check.complain(bound, format!("is known of streamed answers, and no entry has any: {STREAMS}"));
-        });
-    }
+    check.levels_of_tokens(written, &mix);
     if kind == Some(ScenarioKind::Stress) && !levelled(written, None) {
         check.complain(
             &written.here,
@@ -235,6 +227,19 @@ impl Check<'_> {
         if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
             let remedy = "add [slo], or an slo to every entry that it covers";
             self.complain(text, format!("{} is measured against an SLO; {remedy}", threshold.metric));
+        }
+    }
+
+    /// Whether there are tokens for the service levels that bound them.
+    fn levels_of_tokens(&self, written: &written::Scenario, mix: &[MixEntry]) {
+        let own = written.mix.iter().map(|entry| (entry.name.as_ref(), entry.slo.as_ref()));
+        for (name, level) in own.chain([(None, written.slo.as_ref())]) {
+            let covered = |entry: &&MixEntry| name.is_none_or(|name| name.value == entry.name);
+            let streams = mix.iter().filter(covered).any(|entry| entry.request.is_streamed());
+            let bounds = level.into_iter().flat_map(|level| [&level.ttft_ns, &level.itl_ns]).flatten();
+            for bound in bounds.filter(|_| !streams && !mix.is_empty()) {
+                self.complain(bound, format!("is known of streamed answers, and no entry has any: {STREAMS}"));
+            }
         }
     }
 
