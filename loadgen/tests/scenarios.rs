@@ -80,7 +80,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "tokens_of_no_stream",
         &[
             "2:15 thresholds.0: ttft_p95 is known of streamed answers, and no entry has any",
-            "2:36 thresholds.1: itl_p95 is known of streamed answers, and no entry has any",
+            "2:35 thresholds.1: itl_p95 is known of streamed answers, and no entry has any",
             "18:8 slo.ttft: is known of streamed answers, and no entry has any",
         ],
     ),
