@@ -64,3 +64,14 @@ triton_environment() {
   debian_environment triton nvidia-pytriton==0.7.0
   export TRITON_PYTHON=$environment/bin/python
 }
+
+# NVIDIA's client, which comes with an old tritonclient: newer ones need a newer C library, and the package of that name
+# is empty. Sets PERF_ANALYZER to it and PERF_ANALYZER_LIBRARIES to where its libraries are.
+perf_analyzer_environment() {
+  local environment
+  need_apt libb64-0d
+  debian_environment perf-analyzer 'tritonclient[http,grpc]==2.50.0' nvidia-cuda-runtime-cu12==12.9.79
+  export PERF_ANALYZER=$environment/bin/perf_analyzer
+  PERF_ANALYZER_LIBRARIES=$(echo "$environment"/lib/python3*/site-packages/nvidia/cuda_runtime/lib)
+  export PERF_ANALYZER_LIBRARIES
+}
