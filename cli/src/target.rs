@@ -2,29 +2,36 @@
 
 use proofload_loadgen::run::ResolvedTarget;
 use proofload_loadgen::scenario::Scenario;
+use proofload_loadgen::transport::BaseUrl;
 
 use crate::args::RunArgs;
 
 /// The target that the command line or the file names; `None` means a daemon of our own. The command line replaces
-/// the file's target as a whole: half of one server and half of another would be measured as one.
+/// the file's URLs as a whole: half of one server and half of another would be measured as one. How the file speaks to
+/// its target stays where the new URLs can be spoken to so: `http_version`, and TLS if one of them is `https://`.
 pub(crate) fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<ResolvedTarget> {
-    if replaced(args) {
-        return Some(ResolvedTarget {
-            http_url: args.target.clone(),
-            grpc_url: args.grpc_target.clone(),
-            metrics_url: args.metrics.clone(),
-            embedded: false,
-            ..ResolvedTarget::default()
-        });
+    let (replaced, file) = (replaced(args), scenario.target.as_ref());
+    if !replaced && file.is_none() {
+        return None;
     }
-    scenario.target.as_ref().map(|target| ResolvedTarget {
-        http_url: target.http.clone(),
-        grpc_url: target.grpc.clone(),
-        metrics_url: args.metrics.clone().or_else(|| target.metrics.clone()),
-        http_version: target.http_version,
-        tls: target.tls.clone().unwrap_or_default(),
+    let url =
+        |line: &Option<String>, file: Option<&String>| line.clone().or_else(|| file.filter(|_| !replaced).cloned());
+    let named = ResolvedTarget {
+        http_url: url(&args.target, file.and_then(|file| file.http.as_ref())),
+        grpc_url: url(&args.grpc_target, file.and_then(|file| file.grpc.as_ref())),
+        metrics_url: url(&args.metrics, file.and_then(|file| file.metrics.as_ref())),
+        http_version: file.map(|file| file.http_version).unwrap_or_default(),
         embedded: false,
-    })
+        ..ResolvedTarget::default()
+    };
+    let tls = file.and_then(|file| file.tls.clone()).filter(|_| speaks_tls(&named));
+    Some(ResolvedTarget { tls: tls.unwrap_or_default(), ..named })
+}
+
+fn speaks_tls(target: &ResolvedTarget) -> bool {
+    let urls = [&target.http_url, &target.grpc_url, &target.metrics_url];
+    // A URL that is none is complained of where it is resolved.
+    urls.into_iter().flatten().any(|url| BaseUrl::parse(url).is_ok_and(|url| url.is_tls()))
 }
 
 fn replaced(args: &RunArgs) -> bool {
@@ -61,6 +68,7 @@ pub(crate) fn dropped_metrics(args: &RunArgs, scenario: &Scenario) -> Option<Str
 mod tests {
     use super::*;
     use clap::Parser as _;
+    use proofload_loadgen::transport::HttpVersion;
 
     const LOAD: &str =
         "kind = \"sustained\"\n[load]\nrate = 1\nduration = \"1s\"\n[[mix]]\nname = \"a\"\nprotocol = \"http\"\n";
@@ -95,6 +103,26 @@ mod tests {
         check(&both, FILE, Some(("http://line:1", Some("http://line:2/m"))), false);
         check(&both, "", Some(("http://line:1", Some("http://line:2/m"))), false);
         check(&there, FILE, Some(("http://file:1", Some("http://line:2/m"))), false);
+    }
+
+    #[test]
+    fn how_the_file_speaks_stays_where_the_new_urls_allow_it() {
+        const SPOKEN: &str = "[target]\nhttp = \"https://file:1\"\nhttp_version = \"2\"\n\
+                              [target.tls]\nserver_name = \"file.example\"\n";
+        let check = |arguments: &[&str], file: &str, expected: (HttpVersion, Option<&str>)| {
+            let (args, scenario) = read(arguments, file);
+            let found = named_target(&args, &scenario).unwrap();
+            assert_eq!((found.http_version, found.tls.server_name.as_deref()), expected, "{arguments:?} {file}");
+        };
+        check(&[], SPOKEN, (HttpVersion::Http2, Some("file.example")));
+        check(&["--target", "https://line:1"], SPOKEN, (HttpVersion::Http2, Some("file.example")));
+        check(&["--target", "http://line:1"], SPOKEN, (HttpVersion::Http2, None));
+        check(&["--target", "unix:/line.sock"], SPOKEN, (HttpVersion::Http2, None));
+        check(&["--grpc-target", "https://line:2"], SPOKEN, (HttpVersion::Http2, Some("file.example")));
+        let both = ["--target", "http://line:1", "--grpc-target", "https://line:2"];
+        check(&both, SPOKEN, (HttpVersion::Http2, Some("file.example")));
+        check(&["--target", "https://line:1"], FILE, (HttpVersion::Http1, None));
+        check(&["--target", "https://line:1"], "", (HttpVersion::Http1, None));
     }
 
     #[test]
