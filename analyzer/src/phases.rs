@@ -11,6 +11,10 @@ use crate::scope::Scope;
 
 const PARTS: [&str; 6] = ["waiting to be sent", "queue", "copy-in", "compute", "copy-out", "network and the rest"];
 
+/// Headers that state phases, as a reader may look for them.
+const OURS: &str = "x-proofload-*-ns";
+const TEXT_INFERENCE: &str = "x-queue-time, x-inference-time (whole ms, rounded down)";
+
 /// The parts of one request. The last is what is left, and may be negative where the server's clock runs fast.
 fn parts(row: &Row) -> [f64; 6] {
     let waiting = row.sent_ns.saturating_sub(row.intended_ns) as f64;
@@ -35,6 +39,16 @@ pub(crate) fn phases(scope: &Scope<'_>) -> Vec<PhaseBreakdown> {
     stated.into_iter().map(|(entry, rows)| breakdown(name(entry), &rows)).collect()
 }
 
+/// The headers that the answers of these had.
+fn stated_by(rows: &[&Row]) -> String {
+    let in_ms = |row: &&&Row| row.flags & flags::PHASES_IN_MS != 0;
+    match rows.iter().filter(in_ms).count() {
+        0 => OURS.to_owned(),
+        all if all == rows.len() => TEXT_INFERENCE.to_owned(),
+        _ => format!("{OURS}, or {TEXT_INFERENCE}"),
+    }
+}
+
 fn breakdown(entry: String, rows: &[&Row]) -> PhaseBreakdown {
     let n = rows.len() as f64;
     let mean_latency_ns = rows.iter().map(|row| row.latency_ns() as f64).sum::<f64>() / n;
@@ -50,7 +64,8 @@ fn breakdown(entry: String, rows: &[&Row]) -> PhaseBreakdown {
             share: if mean_latency_ns > 0.0 { mean_ns / mean_latency_ns } else { 0.0 },
         }
     };
-    PhaseBreakdown { entry, n: rows.len() as u64, mean_latency_ns, parts: (0..PARTS.len()).map(part).collect() }
+    let parts = (0..PARTS.len()).map(part).collect();
+    PhaseBreakdown { entry, stated_by: stated_by(rows), n: rows.len() as u64, mean_latency_ns, parts }
 }
 
 /// The batch sizes of every entry whose answers state them.
@@ -76,6 +91,15 @@ pub(crate) fn batches(scope: &Scope<'_>) -> Vec<BatchSizes> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn it_is_said_which_headers_stated_them() {
+        let (ours, theirs) = (Row::EMPTY, Row { flags: flags::PHASES_IN_MS, ..Row::EMPTY });
+        let check = |rows: &[&Row], expected: &str| assert_eq!(stated_by(rows), expected);
+        check(&[&ours, &ours], OURS);
+        check(&[&theirs], TEXT_INFERENCE);
+        check(&[&theirs, &ours], &format!("{OURS}, or {TEXT_INFERENCE}"));
+    }
 
     proptest! {
         /// The means of the parts add up to the mean latency, whatever the server claims.

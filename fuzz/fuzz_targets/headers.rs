@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use proofload_wire::phases::Phases;
+use proofload_wire::phases::{Family, Phases, Stated};
 use proofload_wire::trace::{TRACEPARENT, TraceParent};
 
 fuzz_target!(|text: &str| {
@@ -14,7 +14,9 @@ fuzz_target!(|text: &str| {
         assert!(parent.trace_id != 0 && parent.parent_id != 0, "{parent:?}");
         assert_eq!(TraceParent::parse(&parent.to_string()), Some(parent));
     }
+    let stated = Stated::from_lookup(lookup);
     if let Some(phases) = Phases::from_lookup(lookup) {
+        assert_eq!(stated, Some(Stated { phases, family: Family::Proofload }));
         let written = phases.to_headers();
         let again = |name: &str| written.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
         assert_eq!(Phases::from_lookup(again), Some(phases));

@@ -9,7 +9,7 @@ use proofload_run::sample::Outcome;
 use proofload_wire::completion::{Dialect, Usage, read_piece};
 use proofload_wire::grpc::inference::ModelInferResponse;
 use proofload_wire::json_body::decode_response;
-use proofload_wire::phases::Phases;
+use proofload_wire::phases::Stated;
 use prost::Message;
 
 use crate::streamed::Seen;
@@ -62,7 +62,7 @@ pub struct Judgement {
     /// Bytes of body received.
     pub bytes_in: u32,
     /// Where the server says the time went.
-    pub phases: Option<Phases>,
+    pub phases: Option<Stated>,
     /// Tokens, where the server states them.
     pub usage: Option<Usage>,
     /// For everything but a correct answer: what was said.
@@ -110,7 +110,7 @@ fn judge_answer(expect: &Expect, answer: &Answer, seen: Option<&Seen>) -> Judgem
         outcome,
         status,
         bytes_in: u32::try_from(answer.body_bytes).unwrap_or(u32::MAX),
-        phases: Phases::from_lookup(|name| text(&answer.headers, name).or_else(|| text(&answer.trailers, name))),
+        phases: Stated::from_lookup(|name| text(&answer.headers, name).or_else(|| text(&answer.trailers, name))),
         usage,
         message,
     }
@@ -279,6 +279,7 @@ fn shorten(message: &str) -> String {
 mod tests {
     use super::*;
     use proofload_wire::grpc::inference::model_infer_response::InferOutputTensor;
+    use proofload_wire::phases::Phases;
 
     fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
         let mut answer = Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() };
@@ -424,11 +425,12 @@ mod tests {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let expect = Expect::Http { status: Some(200), min_bytes: 0, content_type: None };
         for status in [200, 400, 429, 500, 503, 504] {
-            assert_eq!(judge(&expect, &Ok(answer(status, &headers, "")), None).phases, Some(stated), "{status}");
+            let judgement = judge(&expect, &Ok(answer(status, &headers, "")), None);
+            assert_eq!(judgement.phases.map(|told| told.phases), Some(stated), "{status}");
         }
         let mut refused = answer(200, &headers, "");
         refused.trailers.insert("grpc-status", "14".parse().unwrap());
         let judgement = judge(&Expect::KserveGrpc { outputs: Vec::new() }, &Ok(refused), None);
-        assert_eq!((judgement.outcome, judgement.phases), (Outcome::Shed, Some(stated)));
+        assert_eq!((judgement.outcome, judgement.phases.map(|told| told.phases)), (Outcome::Shed, Some(stated)));
     }
 }

@@ -249,13 +249,14 @@ fn phases(findings: &Findings) -> Table {
                 num(duration(part.p95_ns)),
                 num(percent(part.share)),
                 num(count(breakdown.n)),
+                text(breakdown.stated_by.clone()),
             ]
         })
     });
     Table {
         title: "Phases",
         note: "Means add up to the mean latency; percentiles of parts do not add up.".to_owned(),
-        head: head(&["Entry", "Part", "#Mean", "#p95", "#Share of mean", "#n"]),
+        head: head(&["Entry", "Part", "#Mean", "#p95", "#Share of mean", "#n", "Stated by"]),
         rows: rows.collect(),
     }
 }

@@ -386,6 +386,9 @@ pub struct ErrorClass {
 pub struct PhaseBreakdown {
     /// The entry.
     pub entry: String,
+    /// Which headers stated them, and how finely; empty in findings of earlier versions.
+    #[serde(default)]
+    pub stated_by: String,
     /// Successes whose answer stated its phases.
     pub n: u64,
     /// Their mean latency.

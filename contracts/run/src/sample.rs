@@ -98,6 +98,8 @@ pub mod flags {
     pub const STREAMED: u16 = 16;
     /// The server stated how many tokens there were; without this bit each piece counts as one.
     pub const TOKENS_STATED: u16 = 32;
+    /// The phases were stated in whole milliseconds, rounded down: text-embeddings-inference's headers.
+    pub const PHASES_IN_MS: u16 = 64;
 }
 
 /// One request. All times are nanoseconds since the start of the run on one monotonic clock (the run's anchor is

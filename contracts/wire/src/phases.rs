@@ -16,6 +16,53 @@ pub const BATCH_SIZE: &str = "x-proofload-batch-size";
 /// Header: `hit` or `miss`; absent means `miss`.
 pub const CACHE: &str = "x-proofload-cache";
 
+/// Headers of text-embeddings-inference and text-generation-inference, in milliseconds: in the queue.
+const TEI_QUEUE: &str = "x-queue-time";
+/// Computing.
+const TEI_INFERENCE: &str = "x-inference-time";
+/// Making the inputs ready, in the words of the one and of the other; before the queue there.
+const TEI_INPUT: [&str; 2] = ["x-tokenization-time", "x-validation-time"];
+
+/// In whose words an answer states its phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Ours: four phases that follow each other, in nanoseconds.
+    Proofload,
+    /// Hugging Face's text-embeddings-inference and text-generation-inference: queue, inference and input in
+    /// milliseconds, which they round down to whole ones.
+    TextInference,
+}
+
+/// The phases that an answer states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    /// The phases.
+    pub phases: Phases,
+    /// In whose words.
+    pub family: Family,
+}
+
+impl Stated {
+    /// Reads the phases from an answer's headers, in whichever words they are; `None` unless they are complete.
+    pub fn from_lookup<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let ours = Phases::from_lookup(&header).map(|phases| Self { phases, family: Family::Proofload });
+        ours.or_else(|| Some(Self { phases: in_milliseconds(header)?, family: Family::TextInference }))
+    }
+}
+
+fn in_milliseconds<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Phases> {
+    let nanoseconds = |name: &str| {
+        let milliseconds = header(name)?.parse::<f64>().ok().filter(|ms| ms.is_finite() && *ms >= 0.0)?;
+        Some((milliseconds * 1e6).round() as u64)
+    };
+    Some(Phases {
+        queue_ns: nanoseconds(TEI_QUEUE)?,
+        compute_ns: nanoseconds(TEI_INFERENCE)?,
+        copy_in_ns: TEI_INPUT.into_iter().find_map(nanoseconds).unwrap_or(0),
+        ..Phases::default()
+    })
+}
+
 /// The phases of one request. They follow each other without gap or overlap, from the request being decoded to
 /// the response being ready to encode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +127,30 @@ mod tests {
             let read = Phases::from_lookup(|name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()));
             prop_assert_eq!(read, Some(phases));
         }
+    }
+
+    #[test]
+    fn phases_are_read_in_either_words() {
+        let check = |headers: &[(&str, &str)], expected: Option<(Family, [u64; 3])>| {
+            let found =
+                Stated::from_lookup(|name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| *value));
+            let found = found.map(|s| (s.family, [s.phases.queue_ns, s.phases.copy_in_ns, s.phases.compute_ns]));
+            assert_eq!(found, expected, "{headers:?}");
+        };
+        let (queue, inference) = (("x-queue-time", "3"), ("x-inference-time", "12.5"));
+        let both = [queue, inference];
+        let text = |phases| Some((Family::TextInference, phases));
+        check(&both, text([3_000_000, 0, 12_500_000]));
+        check(&[&both[..], &[("x-tokenization-time", "1")]].concat(), text([3_000_000, 1_000_000, 12_500_000]));
+        check(&[&both[..], &[("x-validation-time", "2")]].concat(), text([3_000_000, 2_000_000, 12_500_000]));
+        check(&[queue], None);
+        check(&[inference], None);
+        check(&[queue, ("x-inference-time", "NaN")], None);
+        check(&[queue, ("x-inference-time", "-1")], None);
+        check(&[queue, ("x-inference-time", "12ms")], None);
+        let ours = Phases { queue_ns: 7, compute_ns: 8, ..Phases::default() }.to_headers();
+        let ours: Vec<(&str, &str)> = ours.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        check(&[&ours[..], &both].concat(), Some((Family::Proofload, [7, 0, 8])));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proofload_run::sample::{Outcome, Sample, flags};
+use proofload_wire::phases::{Family, Stated};
 
 use super::hub::{Hub, OpenSlot};
 use super::retry::{Ended, Retries, asked_to_wait_ns};
@@ -225,7 +226,7 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
     sample.status = judgement.status;
     sample.bytes_in = judgement.bytes_in;
     fill_tokens(sample, attempt, judgement);
-    if let Some(phases) = &judgement.phases {
+    if let Some(Stated { phases, family }) = &judgement.phases {
         sample.queue_ns = phases.queue_ns;
         sample.copy_in_ns = phases.copy_in_ns;
         sample.compute_ns = phases.compute_ns;
@@ -234,6 +235,9 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
         sample.flags |= flags::HAS_PHASES;
         if phases.cache_hit {
             sample.flags |= flags::CACHE_HIT;
+        }
+        if *family == Family::TextInference {
+            sample.flags |= flags::PHASES_IN_MS;
         }
     }
 }
