@@ -6,7 +6,7 @@ mod crew;
 mod manifest;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proofload_run::RunError;
@@ -161,6 +161,8 @@ struct Plan {
     profile: Profile,
     mix: Mix,
     doings: Doings,
+    /// Requests that may be under way at a time, or users.
+    slots: u32,
     connections: u32,
     bound_by: Option<ConnectionBound>,
 }
@@ -183,9 +185,10 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
     let weights = scenario.mix.iter().zip(&entries).map(|(entry, ready)| (entry.weight, ready.payloads.len() as u32));
     let mix = repeating(Mix::new(weights), &scenario.mix);
     let profile = Profile::new(scenario.load.steps.clone());
-    let (connections, bound_by) = connections(scenario, &profile)?;
+    let (slots, bound_by) = slots(scenario, &profile)?;
+    let connections = slots.div_ceil(scenario.load.connections.streams);
     let journeys = scenario.journeys.iter().map(|journey| (journey.weight, journey.requests.clone()));
-    let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, connections, bound_by };
+    let plan = Plan { profile, doings: Doings::new(mix.clone(), journeys), mix, slots, connections, bound_by };
 
     let mut manifest = manifest::planned(scenario, options, &plan, &entries);
     let mut metrics = target.metrics;
@@ -211,6 +214,7 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         http: target.http,
         grpc: target.grpc,
         connections: scenario.load.connections,
+        shared: Mutex::default(),
         retries: scenario.load.retries.clone(),
         retried: Arc::default(),
         timeout_ns: scenario.load.request_timeout_ns,
@@ -294,21 +298,23 @@ impl Resolved {
     }
 }
 
-/// How many slots or users the run may have, and what bounds them. Each holds a connection to every side of the target
-/// that the mix needs.
-fn connections(scenario: &Scenario, profile: &Profile) -> Result<(u32, Option<ConnectionBound>), LoadError> {
+/// How many slots or users the run may have, and what bounds them. As many as share connections hold one to every side of
+/// the target that the mix needs.
+fn slots(scenario: &Scenario, profile: &Profile) -> Result<(u32, Option<ConnectionBound>), LoadError> {
     let (system, bound) = crate::host::connection_limit();
     let allowed = scenario.load.max_connections.unwrap_or(system);
     let (users, closed) = (profile.peak().ceil() as u32, matches!(scenario.load.model, Model::Closed { .. }));
     let sides = sides(&scenario.mix);
-    let needed = users.saturating_mul(sides);
+    let streams = scenario.load.connections.streams;
+    let needed = users.div_ceil(streams).saturating_mul(sides);
+    let slots = |connections: u32| (connections / sides).max(1).saturating_mul(streams);
     let refuse = |whose, limit, remedy| Err(LoadError::Connections { users, needed, whose, limit, remedy });
     match () {
         () if closed && needed > allowed => refuse("scenario", allowed, remedy_of(ConnectionBound::Scenario)),
         () if closed && needed > system => refuse("system", system, remedy_of(bound)),
         () if closed => Ok((users, None)),
-        () if allowed < system => Ok(((allowed / sides).max(1), Some(ConnectionBound::Scenario))),
-        () => Ok(((system / sides).max(1), Some(bound))),
+        () if allowed < system => Ok((slots(allowed), Some(ConnectionBound::Scenario))),
+        () => Ok((slots(system), Some(bound))),
     }
 }
 

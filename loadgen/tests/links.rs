@@ -33,7 +33,7 @@ use proofload_loadgen::transport::{
 };
 use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
-use proofload_run::sample::Outcome;
+use proofload_run::sample::{Outcome, flags};
 use proofload_run::series::{SeriesPoint, Source};
 use scenarios::{drive_at, get};
 use server::{Seen, answering, fine, serve, serve_unix};
@@ -195,4 +195,42 @@ fn grpc_goes_over_tls_and_over_a_unix_socket() {
         let driven = drive_at(&scenario, target, StopHandle::default()).unwrap();
         assert_eq!(driven.end.outcomes.get("ok"), Some(&50), "{url}: {:?}", events(driven.folder.path()));
     }
+}
+
+/// How many connections a load of about ten requests at a time opens, and how many the samples tell apart.
+fn connections(streams: u32, drop_after: Option<u64>) -> (usize, usize) {
+    let seen = Arc::<Seen>::default();
+    let noting = Arc::clone(&seen);
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let number = noting.note(&request);
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            // An error here resets the stream of this request.
+            if drop_after == Some(number) { Err(std::io::Error::other("gone")) } else { Ok(fine(number)) }
+        }
+    });
+    let url = format!("http://{}", serve(service, None, &seen));
+    let mut scenario = get(CONSTANT, 100.0, 1, None);
+    scenario.load.connections.streams = streams;
+    let target = ResolvedTarget { http_url: Some(url), http_version: HttpVersion::Http2, ..ResolvedTarget::default() };
+    let driven = drive_at(&scenario, target, StopHandle::default()).unwrap();
+    let ok = driven.samples.iter().filter(|sample| sample.outcome() == Outcome::Ok).count();
+    assert!(ok >= 100 - usize::from(drop_after.is_some()), "{ok} of {}", driven.samples.len());
+    let mut numbers: Vec<u32> = driven.samples.iter().map(|sample| sample.connection).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let opened = driven.samples.iter().filter(|sample| sample.flags & flags::NEW_CONNECTION != 0).count();
+    assert!(seen.connections() as usize >= opened);
+    (opened, numbers.len())
+}
+
+#[test]
+fn requests_share_a_connection_where_they_may() {
+    let (alone, numbers) = connections(1, None);
+    assert!(alone >= 9 && numbers == alone, "{alone} {numbers}");
+    let (shared, numbers) = connections(5, None);
+    assert!((2..=5).contains(&shared) && numbers == shared, "{shared} {numbers}");
+    // A failed request is its own affair: the connection and its other requests go on.
+    let (shared, _) = connections(50, Some(50));
+    assert_eq!(shared, 1);
 }

@@ -99,7 +99,11 @@ fn thresholds(results: &[ThresholdResult]) -> Table {
 
 fn slos(results: &[SloResult]) -> Table {
     let row = |result: &SloResult| {
-        let level = format!("p{} within {}", result.slo.percentile, duration(result.slo.latency_ns as f64));
+        let slo = &result.slo;
+        let bound = |what: &str, ns: Option<u64>| ns.map(|ns| format!(", {what} within {}", duration(ns as f64)));
+        let tokens = [bound("first token", slo.ttft_ns), bound("between tokens", slo.itl_ns)];
+        let tokens: String = tokens.into_iter().flatten().collect();
+        let level = format!("p{} within {}{tokens}", slo.percentile, duration(slo.latency_ns as f64));
         vec![
             text(result.entry.clone().unwrap_or_else(|| "run".to_owned())),
             text(level),

@@ -1,6 +1,7 @@
 //! A slot at work: takes an arrival, sends it over the slot's own connections, records its sample, asks for more.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proofload_run::sample::{Outcome, Sample, flags};
@@ -15,7 +16,7 @@ use crate::judge::{Judgement, judge};
 use crate::payload::{Entry, Values, capture};
 use crate::plan::{Arrival, mix64};
 use crate::record::{Ledger, Log, Retried, blank};
-use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links};
+use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links, SharedLinks};
 
 /// The remedy when this machine gives no more connections.
 const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
@@ -43,12 +44,32 @@ pub struct Stage {
     pub grpc: Option<Address>,
     /// How connections are opened and used again.
     pub connections: ConnectionPolicy,
+    /// Connections that slots share, by number; none where each has its own.
+    pub shared: Mutex<HashMap<u32, SharedLinks>>,
     /// Which failed attempts are made again.
     pub retries: Option<Retries>,
     /// How many were.
     pub retried: Arc<Retried>,
     /// Time limit of a request, from its intended arrival.
     pub timeout_ns: u64,
+}
+
+impl Stage {
+    /// Which connection a slot's requests go over.
+    fn connection_of(&self, slot: SlotId) -> u32 {
+        slot / self.connections.streams
+    }
+
+    /// A slot's connections: its own, or those that it shares with its neighbours.
+    fn links(&self, slot: SlotId) -> Links {
+        let (http, grpc, policy) = (self.http.clone(), self.grpc.clone(), self.connections);
+        if policy.streams == 1 {
+            return Links::new(http, grpc, policy);
+        }
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = shared.entry(self.connection_of(slot)).or_default();
+        Links::sharing(http, grpc, policy, pair)
+    }
 }
 
 /// A place for one request at a time.
@@ -67,7 +88,7 @@ pub struct Slot {
 impl Slot {
     /// A slot with no connection yet.
     pub fn new(stage: Arc<Stage>, number: SlotId, flags: u16) -> Self {
-        let links = Links::new(stage.http.clone(), stage.grpc.clone(), stage.connections);
+        let links = stage.links(number);
         let values = Values { user: number, carried: Vec::new() };
         Self { stage, number, links, free_ns: 0, flags, values }
     }
@@ -110,7 +131,7 @@ impl Slot {
         let entry = &stage.entries[usize::from(arrival.entry)];
         let mut sample = Sample {
             generator_late_ns: taken_ns.saturating_sub(arrival.intended_ns.max(self.free_ns)),
-            connection: self.number,
+            connection: stage.connection_of(self.number),
             flags: self.flags,
             ..blank(arrival)
         };

@@ -64,8 +64,13 @@ impl Crew {
         let profile = plan.profile.clone();
         let cast = Cast::of(scenario, stage, plan);
         let hub = cast.hub.clone();
+        let streams = stage.connections.streams;
         let hub_state: ShowHub = match hub.clone() {
-            Some(hub) => Arc::new(move || hub.state()),
+            // What is told are connections, of which several slots may share one.
+            Some(hub) => Arc::new(move || {
+                let state = hub.state();
+                HubState { opened: state.opened.div_ceil(streams), ..state }
+            }),
             None => Arc::new(HubState::default),
         };
         let shown = Arc::clone(&hub_state);
@@ -201,7 +206,7 @@ impl Cast {
 
     fn open(timing: Timing, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
         let waiting = timing.most_within(&plan.profile, stage.timeout_ns) * 1.5 + SPARE_BACKLOG;
-        let limits = Limits { slots: plan.connections, backlog: waiting.min(MOST_BACKLOG) as usize };
+        let limits = Limits { slots: plan.slots, backlog: waiting.min(MOST_BACKLOG) as usize };
         let (hub, opener) = Hub::new(limits, Arc::clone(&stage.ledger), stage.timeout_ns);
         let arrivals = Box::new(Arrivals::new(plan.profile, plan.mix, timing, seed));
         Self {
@@ -223,7 +228,7 @@ impl Cast {
             sequence: AtomicU64::new(0),
             cut_short: AtomicU64::new(0),
         };
-        let players = Players::Closed { crowd: Arc::new(crowd), users: plan.connections };
+        let players = Players::Closed { crowd: Arc::new(crowd), users: plan.slots };
         Self { hub: None, duty: Duty::Closed(alarms), players }
     }
 }

@@ -214,6 +214,9 @@ pub(super) struct Load {
     /// A connection is closed after so many requests. Default: never.
     #[schemars(default, with = "u32", range(min = 1))]
     pub(super) requests_per_connection: Maybe<i64>,
+    /// HTTP/2 and gRPC: requests that one connection carries at a time. Default: 1.
+    #[schemars(default, with = "u32", range(min = 1, max = 1000))]
+    pub(super) streams_per_connection: Maybe<i64>,
     /// Nothing more is sent over a connection older than this. Default: never.
     #[schemars(default, rename = "connection_max_age", with = "Duration")]
     pub(super) connection_max_age_ns: Maybe<u64>,
@@ -359,6 +362,7 @@ fn load(table: &Table<'_>) -> Load {
         connect_timeout_ns: table.quantity("connect_timeout", parse_duration_ns),
         reuse: table.choice("reuse", &REUSE),
         requests_per_connection: table.integer("requests_per_connection"),
+        streams_per_connection: table.integer("streams_per_connection"),
         connection_max_age_ns: table.quantity("connection_max_age", parse_duration_ns),
         retries: table.table("retries").map(|t| retries(&t)),
         warm_up_ns: table.quantity("warm_up", parse_duration_ns),

@@ -12,6 +12,8 @@ const MOST_ATTEMPTS: i64 = 10;
 const DEFAULT_ATTEMPTS: u8 = 2;
 const DEFAULT_BACKOFF_NS: u64 = 50_000_000;
 const LONGEST_BACKOFF_NS: u64 = 3_600_000_000_000;
+/// Most requests over one connection at a time; servers allow about a hundred.
+const MOST_STREAMS: i64 = 1000;
 /// Shortest time limit of a connection.
 const SHORTEST_NS: u64 = 1_000_000;
 /// After what an attempt can be made again.
@@ -37,7 +39,16 @@ impl Connections<'_> {
             self.complain(age, vain);
         }
         let stated = load.requests_per_connection.as_ref().and_then(|requests| self.requests(requests));
+        let streams = load.streams_per_connection.as_ref().map_or(1, |streams| self.streams(streams));
+        let limits = stated.is_some() || per_request;
+        if let (Some(shared), true) = (&load.streams_per_connection, limits && streams > 1) {
+            self.complain(
+                shared,
+                "does not go with reuse = \"per-request\" and requests_per_connection; remove one of them",
+            );
+        }
         ConnectionPolicy {
+            streams,
             connect_timeout_ns: self.connect_timeout(load, request_timeout_ns),
             requests_per_connection: if per_request { Some(1) } else { stated },
             max_age_ns: load.connection_max_age_ns.as_ref().map(|age| {
@@ -55,6 +66,13 @@ impl Connections<'_> {
             self.complain(requests, "write how many requests a connection carries, 1 or more");
         }
         number
+    }
+
+    fn streams(&self, streams: &Located<i64>) -> u32 {
+        if !(1..=MOST_STREAMS).contains(&streams.value) {
+            self.complain(streams, format!("write 1 to {MOST_STREAMS} requests at a time"));
+        }
+        u32::try_from(streams.value).map_or(1, |streams| streams.max(1))
     }
 
     fn connect_timeout(&self, load: &written::Load, request_timeout_ns: u64) -> u64 {

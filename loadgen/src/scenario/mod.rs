@@ -37,6 +37,7 @@
 //! connect_timeout = "1s"         # of it, for opening a connection; default all of it
 //! reuse = "per-request"          # a connection for each request; default "keep-alive"
 //! requests_per_connection = 100  # closed after so many; default never
+//! streams_per_connection = 8     # HTTP/2, gRPC: requests at a time over one; default 1
 //! connection_max_age = "30s"     # nothing more is sent over an older one; default never
 //! warm_up = "2s"                 # at the first level, left out of every figure; default none
 //! drain = "10s"                  # wait at the end for what is in flight; default request_timeout

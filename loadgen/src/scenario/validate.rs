@@ -15,6 +15,7 @@ use super::target::Targets;
 use super::timing::Timings;
 use super::{Load, MixEntry, Model, RequestSpec, Scenario, Source};
 use crate::plan::{Think, Timing};
+use crate::transport::HttpVersion;
 
 const DEFAULT_TIMEOUT_NS: u64 = 10_000_000_000;
 const LONGEST_TIMEOUT_NS: u64 = 3_600_000_000_000;
@@ -47,6 +48,7 @@ pub(super) fn validate(written: &written::Scenario, source: Source, problems: &P
         );
     }
     let thresholds = check.thresholds(written, kind, &mix, load.as_ref());
+    check.streams(written, &mix, load.as_ref());
     let target = written.target.as_ref().map(|target| Targets { folder: &folder, problems }.target(target, &mix));
     let stem = source.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     Some(Scenario {
@@ -227,6 +229,20 @@ impl Check<'_> {
         if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
             let remedy = "add [slo], or an slo to every entry that it covers";
             self.complain(text, format!("{} is measured against an SLO; {remedy}", threshold.metric));
+        }
+    }
+
+    /// Whether what shares connections speaks a protocol that can.
+    fn streams(&self, written: &written::Scenario, mix: &[MixEntry], load: Option<&Load>) {
+        let stated = written.load.as_ref().and_then(|load| load.streams_per_connection.as_ref());
+        let version = written.target.as_ref().and_then(|target| target.http_version.as_ref());
+        let multiplexes = version.is_some_and(|version| version.value == HttpVersion::Http2);
+        if let Some(stated) = stated.filter(|_| load.is_some_and(|load| load.connections.streams > 1))
+            && !multiplexes
+            && mix.iter().any(|entry| !entry.request.is_grpc())
+        {
+            let remedy = "HTTP/1.1 carries one request at a time; state target.http_version = \"2\", or remove this";
+            self.complain(stated, remedy);
         }
     }
 

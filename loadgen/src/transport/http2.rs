@@ -1,10 +1,13 @@
-//! One HTTP/2 connection. One request at a time goes over it, as over every connection of a slot. gRPC's messages are
+//! One HTTP/2 connection, of one slot or of several. gRPC's messages are
 //! framed by us and not by a gRPC library, because the time of the first byte and whether a
 //! status was sent by the server or made up by the client must not be lost.
+
+use std::sync::{Arc, OnceLock};
 
 use http::Request;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::http1::describe;
@@ -17,11 +20,19 @@ use crate::clock::RunClock;
 /// network (4 MiB in flight).
 const WINDOW_BYTES: u32 = 4 << 20;
 
-/// See the module.
+/// See the module. A clone sends over the same connection.
+#[derive(Clone)]
 pub(super) struct Http2 {
     sender: SendRequest<Segments>,
-    /// Runs the connection; gives why it ended, if it broke.
-    driver: JoinHandle<Option<hyper::Error>>,
+    driver: Arc<Driver>,
+}
+
+/// The task that runs a connection; it ends with the last who sends over it.
+struct Driver {
+    task: JoinHandle<()>,
+    state: watch::Receiver<bool>,
+    /// Why the connection ended, if it broke.
+    end: Arc<OnceLock<String>>,
 }
 
 impl Http2 {
@@ -32,13 +43,23 @@ impl Http2 {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| Failure::Connect(describe(&e)))?;
-        let driver = tokio::spawn(async move { connection.await.err() });
-        Ok(Self { sender, driver })
+        let (ended, state) = watch::channel(false);
+        let end = Arc::<OnceLock<String>>::default();
+        let said = Arc::clone(&end);
+        let task = tokio::spawn(async move {
+            if let Err(e) = connection.await {
+                let _ = said.set(describe(&e));
+            }
+            let _ = ended.send(true);
+        });
+        Ok(Self { sender, driver: Arc::new(Driver { task, state, end }) })
     }
 
     /// Ends when the server has closed the idle connection.
     pub(super) async fn closed(&mut self) {
-        let _ = (&mut self.driver).await;
+        let mut state = self.driver.state.clone();
+        // Its sender is gone only when the connection is.
+        let _ = state.wait_for(|ended| *ended).await;
     }
 
     pub(super) async fn exchange(
@@ -61,9 +82,8 @@ impl Http2 {
     }
 
     /// What the connection broke with, if it did.
-    pub(super) async fn last_words(&mut self) -> Option<String> {
-        let ended = self.driver.is_finished().then_some(&mut self.driver)?;
-        ended.await.ok().flatten().as_ref().map(describe)
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.driver.end.get().cloned()
     }
 
     /// Whether another request may go over it.
@@ -72,8 +92,8 @@ impl Http2 {
     }
 }
 
-impl Drop for Http2 {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.task.abort();
     }
 }

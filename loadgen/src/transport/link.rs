@@ -1,5 +1,6 @@
 //! The connections of one slot: opened when they are needed, opened again when they broke, timed out as one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,8 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::http1::describe;
+use super::shared::Shared;
 use super::side::Side;
-use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, Reception, Segments, Times, Via};
+use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, HttpVersion, Reception, Segments, Times, Via};
 use crate::clock::RunClock;
 use crate::streamed::Watch;
 
@@ -27,6 +29,13 @@ impl From<Failure> for Unsent {
     }
 }
 
+/// Connections that several slots share, one to each side of the target.
+#[derive(Debug, Clone, Default)]
+pub struct SharedLinks {
+    http: Arc<Shared>,
+    grpc: Arc<Shared>,
+}
+
 /// A slot's connections.
 pub struct Links {
     http: Side,
@@ -36,7 +45,14 @@ pub struct Links {
 impl Links {
     /// No connection yet.
     pub fn new(http: Option<Address>, grpc: Option<Address>, policy: ConnectionPolicy) -> Self {
-        Self { http: Side::new(http, policy), grpc: Side::new(grpc, policy) }
+        Self { http: Side::new(http, policy, None), grpc: Side::new(grpc, policy, None) }
+    }
+
+    /// No connection yet; what speaks HTTP/2 will share one with all others of the same `pair`.
+    pub fn sharing(http: Option<Address>, grpc: Option<Address>, policy: ConnectionPolicy, pair: &SharedLinks) -> Self {
+        let multiplexes = http.as_ref().is_some_and(|http| http.version == HttpVersion::Http2);
+        let shared = multiplexes.then(|| Arc::clone(&pair.http));
+        Self { http: Side::new(http, policy, shared), grpc: Side::new(grpc, policy, Some(Arc::clone(&pair.grpc))) }
     }
 
     /// Minds the idle connections, so that one which the server closes is noticed before it is used. Ends when one was.
@@ -104,7 +120,7 @@ async fn try_exchange(
             }
             Err(Unsent::Failed(failure)) => return Err(failure),
             // A fresh connection that is closed at once is the server's answer, not a stale connection.
-            Err(Unsent::Closed(_)) if opened => return Err(side.refused().await),
+            Err(Unsent::Closed(_)) if opened => return Err(side.refused()),
             Err(Unsent::Closed(unsent)) => request = *unsent,
         }
         attempt.resent += 1;

@@ -6,6 +6,7 @@ mod http1;
 mod http2;
 mod link;
 mod policy;
+mod shared;
 mod side;
 mod stream;
 mod target;
@@ -13,7 +14,7 @@ mod tls;
 mod unverified;
 
 pub use body::Segments;
-pub use link::Links;
+pub use link::{Links, SharedLinks};
 pub use policy::ConnectionPolicy;
 pub use target::{Address, AddressError, BaseUrl, Endpoint, HttpVersion};
 pub use tls::{Identity, Tls, TlsError, TlsOptions};

@@ -9,13 +9,15 @@ pub struct ConnectionPolicy {
     pub connect_timeout_ns: u64,
     /// Requests after which it is closed; `None` for never.
     pub requests_per_connection: Option<u32>,
+    /// Requests that HTTP/2 carries over one at a time, 1 or more.
+    pub streams: u32,
     /// Age after which it is sent nothing more; `None` for never.
     pub max_age_ns: Option<u64>,
 }
 
 impl Default for ConnectionPolicy {
     fn default() -> Self {
-        Self { connect_timeout_ns: u64::MAX, requests_per_connection: None, max_age_ns: None }
+        Self { connect_timeout_ns: u64::MAX, requests_per_connection: None, streams: 1, max_age_ns: None }
     }
 }
 

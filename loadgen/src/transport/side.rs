@@ -1,5 +1,6 @@
 //! The connection of a slot to one side of the target: opened when it is needed, closed when it is spent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
@@ -8,6 +9,7 @@ use http::header::{CONNECTION, HeaderValue};
 use super::http1::Http1;
 use super::http2::Http2;
 use super::link::Unsent;
+use super::shared::Shared;
 use super::stream::Stream;
 use super::{Address, Answer, ConnectionPolicy, Failure, HttpVersion, Reception, Segments, Times};
 use crate::clock::RunClock;
@@ -16,6 +18,8 @@ use crate::clock::RunClock;
 pub(super) struct Side {
     address: Option<Address>,
     policy: ConnectionPolicy,
+    /// What it shares with other slots, where connections are shared.
+    shared: Option<Arc<Shared>>,
     held: Option<Held>,
     /// Whether a connection is being opened. Stays behind when the opening is given up.
     opening: bool,
@@ -34,8 +38,8 @@ enum Link {
 }
 
 impl Side {
-    pub(super) fn new(address: Option<Address>, policy: ConnectionPolicy) -> Self {
-        Self { address, policy, held: None, opening: false }
+    pub(super) fn new(address: Option<Address>, policy: ConnectionPolicy, shared: Option<Arc<Shared>>) -> Self {
+        Self { address, policy, shared, held: None, opening: false }
     }
 
     /// Ends when the server has closed the idle connection; never while there is none.
@@ -49,11 +53,11 @@ impl Side {
     }
 
     /// Why a fresh connection was closed before it carried anything.
-    pub(super) async fn refused(&mut self) -> Failure {
-        let said = match &mut self.held {
+    pub(super) fn refused(&self) -> Failure {
+        let said = match &self.held {
             None => None,
             Some(Held { link: Link::Http1(link), .. }) => link.last_words(),
-            Some(Held { link: Link::Http2(link), .. }) => link.last_words().await,
+            Some(Held { link: Link::Http2(link), .. }) => link.last_words(),
         };
         let said = said.map(|said| format!(": {said}")).unwrap_or_default();
         self.broken(format!("the server closed the new connection before the request{said}"))
@@ -85,16 +89,30 @@ impl Side {
         let to = self.address.as_ref().ok_or_else(|| Failure::Connect("the target has no such side".to_owned()))?;
         self.opening = true;
         let limit = Duration::from_nanos(self.policy.connect_timeout_ns);
-        let link = match tokio::time::timeout(limit, Link::open(to)).await {
-            Ok(link) => link,
+        let now_ns = clock.now_ns();
+        let found = match tokio::time::timeout(limit, self.find(to, now_ns)).await {
+            Ok(found) => found,
             Err(_) => Err(Failure::Connect(format!(
                 "{to}: not open within {} ms, which load.connect_timeout allows",
                 limit.as_millis()
             ))),
         };
         self.opening = false;
-        self.held = Some(Held { link: link?, requests: 0, opened_ns: clock.now_ns() });
-        Ok(true)
+        let (held, opened) = found?;
+        self.held = Some(held);
+        Ok(opened)
+    }
+
+    /// A connection, and whether it was opened for this.
+    async fn find(&self, to: &Address, now_ns: u64) -> Result<(Held, bool), Failure> {
+        let (link, opened_ns, opened) = match &self.shared {
+            None => (Link::open(to).await?, now_ns, true),
+            Some(shared) => {
+                let (member, opened) = shared.join(to, &self.policy, now_ns).await?;
+                (Link::Http2(member.link), member.opened_ns, opened)
+            }
+        };
+        Ok((Held { link, requests: 0, opened_ns }, opened))
     }
 
     /// Why a request whose time was up in the middle failed: for want of a connection, or of an answer.
