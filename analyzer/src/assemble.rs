@@ -1,7 +1,9 @@
 //! Puts the analyses together: the only module that knows all of them.
 
 use proofload_run::FORMAT_VERSION;
-use proofload_run::findings::{BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings, Tokens};
+use proofload_run::findings::{
+    BreakingPoint, EntryFindings, Findings, Kept, RunSummary, SloResult, StepFindings, ThresholdResult, Tokens,
+};
 use proofload_run::sample::{Outcome, flags};
 use proofload_run::verdict::Verdict;
 
@@ -73,12 +75,15 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
     let broken = breaking(scope, levels, &steps);
     let entry_findings: Vec<EntryFindings> =
         entries.iter().enumerate().map(|(index, part)| entry(scope, levels, index, part)).collect();
+    let slos = levels.judge(&whole.arrivals, scope);
+    let entry_slos: Vec<Vec<SloResult>> = entries.iter().map(|part| levels.judge(&part.arrivals, scope)).collect();
     let subject = |name: Option<&String>| -> Option<Subject<'_>> {
-        let (part, rates, tokens) = match name {
-            None => (&whole, &whole_rates, whole_tokens.as_ref()),
+        let (part, rates, tokens, slos) = match name {
+            None => (&whole, &whole_rates, whole_tokens.as_ref(), &slos),
             Some(name) => {
                 let index = entry_findings.iter().position(|entry| entry.name == *name)?;
-                (&entries[index], &entry_findings[index].rates, entry_findings[index].tokens.as_ref())
+                let found = &entry_findings[index];
+                (&entries[index], &found.rates, found.tokens.as_ref(), &entry_slos[index])
             }
         };
         Some(Subject {
@@ -86,19 +91,12 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
             token_times: &part.token_times,
             rates,
             tokens,
+            slos,
             arrivals: part.arrivals.len() as u64,
             breaking_point: broken.as_ref().filter(|_| name.is_none()),
         })
     };
-    let defaults = gate::default_thresholds(scope.manifest());
-    let stated = scope.manifest().thresholds.iter().map(|threshold| (threshold, false));
-    let thresholds = stated
-        .chain(defaults.iter().map(|threshold| (threshold, true)))
-        .map(|(threshold, default)| match threshold.window_ns {
-            Some(window_ns) => sliding::judge(threshold, window_ns, scope),
-            None => judge(threshold, default, subject(threshold.entry.as_ref())),
-        })
-        .collect();
+    let thresholds = thresholds(scope, subject);
     Findings {
         format_version: FORMAT_VERSION,
         verdict: Verdict::Inconclusive,
@@ -110,7 +108,7 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
         latency: whole.population.summary(),
         tokens: whole_tokens,
         distribution: whole.population.distribution(),
-        slos: levels.judge(&whole.arrivals, scope),
+        slos,
         thresholds,
         steps,
         entries: entry_findings,
@@ -124,6 +122,18 @@ fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
         breaking_point: broken,
         conservation: conservation::conservation(scope),
     }
+}
+
+/// Every threshold, stated or by default, judged over its subject.
+fn thresholds<'a>(scope: &Scope<'_>, subject: impl Fn(Option<&String>) -> Option<Subject<'a>>) -> Vec<ThresholdResult> {
+    let defaults = gate::default_thresholds(scope.manifest());
+    let stated = scope.manifest().thresholds.iter().map(|threshold| (threshold, false));
+    let all = stated.chain(defaults.iter().map(|threshold| (threshold, true)));
+    let judged = all.map(|(threshold, default)| match threshold.window_ns {
+        Some(window_ns) => sliding::judge(threshold, window_ns, scope),
+        None => judge(threshold, default, subject(threshold.entry.as_ref())),
+    });
+    judged.collect()
 }
 
 fn steps(scope: &Scope<'_>, levels: &Levels) -> Vec<StepFindings> {

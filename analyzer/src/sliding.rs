@@ -1,19 +1,22 @@
 //! Thresholds over sliding windows: whether they held over every whole window that ended on a second of the run's clock,
 //! after the warm-up and before the load's end. What a window counts is the contract's affair.
 
-use proofload_run::criteria::{Metric, Tally, Threshold, format_bound, is_overdue};
+use proofload_run::criteria::{Metric, Request, Rule, Tally, Threshold, format_bound};
 use proofload_run::findings::ThresholdResult;
+use proofload_run::sample::Outcome;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 use proofload_run::verdict::Verdict;
 
 use crate::load::Row;
 use crate::scope::Scope;
 
-/// One second of one threshold: what ended within it, and what was overdue at its end.
+/// One second of one threshold.
 #[derive(Debug, Clone, Copy, Default)]
 struct Second {
-    tally: Tally,
-    overdue: u64,
+    /// What ended within it.
+    ended: Tally,
+    /// What was overdue at its end.
+    overdue: Tally,
 }
 
 /// What came of all windows.
@@ -28,16 +31,16 @@ struct Windows {
 
 /// Judges a threshold over windows. An entry that is not there has no data.
 pub(crate) fn judge(threshold: &Threshold, window_ns: u64, scope: &Scope<'_>) -> ThresholdResult {
-    let entries = &scope.manifest().entries;
-    let entry = threshold.entry.as_ref().map(|name| entries.iter().position(|entry| entry.name == *name));
-    let is_meant = |row: &&Row| match entry {
-        None => true,
-        Some(index) => index == Some(usize::from(row.entry)),
+    let manifest = scope.manifest();
+    let entries = manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.slo));
+    let rule = Rule::new(threshold, manifest.slo, entries);
+    let rows: Vec<&Row> = scope.run.rows.iter().filter(|row| rule.covers(row.entry)).collect();
+    let seconds = seconds(&rule, &rows, scope);
+    let windows = match rows.is_empty() {
+        true => Windows::default(),
+        false => windows(threshold, window_ns, &seconds, warm_until_ns(scope), scope.driven_ns),
     };
-    let rows: Vec<&Row> = scope.run.rows.iter().filter(is_meant).collect();
-    let seconds = seconds(threshold, &rows, scope);
-    let windows = windows(threshold, window_ns, &seconds, warm_until_ns(scope), scope.driven_ns);
-    let value = windows.worst_s.and_then(|(end_s, _)| value(threshold, window_ns, end_s, &rows, &seconds));
+    let value = windows.worst_s.and_then(|(end_s, _)| value(&rule, window_ns, end_s, &rows, &seconds));
     let (verdict, note) = verdict(&windows, window_ns);
     ThresholdResult {
         threshold: threshold.clone(),
@@ -60,37 +63,50 @@ fn second_of(t_ns: u64) -> usize {
     t_ns.div_ceil(NS_PER_S) as usize
 }
 
-fn seconds(threshold: &Threshold, rows: &[&Row], scope: &Scope<'_>) -> Vec<Second> {
+fn request(row: &Row, done_ns: u64) -> Request {
+    Request {
+        entry: row.entry,
+        outcome: row.outcome,
+        intended_ns: row.intended_ns,
+        done_ns,
+        late_ns: row.late_ns,
+        ttft_ns: row.ttft_ns(),
+        itl_ns: row.itl_ns(),
+    }
+}
+
+fn seconds(rule: &Rule, rows: &[&Row], scope: &Scope<'_>) -> Vec<Second> {
     let last = second_of(scope.driven_ns);
     let mut seconds = vec![Second::default(); last + 1];
     for row in rows {
         let done_ns = if row.done_ns == 0 { scope.closed_ns } else { row.done_ns };
         if let Some(second) = seconds.get_mut(second_of(done_ns)) {
-            second.tally.add(threshold, row.outcome, done_ns.saturating_sub(row.intended_ns));
+            second.ended.add(rule, &request(row, done_ns));
         }
-        let from = second_of(row.intended_ns.saturating_add(threshold.bound as u64));
-        for (at, second) in seconds.iter_mut().enumerate().take(second_of(done_ns)).skip(from) {
-            second.overdue += u64::from(is_overdue(threshold, row.intended_ns, done_ns, at as u64 * NS_PER_S));
+        let Some(patience_ns) = rule.patience_ns(row.entry) else { continue };
+        let from = second_of(row.intended_ns.saturating_add(patience_ns).saturating_add(1));
+        for second in seconds.iter_mut().take(second_of(done_ns)).skip(from) {
+            second.overdue.add_overdue(rule, row.entry);
         }
     }
     seconds
 }
 
 /// What was counted over the window that ends with this second.
-fn counted(seconds: &[Second], window_ns: u64, end_s: u64) -> (Tally, u64) {
+fn counted(seconds: &[Second], window_ns: u64, end_s: u64) -> Tally {
     let length = (window_ns / NS_PER_S) as usize;
     let end = end_s as usize;
-    let mut tally = Tally::default();
-    seconds[end + 1 - length..=end].iter().for_each(|second| tally.merge(&second.tally));
-    (tally, seconds[end].overdue)
+    let mut tally = seconds[end].overdue;
+    seconds[end + 1 - length..=end].iter().for_each(|second| tally.merge(&second.ended));
+    tally
 }
 
 fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u64, until_ns: u64) -> Windows {
     let mut windows = Windows::default();
     let mut worst = f64::INFINITY;
     for end_s in (from_ns + window_ns).div_ceil(NS_PER_S)..=until_ns / NS_PER_S {
-        let (tally, overdue) = counted(seconds, window_ns, end_s);
-        let Some(holds) = tally.holds(threshold, window_ns, overdue) else { continue };
+        let tally = counted(seconds, window_ns, end_s);
+        let Some(holds) = tally.holds(threshold, window_ns) else { continue };
         windows.judged += 1;
         if !holds {
             if windows.missed == 0 {
@@ -98,24 +114,25 @@ fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u
             }
             windows.missed += 1;
         }
-        let margin = tally.margin(threshold, window_ns, overdue);
+        let margin = tally.margin(threshold, window_ns);
         if windows.worst_s.is_none() || margin < worst {
-            (worst, windows.worst_s) = (margin, Some((end_s, tally.judged(threshold) + overdue)));
+            (worst, windows.worst_s) = (margin, Some((end_s, tally.judged(threshold))));
         }
     }
     windows
 }
 
 /// The figure of one window, exactly. What was overdue at its end counts with its age then.
-fn value(threshold: &Threshold, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
-    let Metric::Percentile(percentile) = threshold.metric else {
-        let (tally, overdue) = counted(seconds, window_ns, end_s);
-        return tally.value(threshold, window_ns, overdue).filter(|value| value.is_finite());
+fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
+    let Metric::Percentile(percentile) = rule.threshold.metric else {
+        let tally = counted(seconds, window_ns, end_s);
+        return tally.value(&rule.threshold, window_ns).filter(|value| value.is_finite());
     };
     let end_ns = end_s * NS_PER_S;
     let within = |row: &&&Row| row.done_ns > end_ns - window_ns && row.done_ns <= end_ns;
-    let ended = rows.iter().filter(within).filter(|row| row.outcome == proofload_run::sample::Outcome::Ok);
-    let overdue = rows.iter().filter(|row| is_overdue(threshold, row.intended_ns, row.done_ns.max(1), end_ns));
+    let ended = rows.iter().filter(within).filter(|row| row.outcome == Outcome::Ok);
+    let under_way = rows.iter().filter(|row| row.done_ns == 0 || row.done_ns > end_ns);
+    let overdue = under_way.filter(|row| rule.is_overdue(row.entry, row.intended_ns, end_ns));
     let ages = overdue.map(|row| end_ns - row.intended_ns);
     let mut latencies: Vec<u64> = ended.map(|row| row.latency_ns()).chain(ages).collect();
     latencies.sort_unstable();

@@ -2,7 +2,7 @@
 //! asked decides nothing.
 
 use proofload_run::criteria::{Comparison, Metric, Threshold, format_bound};
-use proofload_run::findings::{BreakingKind, BreakingPoint, Rates, ThresholdResult, Tokens};
+use proofload_run::findings::{BreakingKind, BreakingPoint, Rates, SloResult, ThresholdResult, Tokens};
 use proofload_run::verdict::Verdict;
 
 use crate::stats::{Population, enough};
@@ -15,6 +15,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) token_times: &'a TokenTimes,
     pub(crate) rates: &'a Rates,
     pub(crate) tokens: Option<&'a Tokens>,
+    /// What came of the service levels of these arrivals.
+    pub(crate) slos: &'a [SloResult],
     /// Measured arrivals.
     pub(crate) arrivals: u64,
     pub(crate) breaking_point: Option<&'a BreakingPoint>,
@@ -63,8 +65,19 @@ fn figure(metric: Metric, subject: &Subject<'_>) -> Figure {
         Metric::ShedRate => some_of(rates.sheds.share, rates.sheds.n),
         Metric::Throughput => Figure { n: rates.throughput_n, ..some_of(rates.throughput_per_s, subject.arrivals) },
         Metric::Goodput => Figure { n: rates.goodput_n, ..some_of(rates.goodput_per_s, subject.arrivals) },
+        Metric::BurnRate => burn_rate(subject.slos),
         Metric::BreakingPoint => plain(subject.breaking_point.and_then(|b| b.first_missed_level), subject.arrivals),
     }
+}
+
+/// Bad requests over those that the levels allow of as many.
+fn burn_rate(slos: &[SloResult]) -> Figure {
+    let n = slos.iter().map(|slo| slo.bad.n).sum();
+    let bad: u64 = slos.iter().map(|slo| slo.bad.count).sum();
+    let allowed: f64 = slos.iter().map(|slo| slo.bad.n as f64 * slo.allowed_share).sum();
+    // The allowed share is 1 less a percentage, and so off by some last digits.
+    let value = (allowed * 1e9).round() / 1e9;
+    Figure { value: (n > 0).then(|| bad as f64 / value), n, lacking: None }
 }
 
 fn percentile(population: &Population, p: f64, of: &str) -> Figure {
@@ -110,6 +123,7 @@ mod tests {
     use super::*;
     use crate::breaking::{Judged, breaking_point};
     use Kept::{Inconclusive, Met, Missed};
+    use proofload_run::criteria::Slo;
     use proofload_run::findings::{Kept, Share};
     use proofload_run::manifest::LoadModel;
 
@@ -131,11 +145,24 @@ mod tests {
             ..TokenTimes::default()
         };
         let tokens = Tokens { n: 200, out: 900, out_per_s: 90.0, ..Tokens::default() };
+        let bad = |count, n| Share { count, n, ..Share::default() };
+        let level = |allowed_share, bad| SloResult {
+            entry: None,
+            slo: Slo::new(20 * MS, 100.0 - allowed_share * 100.0, 0.01),
+            bad,
+            allowed_share,
+            errors: Share::default(),
+            unknown: 0,
+            kept: Met,
+            clear: false,
+        };
+        let slos = [level(0.1, bad(10, 100)), level(0.01, bad(1, 100))];
         let subject = Subject {
             population: &population,
             token_times: &token_times,
             rates: &rates,
             tokens: Some(&tokens),
+            slos: &slos,
             arrivals: 100,
             breaking_point: None,
         };
@@ -159,6 +186,8 @@ mod tests {
         check("ttft_p95 < 190ms", Verdict::Fail);
         check("itl_p90 <= 90ms", Verdict::Pass);
         check("itl_p95 <= 1s", Verdict::Inconclusive);
+        check("burn_rate <= 1", Verdict::Pass);
+        check("burn_rate < 1", Verdict::Fail);
         check("tokens_per_s >= 90/s", Verdict::Pass);
         check("tokens_per_s > 90/s", Verdict::Fail);
     }
@@ -172,6 +201,7 @@ mod tests {
             token_times: &token_times,
             rates: &rates,
             tokens: None,
+            slos: &[],
             arrivals: 0,
             breaking_point: None,
         };
@@ -180,6 +210,7 @@ mod tests {
             "itl_p50 < 1h",
             "tokens_per_s >= 0/s",
             "p50 < 1h",
+            "burn_rate < 100",
             "mean < 1h",
             "max < 1h",
             "error_rate <= 100%",

@@ -137,6 +137,18 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("unknown_kind", &["1:8 kind: `smoke` is none of sustained, stress, spike, endurance, ramp"]),
     ("wrong_datatype", &["10:36 mix.0.inputs.0.datatype: `FLOAT` is no datatype; write one of BOOL"]),
     ("wrong_type", &["4:12 load.duration: a quantity such as \"30s\" was expected, not a boolean"]),
+    (
+        "windows",
+        &[
+            "3:5 thresholds.0: burn_rate is measured against an SLO; add [slo], or an slo to every entry",
+            "4:5 thresholds.1: goodput is measured against an SLO; add [slo], or an slo to every entry",
+            "5:5 thresholds.2: the bound of burn_rate: `2%` is not a factor; write a plain number such as 2 or 14.4",
+            "6:5 thresholds.3: `p95 < 1s over any 1500ms`: a window is a whole number of seconds, 1s to 1h",
+            "7:5 thresholds.4: the window is longer than the load; shorten it, or lengthen the load",
+            "8:5 thresholds.5: `p95 < 1s else stop`: write `else abort`, or `else abort after 30s`",
+            "9:5 thresholds.6: `breaking_point > 5/s over any 2s`: breaking_point is known of the whole run only",
+        ],
+    ),
     ("zero_weights", &["8:10 mix.0.weight: all weights are 0, so nothing would be sent"]),
 ];
 
@@ -198,7 +210,9 @@ fn overrides_change_what_they_name_and_are_checked_like_the_file() {
     refused(&["load.streams_per_connection=8"], "HTTP/1.1 carries one request at a time");
     refused(&["load.streams_per_connection=0"], "write 1 to 1000 requests at a time");
     refused(&["thresholds=[\"p95 < 1s over any 6s\"]"], "the window is longer than the load");
-    refused(&["thresholds=[\"goodput > 1/s over any 2s\"]"], "known of the whole run only");
+    refused(&["thresholds=[\"goodput > 1/s over any 2s\"]"], "goodput is measured against an SLO; add [slo]");
+    refused(&["thresholds=[\"a: burn_rate < 2 else abort\"]"], "burn_rate is measured against an SLO; add [slo]");
+    load(&["slo.latency=1s", "thresholds=[\"burn_rate < 14.4 over any 5s\"]"]).unwrap();
     load(&["thresholds=[\"p95 < 1s over any 5s else abort\"]"]).unwrap();
     refused(&["mix.b.weight=2"], "nor the name of an entry");
 }

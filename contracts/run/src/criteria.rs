@@ -3,7 +3,7 @@
 
 mod window;
 
-pub use window::{Tally, is_overdue};
+pub use window::{Request, Rule, Tally};
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{
-    NS_PER_S, UnitError, format_duration_ns, parse_duration_ns, parse_rate_per_s, parse_share, significant,
+    NS_PER_S, UnitError, format_duration_ns, parse_duration_ns, parse_factor, parse_rate_per_s, parse_share,
+    significant,
 };
 
 /// The service level that a step of load must keep: at most `1 − percentile/100` of the arrivals may be bad, where
@@ -80,6 +81,9 @@ pub enum Metric {
     Throughput,
     /// Successes within the SLO's latency per second.
     Goodput,
+    /// How many times faster than the SLO allows its budget of bad requests is spent: the share of bad ones over
+    /// `1 − percentile/100`. At 1 the budget is spent just so (Google SRE workbook, chapter 5).
+    BurnRate,
     /// The rate (open model: arrivals per second; closed: users) of the first step that misses the SLO.
     BreakingPoint,
 }
@@ -90,6 +94,7 @@ enum Quantity {
     Duration,
     Share,
     Rate,
+    Factor,
 }
 
 impl Metric {
@@ -100,6 +105,7 @@ impl Metric {
             }
             Self::ErrorRate | Self::ShedRate => Quantity::Share,
             Self::Throughput | Self::Goodput | Self::BreakingPoint | Self::TokensPerS => Quantity::Rate,
+            Self::BurnRate => Quantity::Factor,
         }
     }
 }
@@ -108,6 +114,11 @@ impl Metric {
     /// Whether it is about tokens, of which only text generators know.
     pub fn is_of_tokens(self) -> bool {
         matches!(self, Self::FirstToken(_) | Self::TokenGap(_) | Self::TokensPerS)
+    }
+
+    /// Whether it says nothing without a service level.
+    pub fn needs_slo(self) -> bool {
+        matches!(self, Self::Goodput | Self::BurnRate | Self::BreakingPoint)
     }
 }
 
@@ -124,6 +135,7 @@ impl fmt::Display for Metric {
             Self::ShedRate => f.write_str("shed_rate"),
             Self::Throughput => f.write_str("throughput"),
             Self::Goodput => f.write_str("goodput"),
+            Self::BurnRate => f.write_str("burn_rate"),
             Self::BreakingPoint => f.write_str("breaking_point"),
         }
     }
@@ -141,6 +153,7 @@ impl FromStr for Metric {
             "shed_rate" => Self::ShedRate,
             "throughput" => Self::Throughput,
             "goodput" => Self::Goodput,
+            "burn_rate" => Self::BurnRate,
             "breaking_point" => Self::BreakingPoint,
             "tokens_per_s" => Self::TokensPerS,
             _ => {
@@ -197,7 +210,7 @@ impl Comparison {
 }
 
 /// A bound on one figure, over the whole run or over one entry of the mix. Written `p95 < 500ms`,
-/// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`. With ` over any 10s` it must hold over every window of that
+/// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`, `burn_rate < 14.4`. With ` over any 10s` it must hold over every window of that
 /// length; with ` else abort`, or ` else abort after 30s`, the run ends early once it does not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
@@ -207,7 +220,7 @@ pub struct Threshold {
     pub metric: Metric,
     /// How it is compared.
     pub comparison: Comparison,
-    /// The bound: ns, a share from 0 to 1, or per second.
+    /// The bound: ns, a share from 0 to 1, per second, or a plain factor.
     pub bound: f64,
     /// Length of the windows over each of which it must hold; `None` for the run as a whole.
     pub window_ns: Option<u64>,
@@ -233,7 +246,7 @@ pub enum ThresholdError {
     },
     /// No such metric.
     #[error(
-        "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput, breaking_point, ttft_p95, itl_p95 or tokens_per_s"
+        "`{0}` is not a metric; use p50, p95, p99.9 …, mean, max, error_rate, shed_rate, throughput, goodput, burn_rate, breaking_point, ttft_p95, itl_p95 or tokens_per_s"
     )]
     Metric(String),
     /// A bound that does not fit the metric.
@@ -260,15 +273,17 @@ impl FromStr for Threshold {
             None => (None, left.trim()),
         };
         let (comparison, bound) = read_comparison(right).ok_or_else(form)?;
+        let bound = bound.trim();
         let metric: Metric = metric.parse()?;
         let bound = match metric.quantity() {
             Quantity::Duration => parse_duration_ns(bound).map(|ns| ns as f64),
             Quantity::Share => parse_share(bound),
             Quantity::Rate => parse_rate_per_s(bound),
+            Quantity::Factor => parse_factor(bound),
         };
         let bound = bound.map_err(|source| ThresholdError::Bound { metric: metric.to_string(), source })?;
         let moves = window_ns.is_some() || abort_after_ns.is_some();
-        if moves && (matches!(metric, Metric::Goodput | Metric::BreakingPoint) || metric.is_of_tokens()) {
+        if moves && (metric == Metric::BreakingPoint || metric.is_of_tokens()) {
             let why = format!("{metric} is known of the whole run only; leave `over any` and `else abort` out");
             return Err(ThresholdError::Window { text: text.to_owned(), why });
         }
@@ -330,6 +345,7 @@ pub fn format_bound(metric: Metric, value: f64) -> String {
         Quantity::Duration => format_duration_ns(value),
         Quantity::Share => format!("{} %", significant(value * 100.0)),
         Quantity::Rate => format!("{} /s", significant(value)),
+        Quantity::Factor => significant(value),
     }
 }
 
@@ -396,6 +412,9 @@ mod tests {
         check("tokens_per_s > 1000/s", "tokens_per_s > 1000 /s");
         check("p95 < 500ms over any 10s", "p95 < 500 ms over any 10 s");
         check("relief: error_rate < 1% over any 1m else abort", "relief: error_rate < 1 % over any 60 s else abort");
+        check("goodput > 900/s over any 10s", "goodput > 900 /s over any 10 s");
+        check("burn_rate < 14.4 over any 60s", "burn_rate < 14.4 over any 60 s");
+        check("chat: burn_rate<=1", "chat: burn_rate <= 1");
         check("max < 2s else abort after 30s", "max < 2 s else abort after 30 s");
     }
 
@@ -418,6 +437,7 @@ mod tests {
         check("p95 < 1s else stop", "write `else abort`");
         check("p95 < 1s else abort soon", "write `else abort`");
         check("breaking_point > 5/s over any 10s", "known of the whole run only");
-        check("goodput > 5/s else abort", "known of the whole run only");
+        check("ttft_p95 > 5ms else abort", "known of the whole run only");
+        check("burn_rate < 2% over any 60s", "not a factor");
     }
 }

@@ -18,6 +18,9 @@ pub enum UnitError {
     /// Not a share.
     #[error("`{0}` is not a share; write a percentage such as 1% or a fraction from 0 to 1 such as 0.01")]
     Share(String),
+    /// Not a factor.
+    #[error("`{0}` is not a factor; write a plain number such as 2 or 14.4")]
+    Factor(String),
     /// Not a size.
     #[error("`{0}` is not a size; write bytes, or a number and a unit such as 64KiB, 10MB")]
     Size(String),
@@ -84,6 +87,15 @@ pub fn parse_share(text: &str) -> Result<f64, UnitError> {
         _ => return Err(error()),
     };
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err(error()) }
+}
+
+/// Reads a factor such as `14.4`.
+///
+/// # Errors
+/// When the text is no non-negative number, or has a unit.
+pub fn parse_factor(text: &str) -> Result<f64, UnitError> {
+    let plain = split(text).filter(|(number, unit)| unit.is_empty() && number.is_finite());
+    plain.map(|(number, _)| number).ok_or_else(|| UnitError::Factor(text.to_owned()))
 }
 
 /// Reads a size such as `64KiB`, `10MB` or `512` into bytes.
@@ -174,6 +186,16 @@ mod tests {
         check("101%", None);
         check("-1%", None);
         check("2", None);
+    }
+
+    #[test]
+    fn factors() {
+        let check = |text: &str, expected: Option<f64>| assert_eq!(parse_factor(text).ok(), expected, "{text}");
+        check("14.4", Some(14.4));
+        check(" 2 ", Some(2.0));
+        check("2x", None);
+        check("-1", None);
+        check("", None);
     }
 
     #[test]

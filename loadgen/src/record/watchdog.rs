@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use proofload_run::criteria::{Tally, Threshold, is_overdue};
-use proofload_run::sample::{Outcome, Sample};
+use proofload_run::criteria::{Request, Rule, Tally, Threshold};
+use proofload_run::sample::Sample;
 use proofload_run::units::NS_PER_S;
 
 /// After a second's end, what ended within it has come in by then.
@@ -13,8 +13,7 @@ const GRACE_NS: u64 = 100_000_000;
 /// One threshold and what was counted for it.
 #[derive(Debug)]
 struct Watched {
-    threshold: Threshold,
-    entry: Option<u16>,
+    rule: Rule,
     /// Seconds of its window, the latest at the back; without a window one for all that was.
     seconds: VecDeque<Tally>,
     missed: bool,
@@ -39,7 +38,7 @@ pub type UnderWay = (u16, u64);
 pub struct Watchdog {
     watched: Vec<Watched>,
     /// Ended, and not yet in any second.
-    ended: Vec<Sample>,
+    ended: Vec<Request>,
     warm_until_ns: u64,
     until_ns: u64,
     /// The end of the second that is judged next.
@@ -47,24 +46,18 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches what is to be watched of a run's thresholds; `entries` are the names of its entries.
-    pub fn new(thresholds: &[Threshold], entries: &[&str], warm_until_ns: u64, until_ns: u64) -> Self {
-        let moves = |t: &&Threshold| t.window_ns.is_some() || t.abort_after_ns.is_some();
-        let watch = |threshold: &Threshold| {
-            let entry = match &threshold.entry {
-                None => None,
-                Some(name) => Some(entries.iter().position(|entry| entry == name)? as u16),
-            };
-            Some(Watched { threshold: threshold.clone(), entry, seconds: VecDeque::new(), missed: false })
-        };
-        let watched = thresholds.iter().filter(moves).filter_map(watch).collect();
+    /// Watches what is to be watched of a run's thresholds.
+    pub fn new(rules: impl IntoIterator<Item = Rule>, warm_until_ns: u64, until_ns: u64) -> Self {
+        let moves = |rule: &Rule| rule.threshold.window_ns.is_some() || rule.threshold.abort_after_ns.is_some();
+        let watch = |rule| Watched { rule, seconds: VecDeque::new(), missed: false };
+        let watched = rules.into_iter().filter(moves).map(watch).collect();
         Self { watched, ended: Vec::new(), warm_until_ns, until_ns, next_ns: NS_PER_S }
     }
 
     /// Takes in a request that has ended.
     pub fn add(&mut self, sample: &Sample) {
         if !self.watched.is_empty() {
-            self.ended.push(*sample);
+            self.ended.push(Request::from(sample));
         }
     }
 
@@ -77,7 +70,7 @@ impl Watchdog {
     pub fn turn(&mut self, under_way: &[UnderWay]) -> Vec<Missed> {
         let end_ns = self.next_ns;
         self.next_ns += NS_PER_S;
-        let (ended, later): (Vec<Sample>, Vec<Sample>) = self.ended.drain(..).partition(|s| s.done_ns <= end_ns);
+        let (ended, later): (Vec<Request>, Vec<Request>) = self.ended.drain(..).partition(|s| s.done_ns <= end_ns);
         let late = later.iter().map(|s| (s.entry, s.intended_ns));
         let under_way: Vec<UnderWay> = under_way.iter().copied().chain(late).collect();
         let measured_ns = end_ns.saturating_sub(self.warm_until_ns);
@@ -93,43 +86,42 @@ impl Watchdog {
 }
 
 impl Watched {
-    fn count(&mut self, ended: &[Sample], measured_ns: u64) {
+    fn count(&mut self, ended: &[Request], measured_ns: u64) {
         let mut tally = Tally::default();
-        let is_mine = |sample: &&Sample| self.entry.is_none_or(|entry| entry == sample.entry);
-        for sample in ended.iter().filter(is_mine).filter(|sample| sample.outcome() != Outcome::InFlight) {
-            tally.add(&self.threshold, sample.outcome(), sample.latency_ns());
-        }
-        match (self.threshold.window_ns, self.seconds.back_mut()) {
+        ended.iter().for_each(|request| tally.add(&self.rule, request));
+        let window_ns = self.rule.threshold.window_ns;
+        match (window_ns, self.seconds.back_mut()) {
             (None, Some(all)) => all.merge(&tally),
             (None, None) if measured_ns == 0 => {}
             _ => self.seconds.push_back(tally),
         }
-        let kept = self.threshold.window_ns.map_or(1, |window_ns| (window_ns / NS_PER_S) as usize);
+        let kept = window_ns.map_or(1, |window_ns| (window_ns / NS_PER_S) as usize);
         while self.seconds.len() > kept {
             self.seconds.pop_front();
         }
     }
 
     fn judge(&mut self, end_ns: u64, measured_ns: u64, under_way: &[UnderWay]) -> Option<Missed> {
-        let window_ns = self.threshold.window_ns.unwrap_or(measured_ns);
-        let patient = self.threshold.abort_after_ns.unwrap_or(0);
+        let threshold = &self.rule.threshold;
+        let window_ns = threshold.window_ns.unwrap_or(measured_ns);
+        let patient = threshold.abort_after_ns.unwrap_or(0);
         if self.missed || measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
             return None;
         }
-        let is_mine = |(entry, _): &&UnderWay| self.entry.is_none_or(|mine| mine == *entry);
-        let is_late = |(_, intended_ns): &&UnderWay| is_overdue(&self.threshold, *intended_ns, u64::MAX, end_ns);
-        let overdue = under_way.iter().filter(is_mine).filter(is_late).count() as u64;
         let mut tally = Tally::default();
         self.seconds.iter().for_each(|second| tally.merge(second));
-        self.missed = tally.holds(&self.threshold, window_ns, overdue) == Some(false);
-        let abort = self.threshold.abort_after_ns.is_some();
-        self.missed.then(|| Missed { threshold: self.threshold.clone(), at_ns: end_ns, abort })
+        let late = |(entry, intended_ns): &&UnderWay| self.rule.is_overdue(*entry, *intended_ns, end_ns);
+        under_way.iter().filter(late).for_each(|(entry, _)| tally.add_overdue(&self.rule, *entry));
+        self.missed = tally.holds(threshold, window_ns) == Some(false);
+        let abort = threshold.abort_after_ns.is_some();
+        self.missed.then(|| Missed { threshold: threshold.clone(), at_ns: end_ns, abort })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proofload_run::criteria::Slo;
 
     const MS: u64 = 1_000_000;
 
@@ -140,7 +132,9 @@ mod tests {
 
     /// Runs ten seconds of ten requests each; those that end in `slow` (s) take 300 ms. Gives when what was missed.
     fn missed(threshold: &str, slow: std::ops::Range<u64>, under_way: &[UnderWay]) -> Vec<(u64, bool)> {
-        let mut watchdog = Watchdog::new(&[threshold.parse().unwrap()], &["a", "b"], 2000 * MS, 10_000 * MS);
+        let slo = Slo::new(100 * MS, 90.0, 0.01);
+        let rule = Rule::new(&threshold.parse().unwrap(), Some(slo), [("a", None), ("b", None)]);
+        let mut watchdog = Watchdog::new([rule], 2000 * MS, 10_000 * MS);
         let mut found = Vec::new();
         for tick in 1..=110 {
             let now_ms = tick * 100;
@@ -163,6 +157,13 @@ mod tests {
         check("b: p90 < 100ms over any 2s else abort", 5..8, &[(6, true)]);
         check("a: p90 < 100ms over any 2s", 5..8, &[]);
         check("nobody: p90 < 100ms over any 2s", 5..8, &[]);
+        check("burn_rate < 6 over any 2s", 5..8, &[(7, false)]);
+        check("b: burn_rate < 5 over any 2s else abort after 6s", 5..8, &[(8, true)]);
+        check("burn_rate < 2 else abort", 5..8, &[(7, true)]);
+        check("goodput > 7/s over any 2s", 5..8, &[(6, false)]);
+        // Bad for a second, and good again before it counts or before patience ends.
+        check("burn_rate < 6 over any 2s else abort", 5..6, &[]);
+        check("p60 < 100ms over any 2s else abort after 6s", 5..6, &[]);
         // The warm-up does not count, nor a window that reaches into it.
         check("p90 < 100ms over any 2s", 0..1, &[]);
         check("max < 100ms else abort", 5..6, &[(6, true)]);
@@ -175,6 +176,7 @@ mod tests {
         let hanging = vec![(1, 3000 * MS); 30];
         assert_eq!(missed("p90 < 100ms over any 2s", 0..0, &hanging), [(4, false)]);
         assert_eq!(missed("a: p90 < 100ms over any 2s", 0..0, &hanging), []);
+        assert_eq!(missed("burn_rate < 5 over any 2s", 0..0, &hanging), [(4, false)]);
         assert_eq!(missed("error_rate < 1% over any 2s", 0..0, &hanging), []);
     }
 }

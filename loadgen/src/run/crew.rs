@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use proofload_run::criteria::Rule;
 use proofload_run::folder::RunFolder;
 use proofload_run::journal::JournalWriter;
 use proofload_run::manifest::End;
@@ -177,11 +178,12 @@ fn told(detail: &str, kept: u64, lost: u64) -> String {
 
 /// Watches the scenario's thresholds.
 fn watchdog(scenario: &Scenario) -> Watchdog {
-    let entries: Vec<&str> = scenario.mix.iter().map(|entry| entry.name.as_str()).collect();
+    let entries = || scenario.mix.iter().map(|entry| (entry.name.as_str(), entry.slo));
+    let rules = scenario.thresholds.iter().map(|threshold| Rule::new(threshold, scenario.slo, entries()));
     let steps = &scenario.load.steps;
     let warm_until_ns = steps.iter().filter(|step| step.warm_up).map(|step| step.end_ns).max().unwrap_or(0);
     let until_ns = steps.last().map_or(0, |step| step.end_ns);
-    Watchdog::new(&scenario.thresholds, &entries, warm_until_ns, until_ns)
+    Watchdog::new(rules, warm_until_ns, until_ns)
 }
 
 /// Who does what in this load model.

@@ -100,10 +100,12 @@ pub(super) struct Scenario {
     /// The same seed gives the same arrivals and payloads, on every machine. Default: 1.
     #[schemars(default, with = "u64")]
     pub(super) seed: Maybe<i64>,
-    /// What the run must meet to pass, such as `p95 < 300ms`, `error_rate < 1%`, `goodput >= 45/s`, or
-    /// `breaking_point >= 320/s` in stress and ramp scenarios; `entry: ` before it judges one entry of the mix. What is
+    /// What the run must meet to pass, such as `p95 < 300ms`, `error_rate < 1%`, `goodput >= 45/s`,
+    /// `burn_rate < 14.4` (how many times faster than the SLO allows its budget of bad requests is spent), or
+    /// `breaking_point >= 320/s` in stress and ramp scenarios; `entry: ` before it judges one entry of the mix; `over any
+    /// 10s` after it, every window of that length; `else abort after 30s` at the end, that missing it ends the run. What is
     /// not bounded is bounded anyway: at most 1 % errors, and at most 1 % sheds where overload is not the plan.
-    #[schemars(default, with = "Vec<String>", example = ["p95 < 300ms", "error_rate < 1%"])]
+    #[schemars(default, with = "Vec<String>", example = ["p95 < 300ms", "burn_rate < 14.4 over any 60s"])]
     pub(super) thresholds: Vec<Located<String>>,
     /// Where the load goes. Default: an embedded daemon, which is started for the run.
     #[schemars(default, with = "Target")]

@@ -226,7 +226,7 @@ impl Check<'_> {
         if threshold.metric == Metric::BreakingPoint && !kind.is_some_and(ScenarioKind::seeks_the_limit) {
             self.complain(text, "only kind = \"stress\" and \"ramp\" look for a breaking point");
         }
-        if matches!(threshold.metric, Metric::BreakingPoint | Metric::Goodput) && !has_slo {
+        if threshold.metric.needs_slo() && !has_slo {
             let remedy = "add [slo], or an slo to every entry that it covers";
             self.complain(text, format!("{} is measured against an SLO; {remedy}", threshold.metric));
         }
