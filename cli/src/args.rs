@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use proofload_loadgen::scenario::Protocol;
 
 const EXIT_CODES: &str = "Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE (too little data), \
 4 INVALID (the generator, not the target, was the bottleneck).";
@@ -12,6 +13,7 @@ const EXAMPLES: &str = "Examples:
   proofload run scenarios/stress.toml --target http://127.0.0.1:8000
   proofload run my.toml --set load.duration=10m --set load.rate=200/s
   proofload gate reports/runs/quick-20261120-101500 --format junit > verdict.xml
+  proofload scenario new --kind stress --target http://127.0.0.1:8000 -o my.toml
   proofload doctor my.toml                                check machine, file and target first
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE, 4 INVALID.";
@@ -43,18 +45,79 @@ pub(crate) enum Command {
     /// Prove that this machine measures what is true: drive built-in servers whose latencies are known.
     #[command(after_help = "Exit codes: 0 it does, 2 usage or configuration error, 3 stopped early, 4 it does not.")]
     Calibrate(CalibrateArgs),
-    /// Check scenario files, or print their JSON Schema.
+    /// Begin a scenario file, check some, or print their JSON Schema.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ScenarioCommand {
+    /// Write a commented starting file for a target, after asking it for its models and their inputs.
+    #[command(
+        after_help = "Exit codes: 0 written, 2 not: the target has several models and none is named, it does not \
+answer, the file exists."
+    )]
+    New(NewArgs),
     /// Say everything that is wrong with scenario files, without opening a socket.
     #[command(after_help = "Exit codes: 0 all are valid, 2 something is wrong.")]
     Check(CheckArgs),
     /// Print the JSON Schema of scenario files, from which editors complete and check them.
     Schema,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// What the scenario is to ask.
+    #[arg(long, value_enum)]
+    pub(crate) kind: StarterKind,
+    /// Base URL of the target: the HTTP side of a KServe, OpenAI-compatible or any other server, or a gRPC side.
+    #[arg(long, value_name = "URL")]
+    pub(crate) target: String,
+    /// Base URL of the gRPC side, beside an HTTP one.
+    #[arg(long, value_name = "URL")]
+    pub(crate) grpc_target: Option<String>,
+    /// The model. Needed only where the target has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// How requests travel. [default: binary tensors over KServe HTTP, or what else the target speaks]
+    #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
+    pub(crate) protocol: Option<Protocol>,
+    /// The file to write. [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file if it exists.
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+}
+
+/// What a starting file is to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StarterKind {
+    /// One rate, evenly spaced.
+    Constant,
+    /// One rate, as independent callers come.
+    Sustained,
+    /// Rising steps until it breaks.
+    #[value(aliases = ["steps", "capacity"])]
+    Stress,
+    /// An even rise.
+    Ramp,
+    /// A burst, and the recovery.
+    Spike,
+    /// A day's curve.
+    Sine,
+    /// One rate for an hour.
+    Endurance,
+    /// Users who wait and think.
+    #[value(alias = "closed")]
+    Users,
+    /// Such users with two kinds of request.
+    Mixed,
+}
+
+fn protocol(word: &str) -> Result<Protocol, String> {
+    let known: Vec<&str> = Protocol::all().map(Protocol::as_str).collect();
+    Protocol::from_word(word).ok_or_else(|| format!("write one of {}", known.join(", ")))
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`scenario`] | scenario files: as written, as run, and all that is wrong with one |
+//! | [`discover`] | what a target is and which models it has, asked of the target |
+//! | [`starter`] \* | a first scenario file for a target, written for people to change |
 //! | [`plan`] \* | which request is due when: deterministic from steps, mix and seed |
 //! | [`dispatch`] | who sends which arrival: the state machine \*, and the threads around it |
 //! | [`users`] | the only module that knows Goose |
@@ -22,6 +24,7 @@
 
 pub mod calibrate;
 pub mod clock;
+pub mod discover;
 pub mod dispatch;
 pub mod host;
 pub mod judge;
@@ -31,6 +34,7 @@ pub mod progress;
 pub mod record;
 pub mod run;
 pub mod scenario;
+pub mod starter;
 pub mod stop;
 pub mod streamed;
 pub mod transport;

@@ -1,6 +1,7 @@
 //! `proofload scenario`: what helps to write scenario files.
 
 mod check;
+mod new;
 
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use crate::console::{note, print};
 /// Does what the subcommand says.
 pub(crate) fn scenario_command(command: &ScenarioCommand) -> ExitCode {
     match command {
+        ScenarioCommand::New(args) => new::new_command(args),
         ScenarioCommand::Check(args) => check::check_command(args),
         ScenarioCommand::Schema => schema_command(),
     }

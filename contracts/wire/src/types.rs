@@ -190,6 +190,24 @@ impl From<TensorMetadata> for pb::model_metadata_response::TensorMetadata {
     }
 }
 
+impl From<pb::ModelMetadataResponse> for ModelMetadata {
+    fn from(from: pb::ModelMetadataResponse) -> Self {
+        Self {
+            name: from.name,
+            versions: from.versions,
+            platform: from.platform,
+            inputs: from.inputs.into_iter().map(Into::into).collect(),
+            outputs: from.outputs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<pb::model_metadata_response::TensorMetadata> for TensorMetadata {
+    fn from(from: pb::model_metadata_response::TensorMetadata) -> Self {
+        Self { name: from.name, datatype: from.datatype, shape: from.shape }
+    }
+}
+
 impl From<StatisticsResponse> for pb::ModelStatisticsResponse {
     fn from(from: StatisticsResponse) -> Self {
         Self { model_stats: from.model_stats.into_iter().map(Into::into).collect() }

@@ -15,7 +15,8 @@ use crate::transport::HttpVersion;
 mod mix;
 mod shapes;
 
-pub(super) use mix::{Input, Journey, Mix, PolicyWord, ProtocolWord, Zipf};
+pub use mix::ProtocolWord;
+pub(super) use mix::{Input, Journey, Mix, PolicyWord, Zipf};
 pub(super) use shapes::{Burst, Ramp, Replay, Sine, Spike, Stage, Steps};
 
 type Maybe<T> = Option<Located<T>>;

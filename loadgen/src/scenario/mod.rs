@@ -149,6 +149,7 @@ mod validate;
 use std::path::Path;
 
 pub use as_run::*;
+pub use as_written::ProtocolWord as Protocol;
 pub use problem::{Place, Problem, ScenarioErrors};
 pub use schema::schema;
 

@@ -7,7 +7,9 @@ use http::header::{ACCEPT, HOST};
 use http::{HeaderValue, Request, Uri};
 
 use crate::clock::RunClock;
-use crate::transport::{Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, Via};
+use crate::transport::{
+    Address, Answer, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, Via,
+};
 
 /// Patience for an answer. A scrape that takes longer than this would delay the next.
 const TIMEOUT: Duration = Duration::from_millis(900);
@@ -27,8 +29,8 @@ pub enum FetchError {
     #[error("not what was asked for: {0}")]
     Form(String),
     /// Too slow.
-    #[error("no whole answer within {} ms", TIMEOUT.as_millis())]
-    Timeout,
+    #[error("no whole answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
 }
 
 /// Fetches `path` from a target, over what its requests go over: TLS, HTTP/2 or a Unix socket where it is so.
@@ -37,14 +39,26 @@ pub enum FetchError {
 /// When there is no whole answer with status 200 in time.
 pub async fn fetch(from: &Address, path: &str) -> Result<Bytes, FetchError> {
     let request = request(from, path).map_err(|e| FetchError::Transport(e.to_string()))?;
-    let mut links = Links::new(Some(from.clone()), None, ConnectionPolicy::default());
+    page(ask(from, request, TIMEOUT).await?)
+}
+
+/// Sends one request on a connection of its own and gives what came, whatever its status.
+///
+/// # Errors
+/// When there is no whole answer within the limit.
+pub(crate) async fn ask(to: &Address, request: Request<Segments>, limit: Duration) -> Result<Answer, FetchError> {
+    let mut links = Links::new(Some(to.clone()), None, ConnectionPolicy::default());
     let clock = RunClock::default();
-    let attempt =
-        links.exchange(Via::Http, request, &clock, TIMEOUT, Reception::new(Keep(MOST_BYTES), None), |_| {}).await;
-    let answer = attempt.result.map_err(|failure| match failure {
-        Failure::Timeout => FetchError::Timeout,
+    let reception = Reception::new(Keep(MOST_BYTES), None);
+    let attempt = links.exchange(Via::Http, request, &clock, limit, reception, |_| {}).await;
+    attempt.result.map_err(|failure| match failure {
+        Failure::Timeout => FetchError::Timeout(limit),
         other => FetchError::Transport(other.to_string()),
-    })?;
+    })
+}
+
+/// The body of an answer with status 200.
+pub(crate) fn page(answer: Answer) -> Result<Bytes, FetchError> {
     match answer.status {
         200 if answer.body_bytes > MOST_BYTES as u64 => {
             Err(FetchError::Transport(format!("{} bytes, more than the {MOST_BYTES} kept", answer.body_bytes)))
@@ -54,7 +68,8 @@ pub async fn fetch(from: &Address, path: &str) -> Result<Bytes, FetchError> {
     }
 }
 
-fn request(from: &Address, path: &str) -> Result<Request<Segments>, http::Error> {
+/// A GET of a path.
+pub(crate) fn request(from: &Address, path: &str) -> Result<Request<Segments>, http::Error> {
     let uri: Uri = from.request_target(path).parse()?;
     let mut request = Request::get(uri)
         .header(ACCEPT, HeaderValue::from_static("text/plain, application/json"))

@@ -11,5 +11,6 @@ pub mod statistics;
 pub(crate) use process::USERS_THREAD;
 
 pub use fetch::{FetchError, fetch};
+pub(crate) use fetch::{ask, page as page_of, request as get};
 pub use page::{find_metrics, metrics_below};
 pub use scraper::{Expected, Scraper, describe_target, server_name};

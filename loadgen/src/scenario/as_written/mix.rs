@@ -24,18 +24,49 @@ pub(in crate::scenario) enum PolicyWord {
 const POLICIES: [(&str, PolicyWord); 3] =
     [("unique", PolicyWord::Unique), ("fixed", PolicyWord::Fixed), ("zipf", PolicyWord::Zipf)];
 
-/// How an entry travels.
+/// How an entry travels, as scenarios say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::scenario) enum ProtocolWord {
+pub enum ProtocolWord {
+    /// `http`
     Http,
+    /// `kserve-http-json`
     KserveHttpJson,
+    /// `kserve-http-binary`
     KserveHttpBinary,
+    /// `kserve-grpc`
     KserveGrpc,
+    /// `kserve-grpc-stream`
     KserveGrpcStream,
+    /// `openai-chat`
     OpenAiChat,
+    /// `openai-completions`
     OpenAiCompletions,
+    /// `generate`
     Generate,
+    /// `generate-stream`
     GenerateStream,
+}
+
+impl ProtocolWord {
+    /// Every protocol.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PROTOCOLS.iter().map(|(_, protocol)| *protocol)
+    }
+
+    /// The word in scenarios.
+    pub fn as_str(self) -> &'static str {
+        PROTOCOLS.iter().find(|(_, protocol)| *protocol == self).map_or("", |(word, _)| word)
+    }
+
+    /// The inverse of [`ProtocolWord::as_str`].
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::all().find(|protocol| protocol.as_str() == word)
+    }
+
+    /// Whether it goes to the gRPC side of a target.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::KserveGrpc | Self::KserveGrpcStream)
+    }
 }
 
 /// Protocols, by their word.
