@@ -75,3 +75,10 @@ perf_analyzer_environment() {
   PERF_ANALYZER_LIBRARIES=$(echo "$environment"/lib/python3*/site-packages/nvidia/cuda_runtime/lib)
   export PERF_ANALYZER_LIBRARIES
 }
+
+# NVIDIA's client of text generators. Sets AIPERF to it.
+aiperf_environment() {
+  local environment
+  debian_environment aiperf aiperf==0.13.0 transformers
+  export AIPERF=$environment/bin/aiperf
+}
