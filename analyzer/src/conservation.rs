@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 
 use proofload_run::findings::{Balance, Conservation};
-use proofload_run::manifest::Entry;
 use proofload_run::sample::Outcome;
 
 use crate::counters::counters;
 use crate::load::Row;
 use crate::scope::Scope;
+
+/// Protocols in which an error is the model's own.
+const UNARY: [&str; 3] = ["kserve_http_json", "kserve_http_binary", "kserve_grpc"];
 
 /// A scrape is given up after about this long: requests answered so shortly before the last count may be in it or not.
 const SCRAPE_EDGE_NS: u64 = 1_000_000_000;
@@ -46,7 +48,8 @@ fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
         let inside = row.sent_ns >= first.t_ns && row.done_ns.saturating_add(edge) <= last.t_ns;
         let entry = &scope.manifest().entries[usize::from(row.entry)];
         certain += u64::from(inside && row.outcome == Outcome::Ok);
-        possible += u64::from(may_count(row, entry) && !(inside && row.outcome == Outcome::Ok)) + u64::from(row.retry);
+        possible += u64::from(may_count(row.outcome, &entry.protocol) && !(inside && row.outcome == Outcome::Ok))
+            + u64::from(row.retry);
     }
     let server = (last.successes - first.successes).max(0.0).round() as u64;
     let balance = if counts.windows(2).any(|pair| pair[1].successes < pair[0].successes) {
@@ -62,12 +65,12 @@ fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
 }
 
 /// Whether the server may have counted this request as a success without our holding a whole, correct answer: it
-/// was given up, or the answer was lost or wrong. Behind a plain HTTP entry the model may have succeeded and
-/// something after it failed.
-fn may_count(row: &Row, entry: &Entry) -> bool {
-    match row.outcome {
+/// was given up, or the answer was lost or wrong. Unless the answer is the model's own, something after it may have
+/// failed: behind plain HTTP, or in Triton's `generate`, which refuses to send two answers of a model as one.
+fn may_count(outcome: Outcome, protocol: &str) -> bool {
+    match outcome {
         Outcome::Ok | Outcome::InFlight | Outcome::Timeout | Outcome::TransportError | Outcome::BadBody => true,
-        Outcome::ServerError => entry.protocol == "http",
+        Outcome::ServerError => !UNARY.contains(&protocol),
         Outcome::Shed | Outcome::ConnectError | Outcome::Rejected | Outcome::Dropped => false,
     }
 }
@@ -100,5 +103,25 @@ fn finding(model: &str, ours: u64, abandoned: u64, server: u64, balance: Balance
         server_successes: server,
         balance,
         sentence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_behind_the_model_may_hide_a_success_of_it() {
+        let check = |outcome, protocol, expected| {
+            assert_eq!(may_count(outcome, protocol), expected, "{outcome:?} {protocol}");
+        };
+        check(Outcome::ServerError, "kserve_http_json", false);
+        check(Outcome::ServerError, "kserve_grpc", false);
+        check(Outcome::ServerError, "http", true);
+        check(Outcome::ServerError, "generate", true);
+        check(Outcome::ServerError, "kserve_grpc_stream", true);
+        check(Outcome::Timeout, "kserve_grpc", true);
+        check(Outcome::Shed, "http", false);
+        check(Outcome::Rejected, "http", false);
     }
 }

@@ -10,6 +10,7 @@ use proofload_wire::completion::{Dialect, Usage, read_piece};
 use proofload_wire::grpc::inference::ModelInferResponse;
 use proofload_wire::json_body::decode_response;
 use proofload_wire::phases::Stated;
+use proofload_wire::types::ErrorBody;
 use prost::Message;
 
 use crate::streamed::Seen;
@@ -93,13 +94,16 @@ pub fn judge(expect: &Expect, result: &Result<Answer, Failure>, seen: Option<&Se
 fn judge_answer(expect: &Expect, answer: &Answer, seen: Option<&Seen>) -> Judgement {
     let mut usage = seen.and_then(|seen| seen.usage);
     let (status, verdict) = match expect {
-        Expect::Http { status, min_bytes, content_type } => {
-            (answer.status, judge_http(answer, |a| bad(plain_body(a, *status, *min_bytes, content_type.as_deref()))))
-        }
-        Expect::KserveHttp { outputs } => (answer.status, judge_http(answer, |a| bad(kserve_body(a, outputs)))),
+        Expect::Http { status, min_bytes, content_type } => (
+            answer.status,
+            judge_http(expect, answer, |a| bad(plain_body(a, *status, *min_bytes, content_type.as_deref()))),
+        ),
+        Expect::KserveHttp { outputs } => (answer.status, judge_http(expect, answer, |a| bad(kserve_body(a, outputs)))),
         Expect::KserveGrpc { outputs } => judge_grpc(answer, || bad(grpc_body(answer, outputs))),
-        Expect::Completion(dialect) => (answer.status, judge_http(answer, |a| completion(a, *dialect, &mut usage))),
-        Expect::Events(dialect) => (answer.status, judge_http(answer, |a| events(a, *dialect, seen))),
+        Expect::Completion(dialect) => {
+            (answer.status, judge_http(expect, answer, |a| completion(a, *dialect, &mut usage)))
+        }
+        Expect::Events(dialect) => (answer.status, judge_http(expect, answer, |a| events(a, *dialect, seen))),
         Expect::Messages => judge_grpc(answer, || pieces(seen)),
     };
     let (outcome, message) = match verdict {
@@ -123,18 +127,29 @@ fn bad(body: Result<(), String>) -> Verdict {
     body.map_err(|why| (Outcome::BadBody, why))
 }
 
-fn judge_http(answer: &Answer, body: impl FnOnce(&Answer) -> Verdict) -> Verdict {
+fn judge_http(expect: &Expect, answer: &Answer, body: impl FnOnce(&Answer) -> Verdict) -> Verdict {
     let said = || format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
     match answer.status {
         200..=299 => body(answer),
         429 => Err((Outcome::Shed, said())),
-        503 if answer.headers.contains_key(http::header::RETRY_AFTER) => Err((Outcome::Shed, said())),
+        503 if refuses(expect, answer) => Err((Outcome::Shed, said())),
         // The server gave up at a limit that the request or its caller had set.
         504 => Err((Outcome::Timeout, said())),
         500..=599 => Err((Outcome::ServerError, said())),
         400..=499 => Err((Outcome::Rejected, said())),
         other => Err((Outcome::BadBody, format!("status {other} where 2xx was expected"))),
     }
+}
+
+/// Whether a 503 is a refusal and no breakdown: it says when to come again, or it is KServe's own word for
+/// `UNAVAILABLE`, with which a Triton whose queue is full answers over HTTP, as over gRPC, without saying when.
+fn refuses(expect: &Expect, answer: &Answer) -> bool {
+    let speaks_kserve = matches!(
+        expect,
+        Expect::KserveHttp { .. } | Expect::Completion(Dialect::Generate) | Expect::Events(Dialect::Generate)
+    );
+    let says_why = || serde_json::from_slice::<ErrorBody>(&answer.body).is_ok_and(|body| !body.error.is_empty());
+    answer.headers.contains_key(http::header::RETRY_AFTER) || (speaks_kserve && says_why())
 }
 
 fn plain_body(answer: &Answer, status: Option<u16>, min_bytes: u64, content_type: Option<&str>) -> Result<(), String> {
@@ -405,6 +420,23 @@ mod tests {
         let refused =
             judge(&Expect::Events(Dialect::OpenAi), &Ok(answer(429, &[], "slow down")), Some(&Seen::default()));
         assert_eq!(refused.outcome, Outcome::Shed);
+    }
+
+    #[test]
+    fn a_full_triton_refuses_over_http_as_over_grpc() {
+        const FULL: &str = r#"{"error":"[request id: <id_unknown>] Exceeds maximum queue size"}"#;
+        let check = |expect: Expect, body: &str, expected| {
+            assert_eq!(judge(&expect, &Ok(answer(503, &[], body)), None).outcome, expected, "{expect:?} {body}");
+        };
+        let kserve = || Expect::KserveHttp { outputs: Vec::new() };
+        check(kserve(), FULL, Outcome::Shed);
+        check(Expect::Completion(Dialect::Generate), FULL, Outcome::Shed);
+        check(Expect::Events(Dialect::Generate), FULL, Outcome::Shed);
+        check(kserve(), "<html>503 Service Unavailable</html>", Outcome::ServerError);
+        check(kserve(), r#"{"error":""}"#, Outcome::ServerError);
+        check(kserve(), "", Outcome::ServerError);
+        check(Expect::Completion(Dialect::OpenAi), FULL, Outcome::ServerError);
+        check(Expect::Http { status: None, min_bytes: 0, content_type: None }, FULL, Outcome::ServerError);
     }
 
     #[test]

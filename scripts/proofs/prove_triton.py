@@ -1,12 +1,13 @@
-"""A real Triton over HTTP and gRPC, closed and open: its own count of successes is ours; its batches and phases are seen."""
+"""A real Triton over HTTP and gRPC: its own count of successes is ours; its batches, phases and streams are seen."""
 
 import collections
+import statistics
 import time
 
 import pyarrow.parquet
 
 from harness import OUTCOMES, Claims, Workplace, findings, manifest
-from triton import SERVICE_S, Triton
+from triton import GAP_S, SERVICE_S, TOKENS, Triton
 
 # Beyond this many a second the model `timed` cannot go: batches of four.
 CAPACITY = 4 / SERVICE_S
@@ -36,10 +37,10 @@ def settled(server, model):
     return count
 
 
-def drive(place, server, name, model, text):
+def drive(place, server, name, model, text, target=None):
     """Runs a scenario; gives the exit code, the folder, and by how much Triton's own count grew."""
     before = settled(server, model)
-    target = ["--target", server.http, "--grpc-target", server.grpc]
+    target = target or ["--target", server.http, "--grpc-target", server.grpc]
     code, folder = place.run(place.scenario(name, text), name, *target)
     return code, folder, settled(server, model) - before
 
@@ -122,6 +123,49 @@ def phases(claims, place, server):
     return rows[0]["source"]
 
 
+STREAMS = {
+    "generate-stream": 'protocol = "generate-stream"\nprompt = "Tell me about the sea."\nmax_tokens = 10',
+    "kserve-grpc-stream": 'protocol = "kserve-grpc-stream"\n'
+    'inputs = [{ name = "text_input", datatype = "BYTES", shape = [1], data = "random" }]',
+}
+
+
+def streams(claims, place, server):
+    """Pieces that come at known times, as events and as messages: all are seen, and when they came."""
+    for name, request in STREAMS.items():
+        load = 'model = "closed"\nusers = 1\nduration = "5s"'
+        text = f'kind = "sustained"\n[load]\n{load}\n[[mix]]\nname = "tokens"\nmodel = "tokens"\n{request}\n'
+        code, folder, theirs = drive(place, server, name, "tokens", text)
+        ours, _ = counted(claims, name, folder, theirs, "tokens")
+        columns = ["sent_ns", "first_token_ns", "last_token_ns", "tokens_out"]
+        rows = pyarrow.parquet.read_table(folder / "samples-00000.parquet", columns=columns).to_pylist()
+        first_ms = statistics.median((row["first_token_ns"] - row["sent_ns"]) / 1e6 for row in rows)
+        gap_ms = statistics.median((row["last_token_ns"] - row["first_token_ns"]) / 1e6 / (TOKENS - 1) for row in rows)
+        print(f"{name}: first piece after {first_ms:.2f} ms, then one every {gap_ms:.2f} ms; in truth {GAP_S * 1e3:.0f} ms each")
+        claims.claim(code == 0 and ours >= 20, f"{name}: passes")
+        claims.claim({row["tokens_out"] for row in rows} == {TOKENS}, f"{name}: every answer has {TOKENS} pieces")
+        claims.claim(0 <= first_ms - GAP_S * 1e3 < 10, f"{name}: the time to the first piece")
+        claims.claim(abs(gap_ms / (GAP_S * 1e3) - 1) < 0.03, f"{name}: the time between pieces")
+
+
+def refusals(claims, place, server):
+    """A queue that is full: what Triton refuses is a shed over every transport, and no error."""
+    for name in PROTOCOLS:
+        run = f"refusals-{name}"
+        _, folder, theirs = drive(place, server, run, "narrow", scenario(OVERLOAD, "narrow", [name], 'thresholds = ["shed_rate < 100%"]'))
+        counted(claims, run, folder, theirs, "narrow")
+        totals = findings(folder)["totals"]["outcomes"]
+        claims.claim(totals.get("shed", 0) > 100 and "server_error" not in totals, f"{run}: refused, and no error: {totals}")
+
+
+def grpc_alone(claims, place, server):
+    """Nothing but the gRPC side, and where the metrics are: that is enough to compare counts."""
+    target = ["--grpc-target", server.grpc, "--metrics", server.metrics]
+    code, folder, theirs = drive(place, server, "grpc-alone", "echo", scenario(CLOSED, "echo", ["grpc"]), target)
+    counted(claims, "grpc-alone", folder, theirs, "echo")
+    claims.claim(code == 0, "grpc-alone: passes")
+
+
 def main():
     claims = Claims()
     with Workplace() as place:
@@ -130,6 +174,9 @@ def main():
             bears(claims, place, server)
             batches(claims, place, server)
             overload(claims, place, server)
+            streams(claims, place, server)
+            refusals(claims, place, server)
+            grpc_alone(claims, place, server)
             claims.claim(phases(claims, place, server) == "nv_inference_* metrics", "phases: from the metrics")
     with Workplace() as place, Triton(statistics=True) as server:
         code, folder, theirs = drive(place, server, "statistics", "echo", scenario(CLOSED, "echo", list(PROTOCOLS)))

@@ -14,6 +14,11 @@ import urllib.request
 SERVER = pathlib.Path(__file__).resolve().parent / "triton_server.py"
 # How long the model `timed` takes for each execution.
 SERVICE_S = 0.010
+# How many requests may wait for the model `narrow`.
+QUEUE = 8
+# Pieces of text that the model `tokens` gives, and how far apart.
+TOKENS = 10
+GAP_S = 0.020
 # PyTriton needs 10 to 20 s on an idle machine.
 PATIENCE_S = 180
 

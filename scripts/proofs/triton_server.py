@@ -3,6 +3,8 @@ the environment that `triton_environment` in scripts/setup.sh makes; says one li
 
   echo    gives back what it gets; batches of up to 8
   timed   the same after exactly SERVICE_S for each execution, in batches of up to 4: at most 4 / SERVICE_S a second
+  narrow  the same as `timed`, with room for QUEUE requests that wait: others are refused
+  tokens  TOKENS pieces of text, one every GAP_S, the first after GAP_S; one request at a time
 """
 
 import json
@@ -14,9 +16,10 @@ import time
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.model_config.common import QueuePolicy
 from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
-from triton import SERVICE_S
+from triton import GAP_S, QUEUE, SERVICE_S, TOKENS
 
 WIDTH = 16
 
@@ -32,6 +35,14 @@ def timed(x):
     while (left := until - time.monotonic()) > 0:
         time.sleep(left)
     return {"y": x}
+
+
+def tokens(requests):
+    began = time.monotonic()
+    for number in range(1, TOKENS + 1):
+        while (left := began + number * GAP_S - time.monotonic()) > 0:
+            time.sleep(left)
+        yield [{"text_output": np.array([b"token "], dtype=np.bytes_)} for _ in requests]
 
 
 def free_ports():
@@ -68,6 +79,11 @@ def main():
     with Triton(config=config, security_config=security) as triton:
         triton.bind("echo", echo, **tensors, config=ModelConfig(max_batch_size=8, batcher=DynamicBatcher()))
         triton.bind("timed", timed, **tensors, config=ModelConfig(max_batch_size=4, batcher=DynamicBatcher()))
+        refusing = DynamicBatcher(default_queue_policy=QueuePolicy(max_queue_size=QUEUE))
+        triton.bind("narrow", timed, **tensors, config=ModelConfig(max_batch_size=4, batcher=refusing))
+        text = {"inputs": [Tensor(name="text_input", dtype=np.bytes_, shape=(1,))]}
+        text["outputs"] = [Tensor(name="text_output", dtype=np.bytes_, shape=(1,))]
+        triton.bind("tokens", tokens, **text, config=ModelConfig(batching=False, decoupled=True))
         ready = {"http": f"http://127.0.0.1:{http}", "grpc": f"http://127.0.0.1:{grpc}"}
         ready["metrics"] = f"http://127.0.0.1:{metrics}/metrics"
         os.write(ready_to, (json.dumps(ready) + "\n").encode())

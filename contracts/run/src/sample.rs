@@ -7,7 +7,8 @@
 pub enum Outcome {
     /// A correct, whole answer.
     Ok = 0,
-    /// An honest refusal: 429 or 503 with `Retry-After`, gRPC `RESOURCE_EXHAUSTED` or `UNAVAILABLE`.
+    /// An honest refusal: 429, 503 with `Retry-After` or with KServe's error message, gRPC `RESOURCE_EXHAUSTED` or
+    /// `UNAVAILABLE`.
     Shed = 1,
     /// No whole answer within the request's time limit; or the server said that the limit was over: 504, gRPC
     /// `DEADLINE_EXCEEDED`.
