@@ -266,7 +266,13 @@ impl Connection {
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return None,
-                Ok(n) => self.received.extend_from_slice(&buffer[..n]),
+                Ok(n) => {
+                    self.received.extend_from_slice(&buffer[..n]);
+                    // Less than fits is all there was; the poll says so when more comes.
+                    if n < buffer.len() {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return None,
