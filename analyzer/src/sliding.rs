@@ -1,7 +1,7 @@
 //! Thresholds over sliding windows: whether they held over every whole window that ended on a second of the run's clock,
 //! after the warm-up and before the load's end. What a window counts is the contract's affair.
 
-use proofload_run::criteria::{Metric, Request, Rule, Tally, Threshold, format_bound};
+use proofload_run::criteria::{Request, Rule, Tally, Threshold, format_bound};
 use proofload_run::findings::ThresholdResult;
 use proofload_run::sample::Outcome;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
@@ -72,6 +72,7 @@ fn request(row: &Row, done_ns: u64) -> Request {
         late_ns: row.late_ns,
         ttft_ns: row.ttft_ns(),
         itl_ns: row.itl_ns(),
+        tokens: row.tokens_out,
     }
 }
 
@@ -124,7 +125,7 @@ fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u
 
 /// The figure of one window, exactly. What was overdue at its end counts with its age then.
 fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
-    let Metric::Percentile(percentile) = rule.threshold.metric else {
+    let Some(percentile) = rule.threshold.metric.percentile() else {
         let tally = counted(seconds, window_ns, end_s);
         return tally.value(&rule.threshold, window_ns).filter(|value| value.is_finite());
     };
@@ -134,10 +135,11 @@ fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Seco
     let under_way = rows.iter().filter(|row| row.done_ns == 0 || row.done_ns > end_ns);
     let overdue = under_way.filter(|row| rule.is_overdue(row.entry, row.intended_ns, end_ns));
     let ages = overdue.map(|row| end_ns - row.intended_ns);
-    let mut latencies: Vec<u64> = ended.map(|row| row.latency_ns()).chain(ages).collect();
-    latencies.sort_unstable();
-    let rank = ((latencies.len() as f64 * percentile / 100.0).ceil() as usize).max(1);
-    latencies.get(rank - 1).map(|ns| *ns as f64)
+    let times = ended.filter_map(|row| request(row, row.done_ns).time_ns(rule.threshold.metric));
+    let mut times: Vec<f64> = times.chain(ages.map(|ns| ns as f64)).collect();
+    times.sort_unstable_by(f64::total_cmp);
+    let rank = ((times.len() as f64 * percentile / 100.0).ceil() as usize).max(1);
+    times.get(rank - 1).copied()
 }
 
 fn verdict(windows: &Windows, window_ns: u64) -> (Verdict, String) {

@@ -29,6 +29,8 @@ pub struct Request {
     pub ttft_ns: Option<u64>,
     /// Mean time between tokens.
     pub itl_ns: Option<f64>,
+    /// Tokens of its answer.
+    pub tokens: u32,
 }
 
 impl From<&Sample> for Request {
@@ -41,6 +43,7 @@ impl From<&Sample> for Request {
             late_ns: sample.generator_late_ns,
             ttft_ns: sample.first_token_latency_ns(),
             itl_ns: sample.mean_gap_ns(),
+            tokens: sample.tokens_out,
         }
     }
 }
@@ -48,6 +51,15 @@ impl From<&Sample> for Request {
 impl Request {
     fn latency_ns(&self) -> u64 {
         self.done_ns.saturating_sub(self.intended_ns)
+    }
+
+    /// The time that a metric is about, of a success that has one.
+    pub fn time_ns(&self, metric: Metric) -> Option<f64> {
+        match metric {
+            Metric::FirstToken(_) => self.ttft_ns.map(|ns| ns as f64),
+            Metric::TokenGap(_) => self.itl_ns,
+            _ => Some(self.latency_ns() as f64),
+        }
     }
 }
 
@@ -104,8 +116,12 @@ impl Rule {
 pub struct Tally {
     /// Successes.
     ok: u64,
-    /// Those whose latency compares with the bound as the threshold wants.
+    /// Those that have the time which the threshold is about.
+    timed: u64,
+    /// Those whose time compares with the bound as the threshold wants.
     within: u64,
+    /// Tokens of successes.
+    tokens: u64,
     /// Those that kept their service level.
     good: u64,
     /// What did not keep it: errors, sheds, late answers, and what waited for a connection for too long.
@@ -146,7 +162,11 @@ impl Tally {
         let latency_ns = request.latency_ns();
         let in_time = slo.is_none_or(|slo| slo.is_in_time(latency_ns, request.ttft_ns, request.itl_ns));
         self.ok += 1;
-        self.within += u64::from(rule.threshold.comparison.holds(latency_ns as f64, rule.threshold.bound));
+        if let Some(time_ns) = request.time_ns(rule.threshold.metric) {
+            self.timed += 1;
+            self.within += u64::from(rule.threshold.comparison.holds(time_ns, rule.threshold.bound));
+        }
+        self.tokens += u64::from(request.tokens);
         self.good += u64::from(in_time);
         self.spend(slo, !in_time);
         self.sum_ns += u128::from(latency_ns);
@@ -177,7 +197,9 @@ impl Tally {
     /// Takes in what was counted elsewhere for the same rule.
     pub fn merge(&mut self, other: &Self) {
         self.ok += other.ok;
+        self.timed += other.timed;
         self.within += other.within;
+        self.tokens += other.tokens;
         self.good += other.good;
         self.bad += other.bad;
         self.budget += other.budget;
@@ -190,7 +212,7 @@ impl Tally {
 
     /// Whether the threshold holds over a window of this length; `None` when there is nothing to judge.
     pub fn holds(&self, threshold: &Threshold, window_ns: u64) -> Option<bool> {
-        if let (Metric::Percentile(percentile), true) = (threshold.metric, self.ok + self.overdue > 0) {
+        if let (Some(percentile), true) = (threshold.metric.percentile(), self.timed + self.overdue > 0) {
             return Some(self.percentile_holds(threshold.comparison, percentile));
         }
         self.value(threshold, window_ns).map(|value| threshold.comparison.holds(value, threshold.bound))
@@ -198,7 +220,7 @@ impl Tally {
 
     /// Nearest rank, as the analyzer's percentiles.
     fn percentile_holds(&self, comparison: Comparison, percentile: f64) -> bool {
-        let n = self.ok + self.overdue;
+        let n = self.timed + self.overdue;
         let rank = ((n as f64 * percentile / 100.0).ceil() as u64).clamp(1, n);
         match comparison {
             Comparison::Less | Comparison::AtMost => self.within >= rank,
@@ -209,7 +231,9 @@ impl Tally {
     /// How many requests the judgement of this threshold rests on.
     pub fn judged(&self, threshold: &Threshold) -> u64 {
         match threshold.metric {
-            Metric::Percentile(_) | Metric::Mean | Metric::Max => self.ok + self.overdue,
+            Metric::Percentile(_) | Metric::FirstToken(_) | Metric::TokenGap(_) | Metric::Mean | Metric::Max => {
+                self.timed + self.overdue
+            }
             Metric::BurnRate => self.ok + self.errors + self.sheds + self.overdue,
             _ => self.ok + self.errors + self.sheds,
         }
@@ -218,8 +242,8 @@ impl Tally {
     /// How far the figure is on the right side of the bound, for telling the worst of several windows: the smaller the
     /// worse, in units that only this threshold has.
     pub fn margin(&self, threshold: &Threshold, window_ns: u64) -> f64 {
-        if let Metric::Percentile(_) = threshold.metric {
-            return self.within as f64 / (self.ok + self.overdue).max(1) as f64;
+        if threshold.metric.percentile().is_some() {
+            return self.within as f64 / (self.timed + self.overdue).max(1) as f64;
         }
         let value = self.value(threshold, window_ns).unwrap_or(threshold.bound);
         match threshold.comparison {
@@ -242,11 +266,8 @@ impl Tally {
             Metric::Throughput => per_s(self.ok),
             Metric::Goodput => per_s(self.good),
             Metric::BurnRate => some_of(self.bad as f64 * WHOLE, self.budget),
-            Metric::Percentile(_)
-            | Metric::FirstToken(_)
-            | Metric::TokenGap(_)
-            | Metric::TokensPerS
-            | Metric::BreakingPoint => None,
+            Metric::TokensPerS => per_s(self.tokens),
+            Metric::Percentile(_) | Metric::FirstToken(_) | Metric::TokenGap(_) | Metric::BreakingPoint => None,
         }
     }
 }
@@ -265,7 +286,10 @@ mod tests {
     }
 
     fn request(entry: u16, outcome: Outcome, latency_ms: u64) -> Request {
-        Request { entry, outcome, intended_ns: 0, done_ns: latency_ms * MS, late_ns: 0, ttft_ns: None, itl_ns: None }
+        let done_ns = latency_ms * MS;
+        // A stream whose first half is waiting, and whose tokens are 1 ms apart.
+        let (ttft_ns, itl_ns) = (Some(done_ns / 2), Some(MS as f64));
+        Request { entry, outcome, intended_ns: 0, done_ns, late_ns: 0, ttft_ns, itl_ns, tokens: 3 }
     }
 
     fn tally(rule: &Rule, latencies_ms: &[u64], errors: u64, sheds: u64) -> Tally {
@@ -303,6 +327,12 @@ mod tests {
         check("throughput >= 1/s", &[5, 5], 9, 0, 0, Some(true));
         check("throughput >= 1/s", &[5], 9, 0, 0, Some(false));
         check("goodput >= 1/s", &[5, 20], 9, 0, 0, Some(true));
+        check("ttft_p50 < 10ms", &[5, 9, 30, 40], 0, 0, 0, Some(true));
+        check("ttft_p75 < 10ms", &[5, 9, 30, 40], 0, 0, 0, Some(false));
+        check("itl_p99 < 1ms", &[5, 9], 0, 0, 0, Some(false));
+        check("itl_p99 < 1ms", &[], 3, 0, 0, None);
+        check("tokens_per_s >= 3/s", &[5, 9], 9, 0, 0, Some(true));
+        check("tokens_per_s > 3/s", &[5, 9], 0, 0, 0, Some(false));
         check("goodput >= 1/s", &[5, 21], 0, 0, 0, Some(false));
         // One bad of ten spends the budget of p90 just so.
         check("burn_rate <= 1", &[5, 5, 5, 5, 5, 5, 5, 5, 5, 21], 0, 0, 0, Some(true));
