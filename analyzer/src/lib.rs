@@ -11,6 +11,7 @@ mod conservation;
 mod counters;
 mod errors;
 mod gate;
+pub mod histograms;
 mod lines;
 mod load;
 mod phases;

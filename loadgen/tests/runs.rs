@@ -18,6 +18,7 @@ use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
 use proofload_run::criteria::Slo;
 use proofload_run::events::{Event, EventKind};
+use proofload_run::histogram::{LatencyHistogram, Line};
 use proofload_run::jsonl::LineReader;
 use proofload_run::manifest::{EndReason, ScenarioKind, Step};
 use proofload_run::sample::{Outcome, flags};
@@ -58,6 +59,7 @@ fn events(driven: &Driven) -> Vec<EventKind> {
 fn an_open_run_sends_every_arrival_of_its_plan() {
     let server = server(1);
     let driven = drive(&get(POISSON, 300.0, 2, None), &server.url()).unwrap();
+    check_histograms(&driven);
     check_books(&driven);
     assert_eq!(driven.end.reason, EndReason::Completed);
     assert_eq!(driven.manifest.load.planned_arrivals, Some(driven.end.intended));
@@ -119,6 +121,18 @@ fn a_run_that_is_stopped_keeps_everything_up_to_then() {
     assert_eq!(driven.end.reason, EndReason::Interrupted);
     assert!((100..400).contains(&driven.end.intended), "{:?}", driven.end);
     assert!(events(&driven).contains(&EventKind::StopRequested { by: "ctrl-c".to_owned() }));
+}
+
+/// What the histograms of all seconds hold together is what the samples hold.
+fn check_histograms(driven: &Driven) {
+    let path = driven.folder.path().join("run/histograms-00000.jsonl");
+    let lines: Vec<Line> = LineReader::open(&path).unwrap().map(Result::unwrap).collect();
+    assert!(lines.windows(2).all(|pair| pair[0].end_ns < pair[1].end_ns) && lines.len() >= 2, "{}", lines.len());
+    let (mut merged, mut all) = (LatencyHistogram::default(), LatencyHistogram::default());
+    lines.iter().for_each(|line| merged.merge(&line.histogram().unwrap()));
+    let successes = driven.samples.iter().filter(|s| s.outcome() == Outcome::Ok);
+    successes.for_each(|sample| all.record_ns(sample.latency_ns()));
+    assert_eq!(merged, all);
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl RunFolder {
         self.path.join(format!("series-{shard:05}.parquet"))
     }
 
+    /// The lines of a shard's histograms of latency.
+    pub fn histogram_lines(&self, shard: u16) -> PathBuf {
+        self.path.join(format!("histograms-{shard:05}.jsonl"))
+    }
+
     /// The events.
     pub fn events(&self) -> PathBuf {
         self.path.join("events.jsonl")

@@ -9,6 +9,7 @@
 //! | `samples-NNNNN.journal` | one fixed-size [`sample::Sample`] per request, in checksummed chunks | while the run goes on |
 //! | `samples-NNNNN.parquet` | the same samples, columnar | when the run ends, or by `proofload report` if it never did |
 //! | `series-NNNNN.jsonl`, `.parquet` | [`series::SeriesPoint`]: what was scraped, once a second | likewise |
+//! | `histograms-NNNNN.jsonl` | [`histogram::Line`]: latency of each second and entry, to three digits, mergeable | while the run goes on |
 //! | `events.jsonl` | [`events::Event`]: steps, aborts, warnings, error examples | while the run goes on |
 //! | `findings.json` | [`findings::Findings`]: what the analysis found | by the analyzer |
 //!
@@ -20,6 +21,7 @@ pub mod criteria;
 pub mod events;
 pub mod findings;
 pub mod folder;
+pub mod histogram;
 pub mod journal;
 pub mod jsonl;
 pub mod manifest;

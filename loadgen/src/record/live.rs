@@ -3,42 +3,40 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hdrhistogram::Histogram;
+use proofload_run::histogram::{LatencyHistogram, Line};
 use proofload_run::sample::{Outcome, Sample};
 
 /// Seconds over which the progress line's percentiles and rates are taken.
 const WINDOW_S: usize = 5;
-/// Largest latency that the histograms tell apart from a larger one, µs.
-const HIGHEST_US: u64 = 60_000_000;
 /// Failures in a row that make a silence more than bad luck.
 const LOST_FAILURES: u64 = 3;
 /// How long nothing but broken connections may come before the target counts as lost.
 const LOST_AFTER_NS: u64 = 3_000_000_000;
 
-/// What finished within one second.
-#[derive(Debug, Clone)]
+/// What finished within one second. Its memory is used again and again.
+#[derive(Debug, Clone, Default)]
 pub struct Second {
-    latency_us: Histogram<u64>,
-    late_us: Histogram<u64>,
+    latency: LatencyHistogram,
+    late: LatencyHistogram,
     /// By outcome code.
     counts: [u64; Outcome::ALL.len()],
 }
 
 impl Second {
-    fn new() -> Self {
-        let histogram =
-            || Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("1 to 60 000 000 with 3 digits is a valid range");
-        Self { latency_us: histogram(), late_us: histogram(), counts: [0; Outcome::ALL.len()] }
-    }
-
     fn add(&mut self, sample: &Sample) {
         self.counts[usize::from(sample.outcome().code())] += 1;
         if sample.sent_ns > 0 {
-            self.late_us.saturating_record(sample.generator_late_ns / 1000);
+            self.late.record_ns(sample.generator_late_ns);
         }
         if sample.outcome() == Outcome::Ok {
-            self.latency_us.saturating_record(sample.latency_ns() / 1000);
+            self.latency.record_ns(sample.latency_ns());
         }
+    }
+
+    fn clear(&mut self) {
+        self.latency.clear();
+        self.late.clear();
+        self.counts = Default::default();
     }
 
     /// Name and value of everything that the audit writes down each second.
@@ -47,19 +45,16 @@ impl Second {
             let all = Outcome::ALL.iter().filter(|outcome| wanted(**outcome));
             all.map(|outcome| self.counts[usize::from(outcome.code())]).sum::<u64>() as f64
         };
-        let late_ns = |quantile| self.late_us.value_at_quantile(quantile) as f64 * 1e3;
+        let late_ns = |percentile| self.late.percentile_ns(percentile).map(|ns| ns as f64);
         let mut series = vec![
             ("finished_ok", count(|outcome| outcome == Outcome::Ok)),
             ("finished_errors", count(Outcome::is_error)),
             ("finished_sheds", count(|outcome| outcome == Outcome::Shed)),
             ("dropped", count(|outcome| outcome == Outcome::Dropped)),
         ];
-        if !self.late_us.is_empty() {
-            series.extend([
-                ("lateness_p50_ns", late_ns(0.5)),
-                ("lateness_p99_ns", late_ns(0.99)),
-                ("lateness_max_ns", self.late_us.max() as f64 * 1e3),
-            ]);
+        if let (Some(p50_ns), Some(p99_ns)) = (late_ns(50.0), late_ns(99.0)) {
+            let max_ns = self.late.max_ns() as f64;
+            series.extend([("lateness_p50_ns", p50_ns), ("lateness_p99_ns", p99_ns), ("lateness_max_ns", max_ns)]);
         }
         series
     }
@@ -81,36 +76,46 @@ pub struct Recent {
 pub struct Live {
     current: Second,
     past: VecDeque<Second>,
+    /// Successes of the current second, by entry.
+    entries: Vec<LatencyHistogram>,
     totals: [u64; Outcome::ALL.len()],
     silence: Silence,
 }
 
-impl Default for Live {
-    fn default() -> Self {
+impl Live {
+    /// Of a run with so many entries.
+    pub fn new(entries: usize) -> Self {
         Self {
-            current: Second::new(),
-            past: VecDeque::new(),
-            totals: [0; Outcome::ALL.len()],
+            current: Second::default(),
+            past: VecDeque::with_capacity(WINDOW_S + 1),
+            entries: vec![LatencyHistogram::default(); entries],
+            totals: Default::default(),
             silence: Silence::default(),
         }
     }
-}
 
-impl Live {
-    /// Takes in a finished sample.
+    /// Takes in a finished sample. Allocates nothing.
     pub fn add(&mut self, sample: &Sample) {
         self.totals[usize::from(sample.outcome().code())] += 1;
         self.current.add(sample);
         self.silence.add(sample);
+        if let (Outcome::Ok, Some(entry)) = (sample.outcome(), self.entries.get_mut(usize::from(sample.entry))) {
+            entry.record_ns(sample.latency_ns());
+        }
+    }
+
+    /// The histograms of the current second, which ends at `end_ns`.
+    pub fn lines(&self, end_ns: u64, shard: u16) -> Vec<Line> {
+        let entries = (0_u16..).zip(&self.entries).filter(|(_, histogram)| histogram.n() > 0);
+        entries.map(|(entry, histogram)| histogram.line(end_ns, shard, entry)).collect()
     }
 
     /// A second has passed: gives what it held.
     pub fn turn(&mut self) -> &Second {
-        let finished = std::mem::replace(&mut self.current, Second::new());
-        self.past.push_back(finished);
-        if self.past.len() > WINDOW_S {
-            self.past.pop_front();
-        }
+        let mut fresh = if self.past.len() < WINDOW_S { None } else { self.past.pop_front() }.unwrap_or_default();
+        fresh.clear();
+        self.entries.iter_mut().for_each(LatencyHistogram::clear);
+        self.past.push_back(std::mem::replace(&mut self.current, fresh));
         &self.past[self.past.len() - 1]
     }
 
@@ -119,17 +124,13 @@ impl Live {
         if self.past.is_empty() {
             return Recent::default();
         }
-        let mut merged = Second::new().latency_us;
-        for second in &self.past {
-            // Same bounds everywhere, so adding cannot fail.
-            let _ = merged.add(&second.latency_us);
-        }
+        let mut merged = LatencyHistogram::default();
+        self.past.iter().for_each(|second| merged.merge(&second.latency));
         let finished: u64 = self.past.iter().flat_map(|second| second.counts).sum();
-        let percentile = |quantile| (!merged.is_empty()).then(|| merged.value_at_quantile(quantile) * 1000);
         Recent {
             finished_per_s: finished as f64 / self.past.len() as f64,
-            p50_ns: percentile(0.5),
-            p95_ns: percentile(0.95),
+            p50_ns: merged.percentile_ns(50.0),
+            p95_ns: merged.percentile_ns(95.0),
         }
     }
 
@@ -212,14 +213,18 @@ mod tests {
 
     #[test]
     fn seconds_and_totals() {
-        let mut live = Live::default();
+        let mut live = Live::new(2);
         for n in 0..100 {
             live.add(&sample(Ok, 1000 + n, n + 1));
         }
         live.add(&sample(Shed, 1200, 1));
         live.add(&sample(Timeout, 1200, 900));
         assert_eq!(live.recent(), Recent::default(), "the running second is not over");
+        let lines = live.lines(2_000_000_000, 7);
+        let told: Vec<_> = lines.iter().map(|l| (l.end_ns, l.shard, l.entry, l.histogram().unwrap().n())).collect();
+        assert_eq!(told, [(2_000_000_000, 7, 0, 100)], "an entry without successes has no line");
         let series = live.turn().series();
+        assert!(live.lines(3_000_000_000, 7).is_empty());
         let value = |name: &str| series.iter().find(|(n, _)| *n == name).unwrap().1;
         assert_eq!((value("finished_ok"), value("finished_errors"), value("finished_sheds")), (100.0, 1.0, 1.0));
         assert!((value("lateness_p99_ns") - 40_000.0).abs() < 100.0);
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn a_target_is_lost_only_when_nothing_is_answered() {
         let check = |samples: &[(Outcome, u64)], now_ms: u64, expected: Option<u64>| {
-            let mut live = Live::default();
+            let mut live = Live::new(2);
             for (outcome, at_ms) in samples {
                 live.add(&sample(*outcome, *at_ms, 0));
             }

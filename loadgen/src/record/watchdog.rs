@@ -39,6 +39,8 @@ pub struct Watchdog {
     watched: Vec<Watched>,
     /// Ended, and not yet in any second.
     ended: Vec<Request>,
+    /// Ended after the second that was judged last. Its memory and that of `ended` are used in turn.
+    later: Vec<Request>,
     warm_until_ns: u64,
     until_ns: u64,
     /// The end of the second that is judged next.
@@ -51,7 +53,7 @@ impl Watchdog {
         let moves = |rule: &Rule| rule.threshold.window_ns.is_some() || rule.threshold.abort_after_ns.is_some();
         let watch = |rule| Watched { rule, seconds: VecDeque::new(), missed: false };
         let watched = rules.into_iter().filter(moves).map(watch).collect();
-        Self { watched, ended: Vec::new(), warm_until_ns, until_ns, next_ns: NS_PER_S }
+        Self { watched, ended: Vec::new(), later: Vec::new(), warm_until_ns, until_ns, next_ns: NS_PER_S }
     }
 
     /// Takes in a request that has ended.
@@ -70,17 +72,19 @@ impl Watchdog {
     pub fn turn(&mut self, under_way: &[UnderWay]) -> Vec<Missed> {
         let end_ns = self.next_ns;
         self.next_ns += NS_PER_S;
-        let (ended, later): (Vec<Request>, Vec<Request>) = self.ended.drain(..).partition(|s| s.done_ns <= end_ns);
-        let late = later.iter().map(|s| (s.entry, s.intended_ns));
+        self.later.extend(self.ended.iter().filter(|request| request.done_ns > end_ns));
+        self.ended.retain(|request| request.done_ns <= end_ns);
+        let late = self.later.iter().map(|request| (request.entry, request.intended_ns));
         let under_way: Vec<UnderWay> = under_way.iter().copied().chain(late).collect();
         let measured_ns = end_ns.saturating_sub(self.warm_until_ns);
         let missed = self.watched.iter_mut().filter_map(|watched| {
             // What came in the second in which the warm-up ended belongs to the window of no whole second after it.
-            watched.count(&ended, measured_ns);
+            watched.count(&self.ended, measured_ns);
             watched.judge(end_ns, measured_ns, &under_way)
         });
         let missed = missed.collect();
-        self.ended = later;
+        self.ended.clear();
+        std::mem::swap(&mut self.ended, &mut self.later);
         missed
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use proofload_run::RunError;
 use proofload_run::events::EventKind;
+use proofload_run::histogram::Line;
 use proofload_run::journal::JournalWriter;
+use proofload_run::jsonl::LineWriter;
 use proofload_run::sample::{Outcome, Sample};
 use proofload_run::series::Source;
 use tokio::sync::watch;
@@ -44,6 +46,12 @@ pub struct Writer {
     pub ledger: Arc<Ledger>,
     /// Where samples go.
     pub journal: JournalWriter,
+    /// Where the histograms of each second go.
+    pub histograms: LineWriter<Line>,
+    /// Which shard of the run this is.
+    pub shard: u16,
+    /// How many entries the run has.
+    pub entries: usize,
     /// Where events and series go.
     pub log: Arc<Log>,
     /// The plan, for saying which step it is.
@@ -108,8 +116,8 @@ struct Work {
 impl Work {
     fn new(writer: Writer) -> Self {
         Self {
+            live: Live::new(writer.entries),
             writer,
-            live: Live::default(),
             buffer: Vec::new(),
             unwritable: None,
             missed: Vec::new(),
@@ -126,6 +134,7 @@ impl Work {
         self.carry();
         self.change_step(None);
         self.publish();
+        self.keep_histograms(self.writer.clock.now_ns());
         // Whatever came after the last whole second.
         self.writer.log.series(self.writer.clock.now_ns(), Source::Generator, self.writer.retried.series());
         let journal = &self.writer.journal;
@@ -140,6 +149,7 @@ impl Work {
         self.carry();
         self.change_step((now_ns < self.writer.profile.end_ns()).then(|| self.writer.profile.step_at(now_ns)));
         if now_ns >= self.next_second_ns {
+            self.keep_histograms(self.next_second_ns);
             self.next_second_ns += SECOND_NS;
             self.audit(now_ns);
         }
@@ -188,6 +198,13 @@ impl Work {
             self.writer.log.event(steps[usize::from(started)].start_ns, EventKind::StepStarted { step: started });
         }
         self.step = step;
+    }
+
+    /// Writes down the latencies of the second that has ended.
+    fn keep_histograms(&mut self, end_ns: u64) {
+        let lines = self.live.lines(end_ns, self.writer.shard);
+        let outcome = self.writer.histograms.append(&lines);
+        remember(&mut self.unwritable, outcome);
     }
 
     fn audit(&mut self, now_ns: u64) {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use proofload_run::criteria::Rule;
 use proofload_run::folder::RunFolder;
 use proofload_run::journal::JournalWriter;
+use proofload_run::jsonl::LineWriter;
 use proofload_run::manifest::End;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -80,6 +81,9 @@ impl Crew {
             clock: stage.clock.clone(),
             ledger: Arc::clone(&stage.ledger),
             journal: JournalWriter::create(&folder.sample_journal(0), 0, CHUNK_SAMPLES)?,
+            histograms: LineWriter::create(&folder.histogram_lines(0))?,
+            shard: 0,
+            entries: stage.entries.len(),
             log: Arc::clone(&stage.log),
             profile,
             climb: Climb::of(scenario),
