@@ -16,7 +16,9 @@ const MAX_REPEATS: usize = 3;
 /// The generator's own warnings, then those of the analysis.
 pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
-    let recorded = run.events.iter().filter_map(|event| recorded(&event.kind));
+    let needless = counted_without_statistics(findings, run);
+    let told = run.events.iter().filter(|event| !(needless && is_about_statistics(&event.kind)));
+    let recorded = told.filter_map(|event| recorded(&event.kind));
     let found = counts(findings)
         .chain(lateness(findings))
         .chain(connection_wait(findings, run))
@@ -43,6 +45,16 @@ fn recorded(kind: &EventKind) -> Option<Warning> {
         }
         _ => None,
     }
+}
+
+fn is_about_statistics(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::ScrapeFailed { source, .. } if source == "statistics")
+}
+
+/// Whether the target's metrics said of every model what its statistics would have, which some Tritons close.
+fn counted_without_statistics(findings: &Findings, run: &Run) -> bool {
+    let counted = findings.conservation.iter().all(|found| found.balance != Balance::NotCounted);
+    counted && !run.series.iter().any(|line| line.source == Source::Statistics)
 }
 
 fn counts(findings: &Findings) -> impl Iterator<Item = Warning> {

@@ -375,6 +375,23 @@ fn counts_that_do_not_agree_are_named() {
 }
 
 #[test]
+fn metrics_count_where_statistics_are_closed() {
+    let mut closed = run(ScenarioKind::Sustained, 200.0, None, &[], SERVER).completed();
+    closed.series.retain(|point| point.source != Source::Statistics || point.name == "inference_success_count");
+    for point in closed.series.iter_mut().filter(|point| point.source == Source::Statistics) {
+        (point.source, point.name) = (Source::Target, "nv_inference_request_success".to_owned());
+    }
+    let (source, message) = ("statistics".to_owned(), "HTTP status 403".to_owned());
+    closed.event(0, EventKind::ScrapeFailed { source, message });
+    let found = check(&closed, Verdict::Pass, "thresholds");
+    assert!(found.conservation.iter().all(|c| c.balance == Balance::Balanced && c.server_successes > 0));
+    assert_eq!(found.warnings, [], "nothing is missing");
+    closed.series.clear();
+    let codes: Vec<String> = analysed(&closed).warnings.into_iter().map(|warning| warning.code).collect();
+    assert!(codes.contains(&"scrape_failed".to_owned()) && codes.contains(&"not_counted".to_owned()), "{codes:?}");
+}
+
+#[test]
 fn requests_that_were_abandoned_may_have_been_counted() {
     let mut abandoned = run(ScenarioKind::Sustained, 200.0, None, &["error_rate <= 5%"], SERVER);
     for sample in abandoned.samples.iter_mut().filter(|sample| sample.sequence % 40 == 0) {
