@@ -20,6 +20,7 @@ pub(crate) fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<Resolv
         http_url: url(&args.target, file.and_then(|file| file.http.as_ref())),
         grpc_url: url(&args.grpc_target, file.and_then(|file| file.grpc.as_ref())),
         metrics_url: url(&args.metrics, file.and_then(|file| file.metrics.as_ref())),
+        headers: file.map(|file| file.headers.clone()).unwrap_or_default(),
         http_version: file.map(|file| file.http_version).unwrap_or_default(),
         embedded: false,
         ..ResolvedTarget::default()

@@ -5,6 +5,7 @@ mod conduct;
 mod crew;
 mod manifest;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::payload::{PrepareError, prepare};
 use crate::plan::{Doings, Mix, Profile, Zipf};
 use crate::progress::Snapshot;
 use crate::record::Log;
+use crate::scenario::environment;
 use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
@@ -42,6 +44,8 @@ pub struct ResolvedTarget {
     pub metrics_url: Option<String>,
     /// Which HTTP the HTTP side speaks.
     pub http_version: HttpVersion,
+    /// Headers of every request; `${env:NAME}` in a value stands for a variable of the environment.
+    pub headers: BTreeMap<String, String>,
     /// How TLS is spoken where a URL asks for it.
     pub tls: TlsOptions,
     /// Whether proofload started it itself.
@@ -82,6 +86,9 @@ pub enum LoadError {
     /// The target's URL.
     #[error("target: {0}")]
     Target(#[from] AddressError),
+    /// The target's headers.
+    #[error("target.headers: {0}")]
+    Headers(String),
     /// An entry of the mix.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -284,10 +291,11 @@ struct Resolved {
 }
 
 impl Resolved {
-    async fn of(target: &ResolvedTarget) -> Result<Self, AddressError> {
+    async fn of(target: &ResolvedTarget) -> Result<Self, LoadError> {
+        let headers = Arc::new(environment::header_map(&target.headers).map_err(LoadError::Headers)?);
         let reach = async |url: &Option<String>, version| match url {
-            Some(url) => Address::reach(url, version, &target.tls).await.map(Some),
-            None => Ok(None),
+            Some(url) => Ok(Some(Address::reach(url, version, &target.tls).await?.with_headers(&headers))),
+            None => Ok::<_, AddressError>(None),
         };
         let http = reach(&target.http_url, target.http_version).await?;
         let metrics = match reach(&target.metrics_url, HttpVersion::Http1).await? {

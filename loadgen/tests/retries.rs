@@ -23,7 +23,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::service::TowerToHyperService;
 use proofload_loadgen::clock::RunClock;
+use proofload_loadgen::run::ResolvedTarget;
 use proofload_loadgen::scenario::Scenario;
+use proofload_loadgen::stop::StopHandle;
 use proofload_loadgen::transport::{
     Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, TlsOptions, Via,
 };
@@ -31,7 +33,7 @@ use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
 use proofload_run::sample::Outcome;
 use proofload_run::series::SeriesPoint;
-use scenarios::{Driven, drive, drive_grpc};
+use scenarios::{Driven, drive, drive_at, drive_grpc};
 use server::{Reply, Seen, answering, fine, serve};
 
 fn scenario(load: &str, mix: &str) -> Scenario {
@@ -180,6 +182,30 @@ fn a_secret_reaches_the_target_and_no_file_of_the_run() {
     assert!(run.contains("Bearer ${env:CARGO_MANIFEST_DIR}"), "as written and as run");
     let events = std::fs::read_to_string(driven.folder.path().join("run/events.jsonl")).unwrap();
     assert!(events.contains("bad token ${env:CARGO_MANIFEST_DIR}"), "{events}");
+}
+
+#[test]
+fn the_targets_headers_are_on_every_request_to_it() {
+    let secret = std::env::var(VARIABLE).unwrap();
+    let (seen, url) = served(fine);
+    let target =
+        format!("[target]\nhttp = \"{url}\"\nheaders = {{ x-key = \"${{env:{VARIABLE}}}\", x-own = \"no\" }}\n");
+    let text = "kind = \"sustained\"\n[load]\nrate = \"20/s\"\nduration = \"1s\"\n[[mix]]\nname = \"a\"\n\
+                protocol = \"http\"\npath = \"/\"\nmodel = \"m\"\nheaders = { x-own = \"yes\" }\n";
+    let scenario = Scenario::parse(Path::new("a.toml"), &format!("{text}{target}"), &[]).unwrap();
+    let headers = scenario.target.as_ref().unwrap().headers.clone();
+    let target = ResolvedTarget { http_url: Some(url), headers, ..ResolvedTarget::default() };
+    let driven = drive_at(&scenario, target, StopHandle::default()).unwrap();
+    let (mut load, mut beside) = (0, 0);
+    for (_, path, headers) in seen.requests() {
+        assert_eq!(headers["x-key"], secret, "{path}");
+        let own = if path == "/" { &mut load } else { &mut beside };
+        *own += 1;
+        assert_eq!(headers["x-own"], if path == "/" { "yes" } else { "no" }, "{path}");
+    }
+    assert!(load >= 10 && beside >= 3, "{load} {beside}");
+    let run = std::fs::read_to_string(driven.folder.path().join("run/run.json")).unwrap();
+    assert!(!run.contains(&secret) && run.contains("${env:CARGO_MANIFEST_DIR}"));
 }
 
 #[test]

@@ -207,6 +207,8 @@ fn overrides_change_what_they_name_and_are_checked_like_the_file() {
     refused(&["load.length=1h"], "--set load.length=1h: load.length: unknown key");
     refused(&["load.model=closed"], "`users` is missing");
     refused(&["nonsense"], "write key=value");
+    refused(&["target.http='http://a:1'", "target.headers.te='x'"], "belongs to the protocol itself");
+    refused(&["target.http='http://a:1'", "target.headers.a='{{user}}'"], "only an entry's headers are filled");
     refused(&["load.streams_per_connection=8"], "HTTP/1.1 carries one request at a time");
     refused(&["load.streams_per_connection=0"], "write 1 to 1000 requests at a time");
     refused(&["thresholds=[\"p95 < 1s over any 6s\"]"], "the window is longer than the load");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use proofload_wire::WireError;
 use proofload_wire::completion::Dialect;
@@ -140,20 +140,14 @@ fn plain(entry: &MixEntry, spec: &HttpSpec, to: &Address, carried: &[String]) ->
     })
 }
 
-/// Adds what the scenario states. Secrets out of the environment are marked, so that nobody prints them.
+/// Adds what the scenario states.
 fn add_headers(
     entry: &MixEntry,
     stated: &BTreeMap<String, String>,
     headers: &mut HeaderMap,
 ) -> Result<(), PrepareError> {
     let refuse = |what: String| PrepareError::Request { entry: entry.name.clone(), what };
-    for (name, text) in stated {
-        let expanded = environment::expand(text, environment::variable).map_err(refuse)?;
-        let name: HeaderName = name.parse().map_err(|_| refuse(format!("`{name}` is no header name")))?;
-        let mut value: HeaderValue = expanded.parse().map_err(|_| refuse(format!("`{text}` is no header value")))?;
-        value.set_sensitive(environment::refers(text));
-        headers.insert(name, value);
-    }
+    headers.extend(environment::header_map(stated).map_err(refuse)?);
     Ok(())
 }
 
@@ -203,6 +197,7 @@ fn base_headers(to: &Address) -> HeaderMap {
     if let (HttpVersion::Http1, Ok(host)) = (to.version, HeaderValue::from_str(to.authority.as_str())) {
         headers.insert(HOST, host);
     }
+    headers.extend(to.headers.as_ref().clone());
     headers
 }
 

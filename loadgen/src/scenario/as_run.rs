@@ -82,6 +82,9 @@ pub struct Target {
     pub metrics: Option<String>,
     /// Which HTTP the HTTP side speaks.
     pub http_version: HttpVersion,
+    /// Headers of every request; `${env:NAME}` in a value stands for a variable of the environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// How TLS is spoken where a URL asks for it.
     pub tls: Option<TlsOptions>,
 }

@@ -3,6 +3,8 @@
 //!
 //! The comments on the fields are what editors show: [`super::schema`] is made from them.
 
+use std::collections::BTreeMap;
+
 use proofload_run::manifest::ScenarioKind;
 use proofload_run::units::{parse_duration_ns, parse_share};
 use schemars::JsonSchema;
@@ -143,6 +145,10 @@ pub(super) struct Target {
     /// Which HTTP the HTTP side speaks; 2 with TLS by ALPN, without by prior knowledge. Default: 1.1.
     #[schemars(default, with = "String", extend("enum" = words(&HTTP_VERSIONS)))]
     pub(super) http_version: Maybe<HttpVersion>,
+    /// Headers of every request to the target (gRPC: metadata), of the load and beside it: metadata, statistics, metrics.
+    /// Values may hold `${env:NAME}`; an entry's own headers win.
+    #[schemars(default, with = "BTreeMap<String, String>")]
+    pub(super) headers: Vec<(String, Located<String>)>,
     /// How TLS is spoken where a URL is https.
     #[schemars(default, with = "Tls")]
     pub(super) tls: Option<Tls>,
@@ -330,6 +336,7 @@ fn target(table: &Table<'_>) -> Target {
         grpc: table.string("grpc"),
         metrics: table.string("metrics"),
         http_version: table.choice("http_version", &HTTP_VERSIONS),
+        headers: table.table("headers").map(|t| t.all_strings()).unwrap_or_default(),
         tls: table.table("tls").map(|t| tls(&t)),
     };
     table.finish();

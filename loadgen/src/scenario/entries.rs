@@ -299,7 +299,7 @@ impl Entries<'_> {
 }
 
 /// Whether there is such a header. Never says what a variable of the environment holds.
-fn header(name: &str, value: &str) -> Result<(), String> {
+pub(super) fn header(name: &str, value: &str) -> Result<(), String> {
     if environment::refers(value) && value.contains("{{") {
         return Err("cannot hold both ${env:…} and {{…}}; write them into two headers".to_owned());
     }
@@ -311,7 +311,7 @@ fn header(name: &str, value: &str) -> Result<(), String> {
 }
 
 /// What only HTTP, or gRPC itself, may say in a gRPC request.
-fn is_grpcs_own(name: &str) -> bool {
+pub(super) fn is_grpcs_own(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("grpc-") || ["content-type", "te", "host", "content-length", "connection"].contains(&name.as_str())
 }

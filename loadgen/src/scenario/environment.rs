@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderMap;
+use http::header::{HeaderName, HeaderValue};
+
 use super::{RequestSpec, Scenario};
 use crate::record::Secrets;
 
@@ -56,11 +59,28 @@ fn next_reference(text: &str) -> Result<Reference<'_>, String> {
     Ok(Some((before, name, after)))
 }
 
+/// Headers with their references expanded. What comes out of the environment is marked, so that nobody prints it.
+///
+/// # Errors
+/// What is no header, never with the value of a variable.
+pub(crate) fn header_map(stated: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, text) in stated {
+        let expanded = expand(text, variable)?;
+        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header name"))?;
+        let mut value: HeaderValue = expanded.parse().map_err(|_| format!("`{text}` is no header value"))?;
+        value.set_sensitive(refers(text));
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
 impl Scenario {
     /// The secrets that it refers to, as they are now.
     pub fn secrets(&self) -> Secrets {
         let mut found = Vec::new();
-        for value in self.mix.iter().flat_map(|entry| headers(&entry.request).values()) {
+        let of_target = self.target.iter().flat_map(|target| target.headers.values());
+        for value in self.mix.iter().flat_map(|entry| headers(&entry.request).values()).chain(of_target) {
             let mut rest = value.as_str();
             while let Ok(Some((_, name, after))) = next_reference(rest) {
                 found.extend(variable(name).map(|value| (format!("${{env:{name}}}"), value)));

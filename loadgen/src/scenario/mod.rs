@@ -18,6 +18,7 @@
 //! grpc = "http://127.0.0.1:8001"                # for kserve-grpc entries
 //! metrics = "http://127.0.0.1:8002/metrics"     # default: <http>/metrics, or a Triton's port; without a path: /metrics
 //! http_version = "2"             # of http: 1.1 (default) | 2 (with TLS by ALPN, without by prior knowledge)
+//! headers = { authorization = "Bearer ${env:TOKEN}" }   # of every request: load, metadata, statistics, metrics
 //! [target.tls]                   # for https URLs; all of it optional. Paths are relative to the scenario file
 //! ca = "ca.pem"                  # authorities to trust instead of the system's
 //! client_cert = "client.pem"     # who we are, where the server asks

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::as_written as written;
+use super::entries::{header, is_grpcs_own};
 use super::reader::{Located, Problems};
 use super::{MixEntry, Target};
 use crate::transport::{BaseUrl, Identity, TlsOptions};
@@ -38,14 +39,30 @@ impl Targets<'_> {
         if let (Some(tls), false) = (&target.tls, secure) {
             self.complain(&tls.here, "is of no use, since no URL begins with https://; write https://, or remove it");
         }
+        for (name, value) in &target.headers {
+            if let Err(message) = self.header(name, &value.value) {
+                self.complain(value, message);
+            }
+        }
         let text = |url: &Option<Located<String>>| url.as_ref().map(|url| url.value.clone());
         Target {
             http: text(&target.http),
             grpc: text(&target.grpc),
             metrics: text(&target.metrics),
             http_version: target.http_version.as_ref().map_or_else(Default::default, |version| version.value),
+            headers: target.headers.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
             tls: target.tls.as_ref().map(|tls| self.tls(tls)),
         }
+    }
+
+    fn header(&self, name: &str, value: &str) -> Result<(), String> {
+        if value.contains("{{") {
+            return Err("only an entry's headers are filled with {{…}}; write the value, or ${env:NAME}".to_owned());
+        }
+        if is_grpcs_own(name) {
+            return Err("belongs to the protocol itself; other names are free, such as authorization".to_owned());
+        }
+        header(name, value)
     }
 
     fn tls(&self, tls: &written::Tls) -> TlsOptions {

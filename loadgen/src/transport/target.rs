@@ -4,10 +4,11 @@ use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::Authority;
+use http::{HeaderMap, Uri};
 use serde::Serialize;
 use tokio::net::TcpStream;
 
@@ -152,6 +153,8 @@ pub struct Address {
     pub version: HttpVersion,
     /// The TLS that is spoken, if any.
     pub tls: Option<Tls>,
+    /// Headers of every request that goes there.
+    pub headers: Arc<HeaderMap>,
 }
 
 impl fmt::Display for Address {
@@ -203,7 +206,7 @@ impl Address {
         let sockets = sockets(&authority, if tls { 443 } else { 80 })?;
         let endpoint = Endpoint::Tcp(sockets[0]);
         let tls = if tls { Some(Tls::new(options, authority.host(), version)?) } else { None };
-        Ok((Self { authority, endpoint, prefix, version, tls }, sockets))
+        Ok((Self { authority, endpoint, prefix, version, tls, headers: Arc::default() }, sockets))
     }
 
     fn unix(url: &str, path: PathBuf, version: HttpVersion) -> Result<Self, AddressError> {
@@ -213,7 +216,13 @@ impl Address {
             return Err(AddressError::Unix { url: url.to_owned(), why });
         }
         let endpoint = Endpoint::Unix(path);
-        Ok(Self { authority: LOCAL_HOST, endpoint, prefix: String::new(), version, tls: None })
+        Ok(Self { authority: LOCAL_HOST, endpoint, prefix: String::new(), version, tls: None, headers: Arc::default() })
+    }
+
+    /// With headers for every request that goes there.
+    #[must_use]
+    pub fn with_headers(self, headers: &Arc<HeaderMap>) -> Self {
+        Self { headers: Arc::clone(headers), ..self }
     }
 
     /// Scheme and authority, as in `http://127.0.0.1:8000`.

@@ -74,6 +74,7 @@ pub(crate) fn request(from: &Address, path: &str) -> Result<Request<Segments>, h
     let mut request = Request::get(uri)
         .header(ACCEPT, HeaderValue::from_static("text/plain, application/json"))
         .body(Segments::default())?;
+    request.headers_mut().extend(from.headers.as_ref().clone());
     if from.version == HttpVersion::Http1 {
         request.headers_mut().insert(HOST, HeaderValue::from_str(from.authority.as_str())?);
     }

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use std::sync::Arc;
+
 use super::fetch::{FetchError, fetch};
 use crate::transport::{Address, Endpoint, HttpVersion};
 
@@ -45,6 +47,8 @@ fn beside(http: &Address) -> Option<Address> {
         prefix: "/metrics".to_owned(),
         version: HttpVersion::Http1,
         tls: None,
+        // Another service, and nothing hides what it is told.
+        headers: Arc::default(),
     })
 }
 
