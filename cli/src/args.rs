@@ -152,6 +152,12 @@ pub(crate) struct RunArgs {
     /// Override a value of the scenario by its dotted key; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) overrides: Vec<String>,
+    /// Show the run live: rates, latencies, errors, thresholds. q stops it as Ctrl-C does.
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) tui: bool,
+    /// Run even where the disk has less room than the run is expected to need.
+    #[arg(long)]
+    pub(crate) ignore_disk: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -4,6 +4,7 @@
 mod args;
 mod calibrate;
 mod console;
+mod disk;
 mod doctor;
 mod embedded;
 mod progress;
@@ -12,6 +13,7 @@ mod run;
 mod scenario;
 mod summary;
 mod target;
+mod tui;
 
 use std::process::ExitCode;
 

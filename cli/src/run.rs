@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use proofload_loadgen::footprint::Footprint;
 use proofload_loadgen::host;
 use proofload_loadgen::progress::Snapshot;
-use proofload_loadgen::run::{ResolvedTarget, RunOptions, run};
+use proofload_loadgen::run::{ResolvedTarget, RunOptions, run, scraped_points};
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::stop::StopHandle;
 use proofload_run::manifest::{EndReason, Tool};
@@ -16,10 +17,12 @@ use tokio::sync::watch;
 
 use crate::args::RunArgs;
 use crate::console::note;
+use crate::disk;
 use crate::embedded::EmbeddedDaemon;
 use crate::progress::Progress;
 use crate::report::report_on;
 use crate::target;
+use crate::tui::{self, Tui};
 
 /// Where run folders go when `--out` does not say.
 pub(crate) const DEFAULT_FOLDER: &str = "reports/runs";
@@ -27,6 +30,9 @@ pub(crate) const DEFAULT_FOLDER: &str = "reports/runs";
 /// Runs every scenario, one after the other, and says the strongest verdict.
 pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
     let planned = planned(args)?;
+    if let Some(problem) = tui::problem().filter(|_| args.tui) {
+        bail!("nothing was run: {problem}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stop = StopHandle::default();
     stop.obey_ctrl_c();
@@ -111,7 +117,10 @@ async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::
         let (target, daemon) = embedded(planned, quiet).await?;
         (target, Some(daemon))
     };
-    let outcome = load(args, planned, target, stop).await;
+    let outcome = match make_room(args, planned, &target).await {
+        Ok(()) => load(args, planned, target, stop).await,
+        Err(full) => Err(full),
+    };
     if let Some(daemon) = daemon {
         // The run is judged by its samples; how the daemon ended is told, and changes nothing.
         if let Err(error) = daemon.stop().await {
@@ -119,6 +128,23 @@ async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::
         }
     }
     outcome
+}
+
+/// Says how much disk the run will take, and refuses to begin where there is not so much.
+async fn make_room(args: &RunArgs, planned: &Planned, target: &ResolvedTarget) -> anyhow::Result<()> {
+    let footprint = Footprint::of(&planned.scenario, scraped_points(target).await);
+    let free_bytes = disk::free_bytes(&planned.folder);
+    if !args.output.quiet {
+        note(&format!("{}: {}", planned.scenario.name, disk::estimate(&footprint, free_bytes)));
+    }
+    if disk::is_too_little(&footprint, free_bytes) && !args.ignore_disk {
+        bail!(
+            "{}: {}; free some, choose another folder with --out, or run all the same with --ignore-disk",
+            planned.scenario.source.path.display(),
+            disk::estimate(&footprint, free_bytes)
+        );
+    }
+    Ok(())
 }
 
 async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTarget, EmbeddedDaemon)> {
@@ -139,7 +165,12 @@ async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTar
 
 async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &StopHandle) -> anyhow::Result<()> {
     let (progress, snapshots) = watch::channel(Snapshot::default());
-    let shown = tokio::spawn(show(Progress::new(args.output.quiet, &planned.scenario.name), snapshots));
+    let tui = match args.tui {
+        true => Some(Tui::start(&planned.scenario, snapshots.clone(), stop.clone())?),
+        false => None,
+    };
+    let line = Progress::new(args.output.quiet || args.tui, &planned.scenario.name);
+    let shown = tokio::spawn(show(line, snapshots));
     let options = RunOptions {
         folder: planned.folder.clone(),
         run_id: planned.run_id.clone(),
@@ -150,6 +181,7 @@ async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &
         progress,
     };
     let outcome = run(&planned.scenario, options).await;
+    drop(tui);
     // The sender is gone with the run, so this ends by itself.
     let _ = shown.await;
     let summary = outcome.with_context(|| planned.scenario.source.path.display().to_string())?;

@@ -14,6 +14,7 @@
 //! | [`streamed`] \* | an answer that comes in pieces: when, and what they say |
 //! | [`record`] | samples, live figures \*, events and series |
 //! | [`watch`] | scraping the target and the generator's own process |
+//! | [`footprint`] \* | what a run will take on disk |
 //! | [`run`] | the shell: everything is wired there |
 //! | [`calibrate`] | the generator against servers whose truth is known |
 //!
@@ -26,6 +27,7 @@ pub mod calibrate;
 pub mod clock;
 pub mod discover;
 pub mod dispatch;
+pub mod footprint;
 pub mod host;
 pub mod judge;
 pub mod payload;

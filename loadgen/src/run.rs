@@ -27,7 +27,7 @@ use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
 use crate::users::UsersError;
-use crate::watch::{Expected, Scraper, describe_target, find_metrics, metrics_below};
+use crate::watch::{Expected, Scraper, describe_target, find_metrics, metrics_below, points_per_scrape, server_name};
 use conduct::{Ending, conduct, drain};
 use crew::Crew;
 
@@ -288,6 +288,16 @@ struct Resolved {
     grpc: Option<Address>,
     /// Where its metrics are, if somebody said.
     metrics: Option<Address>,
+}
+
+/// Values that each scrape of a target would bring now; 0 where it cannot be reached.
+pub async fn scraped_points(target: &ResolvedTarget) -> usize {
+    let Ok(Resolved { http, metrics, .. }) = Resolved::of(target).await else { return 0 };
+    let metrics = match (metrics, &http) {
+        (None, Some(http)) => Some(find_metrics(http, server_name(http).await.as_deref()).await),
+        (metrics, _) => metrics,
+    };
+    points_per_scrape(metrics.as_ref(), http.as_ref()).await
 }
 
 impl Resolved {

@@ -3,25 +3,25 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use proofload_loadgen::footprint::Footprint;
+
 use super::check::Check;
+use crate::disk::{estimate, is_too_little};
 use proofload_run::units::{format_duration_ns, significant};
 
 /// Sleeps measured for the timer check.
 const SLEEPS: usize = 200;
 /// Descriptors beside the connections: journal, series, events, the runtime's own, the embedded daemon's pipes.
 const OTHER_DESCRIPTORS: u64 = 256;
-/// A sample in the journal and, for a moment, in Parquet beside it.
-const DISK_BYTES_PER_SAMPLE: u64 = 256;
 
-/// All checks of the machine. `connections` and `samples` are what the scenario asks for, where there is one.
-pub(crate) fn checks(folder: &Path, connections: u64, samples: u64) -> Vec<Check> {
+/// All checks of the machine. `connections` are what the scenario asks for, where there is one.
+pub(crate) fn checks(connections: u64) -> Vec<Check> {
     vec![
         cores(std::thread::available_parallelism().map_or(1, usize::from)),
         load_average(one_minute_load(), std::thread::available_parallelism().map_or(1, usize::from)),
         timer(worst_lateness(SLEEPS)),
         descriptors(u64::from(proofload_loadgen::host::connection_limit().0), connections),
         memory(available_memory_bytes()),
-        disk(free_disk_bytes(folder), samples),
         gpu(Path::new("/proc/driver/nvidia/version").exists()),
     ]
 }
@@ -83,15 +83,19 @@ fn memory(available_bytes: Option<u64>) -> Check {
     }
 }
 
-fn disk(free_bytes: Option<u64>, samples: u64) -> Check {
-    let needed = samples * DISK_BYTES_PER_SAMPLE;
-    let text = |free: u64| format!("{} MiB free, about {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
+/// What the run would take, and what there is.
+pub(crate) fn disk(footprint: &Footprint, free_bytes: Option<u64>) -> Check {
+    let text = estimate(footprint, free_bytes);
+    if is_too_little(footprint, free_bytes) {
+        return Check::in_the_way("disk", text, "free some, or choose another folder with --out");
+    }
     match free_bytes {
-        Some(free) if free < needed => {
-            Check::in_the_way("disk", text(free), "free some, or choose another folder with --out")
-        }
-        Some(free) => Check::fine("disk", text(free)),
-        None => Check::fine("disk", "not known on this system"),
+        Some(free) if free < footprint.peak_bytes => Check::doubtful(
+            "disk",
+            text,
+            "enough where answers take longer than 1 ms; a full disk ends the run, and what was written is kept",
+        ),
+        _ => Check::fine("disk", text),
     }
 }
 
@@ -107,13 +111,6 @@ fn available_memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-/// Free space where the folder is or will be.
-fn free_disk_bytes(folder: &Path) -> Option<u64> {
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
-    let space = rustix::fs::statvfs(if existing.as_os_str().is_empty() { Path::new(".") } else { existing }).ok()?;
-    Some(space.f_bavail * space.f_frsize)
 }
 
 /// The 99th percentile of the lateness of short sleeps.
@@ -153,7 +150,9 @@ mod tests {
         check(descriptors(4096, 1000), State::Fine, "4096");
         check(memory(Some(100 << 20)), State::Doubtful, "100 MiB");
         check(memory(Some(1 << 30)), State::Fine, "1024 MiB");
-        check(disk(Some(1 << 20), 1_000_000), State::InTheWay, "--out");
-        check(disk(Some(1 << 40), 1_000_000), State::Fine, "245 MiB needed");
+        let run = |is_planned| Footprint { samples: 10, is_planned, peak_bytes: 2_000_000, kept_bytes: 1_000_000 };
+        check(disk(&run(true), Some(1 << 20)), State::InTheWay, "--out");
+        check(disk(&run(false), Some(1 << 20)), State::Doubtful, "1.05 MB free");
+        check(disk(&run(true), Some(1 << 40)), State::Fine, "about 2 MB of disk");
     }
 }

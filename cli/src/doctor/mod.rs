@@ -8,11 +8,16 @@ mod target;
 use std::path::Path;
 use std::process::ExitCode;
 
+use proofload_loadgen::footprint::Footprint;
 use proofload_loadgen::scenario::Scenario;
 
 use crate::args::DoctorArgs;
 use crate::console::{note, print};
+use crate::disk;
 use check::{Check, State};
+
+/// Values that a scrape of our own daemon brings.
+const SCRAPED_POINTS: usize = 180;
 
 /// Prints every check; exits with 1 when something is in the way of a run.
 pub(crate) fn doctor_command(args: &DoctorArgs) -> ExitCode {
@@ -36,10 +41,15 @@ pub(crate) fn doctor_command(args: &DoctorArgs) -> ExitCode {
     ExitCode::from(u8::from(worst == State::InTheWay))
 }
 
+fn room(scenario: &Scenario, points_per_s: usize) -> Check {
+    machine::disk(&Footprint::of(scenario, points_per_s), disk::free_bytes(Path::new(crate::run::DEFAULT_FOLDER)))
+}
+
 fn all_checks(args: &DoctorArgs, scenario: Option<&Scenario>) -> Vec<Check> {
     let size = scenario.map(plan::Size::of).unwrap_or_default();
-    let mut checks = machine::checks(Path::new(crate::run::DEFAULT_FOLDER), size.connections, size.samples);
+    let mut checks = machine::checks(size.connections);
     checks.extend(scenario.map(|scenario| plan::check(scenario, &size)));
+    checks.extend(scenario.map(|scenario| room(scenario, SCRAPED_POINTS)));
     let target = scenario.and_then(|scenario| scenario.target.as_ref());
     let http = args.target.as_deref().or_else(|| target.and_then(|target| target.http.as_deref()));
     let grpc = target.and_then(|target| target.grpc.as_deref());

@@ -119,6 +119,15 @@ pub fn parse_bytes(text: &str) -> Result<u64, UnitError> {
     if bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(error()) }
 }
 
+/// Prints bytes the way a person reads them: three significant digits and a decimal unit.
+pub fn format_bytes(bytes: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    match UNITS.iter().find(|(scale, _)| bytes >= *scale * 0.9995) {
+        Some((scale, unit)) => format!("{} {unit}", significant(bytes / scale)),
+        None => format!("{} B", significant(bytes)),
+    }
+}
+
 /// Prints nanoseconds the way a person reads them: three significant digits and the unit that fits.
 pub fn format_duration_ns(ns: f64) -> String {
     const UNITS: [(f64, &str); 3] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs")];

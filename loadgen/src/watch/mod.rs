@@ -13,4 +13,4 @@ pub(crate) use process::USERS_THREAD;
 pub use fetch::{FetchError, fetch};
 pub(crate) use fetch::{ask, page as page_of, request as get};
 pub use page::{find_metrics, metrics_below};
-pub use scraper::{Expected, Scraper, describe_target, server_name};
+pub use scraper::{Expected, Scraper, describe_target, points_per_scrape, server_name};

@@ -99,20 +99,46 @@ impl Scraper {
     }
 }
 
-async fn page(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
-    let Some(from) = from else { return Ok(()) };
+/// Values that each scrape of these pages would bring now.
+pub async fn points_per_scrape(metrics: Option<&Address>, http: Option<&Address>) -> usize {
+    let metrics = async {
+        match metrics {
+            Some(from) => metrics_of(from).await.map_or(0, |values| values.len()),
+            None => 0,
+        }
+    };
+    let statistics = async {
+        match http {
+            Some(from) => statistics_of(from).await.map_or(0, |values| values.len().min(MOST_VALUES)),
+            None => 0,
+        }
+    };
+    let (metrics, statistics) = tokio::join!(metrics, statistics);
+    metrics + statistics
+}
+
+async fn metrics_of(from: &Address) -> Result<Vec<prometheus::Metric>, FetchError> {
     let body = fetch(from, "").await?;
     // Buckets are many and can be had from the samples; counts and sums stay.
     let wanted = |name: &str| !name.ends_with("_bucket") && !name.ends_with("_created");
-    let values = prometheus::parse(&String::from_utf8_lossy(&body), MOST_VALUES, wanted);
+    Ok(prometheus::parse(&String::from_utf8_lossy(&body), MOST_VALUES, wanted))
+}
+
+async fn statistics_of(from: &Address) -> Result<Vec<(String, String, f64)>, FetchError> {
+    let body = fetch(from, STATISTICS_PATH).await?;
+    statistics::parse(&body).map_err(|e| FetchError::Form(e.to_string()))
+}
+
+async fn page(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
+    let Some(from) = from else { return Ok(()) };
+    let values = metrics_of(from).await?;
     log.series(clock.now_ns(), Source::Target, values.into_iter().map(|m| (m.name, m.labels, m.value)));
     Ok(())
 }
 
 async fn counts(clock: &RunClock, log: &Log, from: Option<&Address>) -> Result<(), FetchError> {
     let Some(from) = from else { return Ok(()) };
-    let body = fetch(from, STATISTICS_PATH).await?;
-    let values = statistics::parse(&body).map_err(|e| FetchError::Form(e.to_string()))?;
+    let values = statistics_of(from).await?;
     log.series(clock.now_ns(), Source::Statistics, values.into_iter().take(MOST_VALUES));
     Ok(())
 }

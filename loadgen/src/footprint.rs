@@ -1,0 +1,100 @@
+//! What a run will take on disk, before it is run: so many samples and scraped values of so many bytes each. Pure.
+
+use proofload_run::manifest::LoadModel;
+use proofload_run::sample::Sample;
+
+use crate::plan::Think;
+use crate::scenario::{MixEntry, Model, Scenario};
+
+/// The fastest answer that a closed-model user is assumed to get, in seconds: less than a local server of small
+/// tensors needs.
+const FASTEST_ANSWER_S: f64 = 0.001;
+/// Head of a chunk of the journal, which is written ten times a second.
+const CHUNK_HEADS_BYTES_PER_S: f64 = 160.0;
+/// A sample in the table that stays: measured 30 with Poisson arrivals and the phases of our own daemon, less without.
+const KEPT_BYTES_PER_SAMPLE: f64 = 30.0;
+/// What the moments of tokens add.
+const KEPT_BYTES_OF_TOKENS: f64 = 11.0;
+/// A scraped value in a line of `series-*.jsonl`, of which names and labels are the most.
+const LINE_BYTES_PER_POINT: f64 = 130.0;
+/// A scraped value in the table that stays.
+const KEPT_BYTES_PER_POINT: f64 = 2.5;
+/// What the generator tells of itself each second.
+const OWN_POINTS_PER_S: usize = 30;
+/// Manifest, events, findings and reports.
+const REPORTS_BYTES: f64 = 160e3;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Footprint {
+    /// Samples: as planned, or the most that users can bring about who are answered at once.
+    pub samples: u64,
+    /// Whether they are planned.
+    pub is_planned: bool,
+    /// The most bytes, in the moment before the journal is deleted.
+    pub peak_bytes: u64,
+    /// Bytes that stay.
+    pub kept_bytes: u64,
+}
+
+impl Footprint {
+    /// Of a scenario whose target has so many values to scrape each second.
+    pub fn of(scenario: &Scenario, points_per_s: usize) -> Self {
+        let seconds = scenario.load.steps.last().map_or(0.0, |step| step.end_ns as f64 / 1e9);
+        let samples = samples(scenario).ceil();
+        let points = (points_per_s + OWN_POINTS_PER_S) as f64 * seconds;
+        let kept = samples * kept_bytes_per_sample(&scenario.mix) + points * KEPT_BYTES_PER_POINT + REPORTS_BYTES;
+        let journal = samples * Sample::SIZE as f64 + seconds * CHUNK_HEADS_BYTES_PER_S;
+        Self {
+            samples: samples as u64,
+            is_planned: scenario.load.model.load_model() == LoadModel::Open,
+            peak_bytes: (journal + points * LINE_BYTES_PER_POINT + kept) as u64,
+            kept_bytes: kept as u64,
+        }
+    }
+}
+
+fn samples(scenario: &Scenario) -> f64 {
+    let seconds = |start_ns: u64, end_ns: u64| (end_ns - start_ns) as f64 / 1e9;
+    let steps = scenario.load.steps.iter();
+    let level_seconds: f64 = steps.map(|s| (s.level_start + s.level_end) / 2.0 * seconds(s.start_ns, s.end_ns)).sum();
+    match &scenario.load.model {
+        Model::Open { .. } => level_seconds,
+        Model::Closed { think } => level_seconds / (mean_think_s(*think) + FASTEST_ANSWER_S),
+    }
+}
+
+fn mean_think_s(think: Think) -> f64 {
+    match think {
+        Think::Constant { ns } | Think::Exponential { mean_ns: ns } => ns as f64 / 1e9,
+    }
+}
+
+fn kept_bytes_per_sample(mix: &[MixEntry]) -> f64 {
+    let streamed: f64 = mix.iter().filter(|entry| entry.request.is_streamed()).map(|entry| entry.weight).sum();
+    let all: f64 = mix.iter().map(|entry| entry.weight).sum();
+    KEPT_BYTES_PER_SAMPLE + if all > 0.0 { KEPT_BYTES_OF_TOKENS * streamed / all } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_day_at_a_thousand_a_second() {
+        let check = |load: &str, points: usize, samples: u64, peak_gb: f64, kept_gb: f64| {
+            let text = format!(
+                "kind = \"sustained\"\n[load]\n{load}\n[[mix]]\nname = \"a\"\nprotocol = \"http\"\npath = \"/\"\n"
+            );
+            let scenario = Scenario::parse(Path::new("a.toml"), &text, &[]).unwrap();
+            let found = Footprint::of(&scenario, points);
+            let close = |bytes: u64, gb: f64| (bytes as f64 / 1e9 / gb - 1.0).abs() < 0.01;
+            assert_eq!(found.samples, samples, "{load}");
+            assert!(close(found.peak_bytes, peak_gb) && close(found.kept_bytes, kept_gb), "{load}: {found:?}");
+        };
+        check("rate = \"1000/s\"\nduration = \"24h\"", 170, 86_400_000, 18.72, 2.635);
+        check("rate = \"1/s\"\nduration = \"24h\"", 0, 86_400, 0.3738, 0.00923);
+        check("model = \"closed\"\nusers = 20\nthink_time = \"99ms\"\nduration = \"24h\"", 0, 17_280_000, 3.640, 0.525);
+    }
+}
