@@ -1,5 +1,20 @@
 //! What a run tells about itself while it goes on.
 
+use proofload_run::sample::Outcome;
+
+/// How a threshold stands that is watched while the run goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The threshold as written.
+    pub threshold: String,
+    /// Whether it held over the latest window; `None` before the first one is over, and while there is no data.
+    pub holds: Option<bool>,
+    /// Whether it was missed over any window so far.
+    pub was_missed: bool,
+    /// The latest figure, with its unit.
+    pub figure: String,
+}
+
 /// The state of a run at one moment. Published ten times a second.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Snapshot {
@@ -19,6 +34,14 @@ pub struct Snapshot {
     pub p50_ns: Option<u64>,
     /// 95th percentile of the same.
     pub p95_ns: Option<u64>,
+    /// 99th percentile of the same.
+    pub p99_ns: Option<u64>,
+    /// The generator's own lateness over the last seconds, 99th percentile.
+    pub late_p99_ns: Option<u64>,
+    /// Arrivals so far.
+    pub intended: u64,
+    /// Ended so far, in the order of [`Outcome::ALL`].
+    pub outcomes: [u64; Outcome::ALL.len()],
     /// Successes so far.
     pub ok: u64,
     /// Errors so far.
@@ -35,6 +58,8 @@ pub struct Snapshot {
     pub target_lost_since_ns: Option<u64>,
     /// Set when samples can no longer be written: why.
     pub unwritable: Option<String>,
+    /// How the thresholds that are watched while the run goes on stand.
+    pub standings: Vec<Standing>,
     /// The first threshold that was missed while it was watched.
     pub missed: Option<String>,
     /// Set when a threshold was missed that ends the run: which.

@@ -69,6 +69,10 @@ pub struct Recent {
     pub p50_ns: Option<u64>,
     /// 95th percentile of the same.
     pub p95_ns: Option<u64>,
+    /// 99th percentile of the same.
+    pub p99_ns: Option<u64>,
+    /// The generator's own lateness, 99th percentile.
+    pub late_p99_ns: Option<u64>,
 }
 
 /// See the module.
@@ -124,13 +128,18 @@ impl Live {
         if self.past.is_empty() {
             return Recent::default();
         }
-        let mut merged = LatencyHistogram::default();
-        self.past.iter().for_each(|second| merged.merge(&second.latency));
+        let (mut latency, mut late) = (LatencyHistogram::default(), LatencyHistogram::default());
+        for second in &self.past {
+            latency.merge(&second.latency);
+            late.merge(&second.late);
+        }
         let finished: u64 = self.past.iter().flat_map(|second| second.counts).sum();
         Recent {
             finished_per_s: finished as f64 / self.past.len() as f64,
-            p50_ns: merged.percentile_ns(50.0),
-            p95_ns: merged.percentile_ns(95.0),
+            p50_ns: latency.percentile_ns(50.0),
+            p95_ns: latency.percentile_ns(95.0),
+            p99_ns: latency.percentile_ns(99.0),
+            late_p99_ns: late.percentile_ns(99.0),
         }
     }
 
@@ -138,6 +147,11 @@ impl Live {
     pub fn outcomes(&self) -> BTreeMap<String, u64> {
         let counted = Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), self.total(*outcome)));
         counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Samples so far, in the order of [`Outcome::ALL`].
+    pub fn totals(&self) -> [u64; Outcome::ALL.len()] {
+        Outcome::ALL.map(|outcome| self.total(outcome))
     }
 
     /// Samples of one outcome so far.
@@ -232,6 +246,8 @@ mod tests {
         assert!((recent.finished_per_s - 102.0).abs() < 1e-9);
         assert!(recent.p50_ns.unwrap().abs_diff(50_000_000) < 100_000, "{recent:?}");
         assert!(recent.p95_ns.unwrap().abs_diff(95_000_000) < 100_000, "{recent:?}");
+        assert!(recent.p99_ns.unwrap().abs_diff(99_000_000) < 100_000, "{recent:?}");
+        assert!(recent.late_p99_ns.unwrap().abs_diff(40_000) < 100, "{recent:?}");
         assert_eq!(live.errors(), 1);
         assert_eq!(
             live.outcomes().into_iter().collect::<Vec<_>>(),

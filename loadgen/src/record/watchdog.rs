@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 
-use proofload_run::criteria::{Request, Rule, Tally, Threshold};
+use proofload_run::criteria::{Metric, Request, Rule, Tally, Threshold};
 use proofload_run::sample::Sample;
-use proofload_run::units::NS_PER_S;
+use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
+
+use crate::progress::Standing;
 
 /// After a second's end, what ended within it has come in by then.
 const GRACE_NS: u64 = 100_000_000;
@@ -16,7 +18,7 @@ struct Watched {
     rule: Rule,
     /// Seconds of its window, the latest at the back; without a window one for all that was.
     seconds: VecDeque<Tally>,
-    missed: bool,
+    standing: Standing,
 }
 
 /// A threshold that was missed for the first time.
@@ -51,9 +53,17 @@ impl Watchdog {
     /// Watches what is to be watched of a run's thresholds.
     pub fn new(rules: impl IntoIterator<Item = Rule>, warm_until_ns: u64, until_ns: u64) -> Self {
         let moves = |rule: &Rule| rule.threshold.window_ns.is_some() || rule.threshold.abort_after_ns.is_some();
-        let watch = |rule| Watched { rule, seconds: VecDeque::new(), missed: false };
+        let watch = |rule: Rule| {
+            let standing = Standing { threshold: rule.threshold.to_string(), ..Standing::default() };
+            Watched { rule, seconds: VecDeque::new(), standing }
+        };
         let watched = rules.into_iter().filter(moves).map(watch).collect();
         Self { watched, ended: Vec::new(), later: Vec::new(), warm_until_ns, until_ns, next_ns: NS_PER_S }
+    }
+
+    /// How each of the watched thresholds stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.watched.iter().map(|watched| watched.standing.clone()).collect()
     }
 
     /// Takes in a request that has ended.
@@ -109,16 +119,34 @@ impl Watched {
         let threshold = &self.rule.threshold;
         let window_ns = threshold.window_ns.unwrap_or(measured_ns);
         let patient = threshold.abort_after_ns.unwrap_or(0);
-        if self.missed || measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
+        if measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
             return None;
         }
         let mut tally = Tally::default();
         self.seconds.iter().for_each(|second| tally.merge(second));
         let late = |(entry, intended_ns): &&UnderWay| self.rule.is_overdue(*entry, *intended_ns, end_ns);
         under_way.iter().filter(late).for_each(|(entry, _)| tally.add_overdue(&self.rule, *entry));
-        self.missed = tally.holds(threshold, window_ns) == Some(false);
+        let holds = tally.holds(threshold, window_ns);
+        let is_news = holds == Some(false) && !self.standing.was_missed;
+        self.standing.holds = holds;
+        self.standing.was_missed |= is_news;
+        self.standing.figure = figure(threshold, &tally, window_ns);
         let abort = threshold.abort_after_ns.is_some();
-        self.missed.then(|| Missed { threshold: threshold.clone(), at_ns: end_ns, abort })
+        is_news.then(|| Missed { threshold: threshold.clone(), at_ns: end_ns, abort })
+    }
+}
+
+/// What a window has come to. Of a percentile only the share within its bound is counted.
+fn figure(threshold: &Threshold, tally: &Tally, window_ns: u64) -> String {
+    if threshold.metric.percentile().is_some() {
+        return format!("{} % within", significant(100.0 * tally.margin(threshold, window_ns)));
+    }
+    let Some(value) = tally.value(threshold, window_ns) else { return String::new() };
+    match threshold.metric {
+        Metric::Mean | Metric::Max => format_duration_ns(value),
+        Metric::ErrorRate | Metric::ShedRate => format!("{} %", significant(100.0 * value)),
+        Metric::BurnRate => significant(value),
+        _ => format!("{}/s", significant(value)),
     }
 }
 
@@ -173,6 +201,27 @@ mod tests {
         check("max < 100ms else abort", 5..6, &[(6, true)]);
         check("max < 100ms else abort after 6s", 5..6, &[(8, true)]);
         check("max < 100ms", 5..6, &[]);
+    }
+
+    #[test]
+    fn thresholds_stand_somewhere_while_the_run_goes_on() {
+        let check = |threshold: &str, seconds: u64, holds, figure: &str| {
+            let rule = Rule::new(&threshold.parse().unwrap(), None, [("a", None)]);
+            let mut watchdog = Watchdog::new([rule], 0, 10_000 * MS);
+            for n in 0..seconds * 4 {
+                watchdog.add(&sample(n * 250 + 200, if n % 4 == 0 { 150 } else { 50 }, 0));
+            }
+            (0..seconds).for_each(|_| drop(watchdog.turn(&[])));
+            let standings = watchdog.standings();
+            assert_eq!((standings[0].holds, standings[0].figure.as_str()), (holds, figure), "{threshold} {seconds}");
+            assert_eq!(standings[0].was_missed, holds == Some(false));
+        };
+        check("p75 < 100ms over any 2s", 1, None, "");
+        check("p75 < 100ms over any 2s", 2, Some(true), "75 % within");
+        check("p90 < 100ms over any 2s", 2, Some(false), "75 % within");
+        check("error_rate < 1% over any 2s", 2, Some(true), "0 %");
+        check("throughput > 3/s over any 2s", 3, Some(true), "4/s");
+        check("max < 1s else abort", 2, Some(true), "150 ms");
     }
 
     #[test]
