@@ -74,6 +74,15 @@ fn the_schema_that_is_printed_is_the_committed_one() {
 }
 
 #[test]
+fn a_live_view_needs_a_terminal() {
+    let quick = repository().join("scenarios/quick.toml");
+    let output = run(&["run", quick.to_str().unwrap(), "--tui"]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("leave it out"), "{message}");
+}
+
+#[test]
 fn usage_errors_exit_with_2() {
     for arguments in [&["run"][..], &["run", "no-such-file.toml"], &["fly"], &["report", "no-such-folder"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");

@@ -239,8 +239,15 @@ mod tests {
         terminal.draw(|frame| draw(frame, view)).unwrap();
         let found = terminal.backend().to_string();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tui/goldens").join(format!("{name}.txt"));
+        if std::env::var_os("PROOFLOAD_WRITE_GOLDENS").is_some() {
+            std::fs::write(&path, &found).unwrap();
+        }
         let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(found.trim_end(), golden.trim_end(), "{name}: if it is meant, this is the new golden:\n{found}");
+        assert_eq!(
+            found.trim_end(),
+            golden.trim_end(),
+            "{name}: if it is meant, set PROOFLOAD_WRITE_GOLDENS=1 once:\n{found}"
+        );
     }
 
     #[test]

@@ -10,12 +10,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use proofload_loadgen::dispatch::timer::prefer_this_thread;
 use proofload_loadgen::progress::Snapshot;
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::stop::StopHandle;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use rustix::thread::nice;
 use tokio::sync::watch;
 
 use view::View;
@@ -56,7 +56,7 @@ impl Tui {
         let (mut view, until) = (View::of(scenario), Arc::clone(&over));
         let work = move || {
             // The sending threads go first. Where the system does not let us, the view costs what it costs.
-            let _ = nice(10);
+            prefer_this_thread(10);
             while !until.load(Ordering::Acquire) {
                 view.fold(&snapshots.borrow(), stop.count());
                 // A terminal that cannot be drawn on is gone: the run goes on without it.

@@ -32,7 +32,7 @@ pub(super) struct View {
     /// How often the run was asked to stop.
     pub(super) stops: u32,
     /// The second that was last put into the history.
-    second: u64,
+    pub(super) second: u64,
 }
 
 impl View {
