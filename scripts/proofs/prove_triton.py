@@ -7,7 +7,7 @@ import time
 import pyarrow.parquet
 
 from harness import OUTCOMES, Claims, Workplace, findings, manifest
-from triton import GAP_S, SERVICE_S, TOKENS, Triton
+from triton import DATATYPES, GAP_S, SERVICE_S, TOKENS, Triton
 
 # Beyond this many a second the model `timed` cannot go: batches of four.
 CAPACITY = 4 / SERVICE_S
@@ -15,9 +15,9 @@ PROTOCOLS = {"json": "kserve-http-json", "binary": "kserve-http-binary", "grpc":
 INPUTS = 'inputs = [{ name = "x", datatype = "FP32", shape = [1, 16], data = "random" }]\noutputs = ["y"]'
 
 
-def scenario(load, model, protocols, thresholds=""):
+def scenario(load, model, protocols, thresholds="", inputs=INPUTS):
     mix = "".join(
-        f'[[mix]]\nname = "{name}"\nprotocol = "{PROTOCOLS[name]}"\nmodel = "{model}"\n{INPUTS}\n' for name in protocols
+        f'[[mix]]\nname = "{name}"\nprotocol = "{PROTOCOLS[name]}"\nmodel = "{model}"\n{inputs}\n' for name in protocols
     )
     return f'kind = "sustained"\n{thresholds}\n[load]\n{load}\n{mix}'
 
@@ -148,6 +148,27 @@ def streams(claims, place, server):
         claims.claim(abs(gap_ms / (GAP_S * 1e3) - 1) < 0.03, f"{name}: the time between pieces")
 
 
+def tensors(claims, place, server):
+    """Tensors of every datatype, and of 4 MB: Triton takes all of them, and gives them back whole."""
+    given = ", ".join(f'{{ name = "in_{kind}", datatype = "{kind}", shape = [1, 3], data = "random" }}' for kind in DATATYPES)
+    wanted = ", ".join(f'"out_{kind}"' for kind in DATATYPES)
+    one = 'inputs = [{{ name = "x", datatype = "{}", shape = [1, {}], data = "random" }}]\noutputs = ["y"]'
+    asked = {
+        "types": f"inputs = [{given}]\noutputs = [{wanted}]",
+        "halves": one.format("FP16", 3),
+        "wide": one.format("FP32", 1_000_000),
+    }
+    for model, inputs in asked.items():
+        for name in PROTOCOLS:
+            if (model, name) == ("halves", "json"):
+                continue
+            run = f"{model}-{name}"
+            text = scenario('model = "closed"\nusers = 2\nduration = "2s"', model, [name], "", inputs)
+            code, folder, theirs = drive(place, server, run, model, text)
+            ours, _ = counted(claims, run, folder, theirs, model)
+            claims.claim(code == 0 and ours > 2, f"{run}: passes")
+
+
 def refusals(claims, place, server):
     """A queue that is full: what Triton refuses is a shed over every transport, and no error."""
     for name in PROTOCOLS:
@@ -175,6 +196,7 @@ def main():
             batches(claims, place, server)
             overload(claims, place, server)
             streams(claims, place, server)
+            tensors(claims, place, server)
             refusals(claims, place, server)
             grpc_alone(claims, place, server)
             claims.claim(phases(claims, place, server) == "nv_inference_* metrics", "phases: from the metrics")

@@ -16,6 +16,13 @@ SERVER = pathlib.Path(__file__).resolve().parent / "triton_server.py"
 SERVICE_S = 0.010
 # How many requests may wait for the model `narrow`.
 QUEUE = 8
+# Of the inputs and outputs of the model `types`: datatype and what numpy calls it. Halves have a model of their own, since
+# JSON has no form for them.
+DATATYPES = {
+    "BOOL": "bool_", "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64",
+    "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64",
+    "FP32": "float32", "FP64": "float64", "BYTES": "bytes_",
+}  # fmt: skip
 # Pieces of text that the model `tokens` gives, and how far apart.
 TOKENS = 10
 GAP_S = 0.020

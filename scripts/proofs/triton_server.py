@@ -4,6 +4,9 @@ the environment that `triton_environment` in scripts/setup.sh makes; says one li
   echo    gives back what it gets; batches of up to 8
   timed   the same after exactly SERVICE_S for each execution, in batches of up to 4: at most 4 / SERVICE_S a second
   narrow  the same as `timed`, with room for QUEUE requests that wait: others are refused
+  wide    gives back a tensor of any size
+  types   gives back one tensor of every datatype that the protocol and numpy share, but FP16
+  halves  gives back FP16
   tokens  TOKENS pieces of text, one every GAP_S, the first after GAP_S; one request at a time
 """
 
@@ -19,7 +22,7 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.model_config.common import QueuePolicy
 from pytriton.triton import Triton, TritonConfig, TritonSecurityConfig
 
-from triton import GAP_S, QUEUE, SERVICE_S, TOKENS
+from triton import DATATYPES, GAP_S, QUEUE, SERVICE_S, TOKENS
 
 WIDTH = 16
 
@@ -35,6 +38,11 @@ def timed(x):
     while (left := until - time.monotonic()) > 0:
         time.sleep(left)
     return {"y": x}
+
+
+@batch
+def types(**inputs):
+    return {name.replace("in_", "out_"): value for name, value in inputs.items()}
 
 
 def tokens(requests):
@@ -81,6 +89,15 @@ def main():
         triton.bind("timed", timed, **tensors, config=ModelConfig(max_batch_size=4, batcher=DynamicBatcher()))
         refusing = DynamicBatcher(default_queue_policy=QueuePolicy(max_queue_size=QUEUE))
         triton.bind("narrow", timed, **tensors, config=ModelConfig(max_batch_size=4, batcher=refusing))
+        free = {"inputs": [Tensor(name="x", dtype=np.float32, shape=(-1,))]}
+        free["outputs"] = [Tensor(name="y", dtype=np.float32, shape=(-1,))]
+        triton.bind("wide", echo, **free, config=ModelConfig(max_batch_size=1))
+        halves = {"inputs": [Tensor(name="x", dtype=np.float16, shape=(3,))]}
+        halves["outputs"] = [Tensor(name="y", dtype=np.float16, shape=(3,))]
+        triton.bind("halves", echo, **halves, config=ModelConfig(max_batch_size=2))
+        every = {"inputs": [Tensor(name=f"in_{name}", dtype=getattr(np, dtype), shape=(3,)) for name, dtype in DATATYPES.items()]}
+        every["outputs"] = [Tensor(name=f"out_{name}", dtype=getattr(np, dtype), shape=(3,)) for name, dtype in DATATYPES.items()]
+        triton.bind("types", types, **every, config=ModelConfig(max_batch_size=2))
         text = {"inputs": [Tensor(name="text_input", dtype=np.bytes_, shape=(1,))]}
         text["outputs"] = [Tensor(name="text_output", dtype=np.bytes_, shape=(1,))]
         triton.bind("tokens", tokens, **text, config=ModelConfig(batching=False, decoupled=True))
