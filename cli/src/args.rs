@@ -136,16 +136,8 @@ pub(crate) struct RunArgs {
     /// free loopback ports and stopped at the end.
     #[arg(required = true, value_name = "SCENARIO.toml")]
     pub(crate) scenarios: Vec<PathBuf>,
-    /// HTTP base URL of the target, instead of the one in the file.
-    #[arg(long, value_name = "URL")]
-    pub(crate) target: Option<String>,
-    /// gRPC base URL of the target, instead of the one in the file.
-    #[arg(long, value_name = "URL")]
-    pub(crate) grpc_target: Option<String>,
-    /// URL of the target's Prometheus page; without a path, /metrics is meant. [default: the file's, or with --target
-    /// /metrics of that; a Triton's is found two ports further]
-    #[arg(long, value_name = "URL")]
-    pub(crate) metrics: Option<String>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// Folder for the run; with several scenarios each gets a folder below it. [default: reports/runs/NAME-TIME]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -198,9 +190,29 @@ pub(crate) struct DoctorArgs {
     /// A scenario to check, with its payloads and its target.
     #[arg(value_name = "SCENARIO.toml")]
     pub(crate) scenario: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Folder in which the run will be, for its disk. [default: reports/runs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Override a value of the scenario by its dotted key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "scenario")]
+    pub(crate) overrides: Vec<String>,
+}
+
+/// Where the target is, instead of where the file says.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TargetArgs {
     /// HTTP base URL of the target, instead of the one in the file.
     #[arg(long, value_name = "URL")]
     pub(crate) target: Option<String>,
+    /// gRPC base URL of the target, instead of the one in the file.
+    #[arg(long, value_name = "URL")]
+    pub(crate) grpc_target: Option<String>,
+    /// URL of the target's Prometheus page; without a path, /metrics is meant. [default: the file's, or with --target
+    /// /metrics of that; a Triton's is found two ports further]
+    #[arg(long, value_name = "URL")]
+    pub(crate) metrics: Option<String>,
 }
 
 #[derive(Debug, Args)]

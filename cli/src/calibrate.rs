@@ -109,10 +109,10 @@ fn conclusion(verdict: Verdict, rate: f64, findings: &[Finding]) -> String {
 }
 
 /// A folder of our own that goes when it is dropped.
-struct Scratch(std::path::PathBuf);
+pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 
 impl Scratch {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let path = std::env::temp_dir().join(format!("proofload-calibrate-{}", std::process::id()));
         std::fs::create_dir(&path)?;
         Ok(Self(path))

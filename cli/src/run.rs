@@ -66,7 +66,7 @@ fn planned(args: &RunArgs) -> anyhow::Result<Vec<Planned>> {
     for path in &args.scenarios {
         match Scenario::load(path, &args.overrides) {
             Ok(scenario) => {
-                problems.extend(target::problem(args, &scenario));
+                problems.extend(target::problem(&args.target, &scenario));
                 planned.push(placed(args, scenario));
             }
             Err(errors) => problems.push(errors.to_string()),
@@ -108,10 +108,10 @@ fn shared_folder(planned: &[Planned]) -> Option<String> {
 /// Starts a daemon where the scenario has no target, drives the load, and stops the daemon whatever happens.
 async fn drive(args: &RunArgs, planned: &Planned, stop: &StopHandle) -> anyhow::Result<()> {
     let quiet = args.output.quiet;
-    if let Some(dropped) = target::dropped_metrics(args, &planned.scenario).filter(|_| !quiet) {
+    if let Some(dropped) = target::dropped_metrics(&args.target, &planned.scenario).filter(|_| !quiet) {
         note(&dropped);
     }
-    let (target, daemon) = if let Some(target) = target::named_target(args, &planned.scenario) {
+    let (target, daemon) = if let Some(target) = target::named_target(&args.target, planned.scenario.target.as_ref()) {
         (target, None)
     } else {
         let (target, daemon) = embedded(planned, quiet).await?;

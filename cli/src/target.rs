@@ -1,16 +1,16 @@
 //! Where the load of a scenario goes: what the command line says of it, or else its file. Pure; starts nothing.
 
 use proofload_loadgen::run::ResolvedTarget;
-use proofload_loadgen::scenario::Scenario;
+use proofload_loadgen::scenario::{Scenario, Target};
 use proofload_loadgen::transport::BaseUrl;
 
-use crate::args::RunArgs;
+use crate::args::TargetArgs;
 
 /// The target that the command line or the file names; `None` means a daemon of our own. The command line replaces
 /// the file's URLs as a whole: half of one server and half of another would be measured as one. How the file speaks to
 /// its target stays where the new URLs can be spoken to so: `http_version`, and TLS if one of them is `https://`.
-pub(crate) fn named_target(args: &RunArgs, scenario: &Scenario) -> Option<ResolvedTarget> {
-    let (replaced, file) = (replaced(args), scenario.target.as_ref());
+pub(crate) fn named_target(args: &TargetArgs, file: Option<&Target>) -> Option<ResolvedTarget> {
+    let replaced = replaced(args);
     if !replaced && file.is_none() {
         return None;
     }
@@ -35,14 +35,14 @@ fn speaks_tls(target: &ResolvedTarget) -> bool {
     urls.into_iter().flatten().any(|url| BaseUrl::parse(url).is_ok_and(|url| url.is_tls()))
 }
 
-fn replaced(args: &RunArgs) -> bool {
+fn replaced(args: &TargetArgs) -> bool {
     args.target.is_some() || args.grpc_target.is_some()
 }
 
 /// What the command line lacks to replace the target of this scenario, or states in vain.
-pub(crate) fn problem(args: &RunArgs, scenario: &Scenario) -> Option<String> {
+pub(crate) fn problem(args: &TargetArgs, scenario: &Scenario) -> Option<String> {
     let file = scenario.source.path.display();
-    if args.metrics.is_some() && named_target(args, scenario).is_none() {
+    if args.metrics.is_some() && named_target(args, scenario.target.as_ref()).is_none() {
         return Some(format!(
             "{file}: --metrics belongs to a target, and none is named: the embedded daemon has its own; add --target URL"
         ));
@@ -54,7 +54,7 @@ pub(crate) fn problem(args: &RunArgs, scenario: &Scenario) -> Option<String> {
 }
 
 /// What to say when the file's metrics go unread because the command line names another target.
-pub(crate) fn dropped_metrics(args: &RunArgs, scenario: &Scenario) -> Option<String> {
+pub(crate) fn dropped_metrics(args: &TargetArgs, scenario: &Scenario) -> Option<String> {
     let url = scenario.target.as_ref()?.metrics.as_ref()?;
     (replaced(args) && args.metrics.is_none()).then(|| {
         format!(
@@ -75,12 +75,12 @@ mod tests {
         "kind = \"sustained\"\n[load]\nrate = 1\nduration = \"1s\"\n[[mix]]\nname = \"a\"\nprotocol = \"http\"\n";
     const FILE: &str = "[target]\nhttp = \"http://file:1\"\nmetrics = \"http://file:2/m\"\n";
 
-    fn read(arguments: &[&str], target: &str) -> (RunArgs, Scenario) {
+    fn read(arguments: &[&str], target: &str) -> (TargetArgs, Scenario) {
         let text = format!("{LOAD}path = \"/\"\n{target}");
         let scenario = Scenario::parse(std::path::Path::new("a.toml"), &text, &[]).unwrap();
         let arguments = ["proofload", "run", "a.toml"].iter().chain(arguments);
         match crate::args::Cli::try_parse_from(arguments).unwrap().command {
-            crate::args::Command::Run(args) => (args, scenario),
+            crate::args::Command::Run(args) => (args.target, scenario),
             other => panic!("{other:?}"),
         }
     }
@@ -89,7 +89,7 @@ mod tests {
     fn the_command_line_replaces_the_target_as_a_whole() {
         let check = |arguments: &[&str], file: &str, expected: Option<(&str, Option<&str>)>, note: bool| {
             let (args, scenario) = read(arguments, file);
-            let found = named_target(&args, &scenario);
+            let found = named_target(&args, scenario.target.as_ref());
             let found = found.as_ref().map(|t| (t.http_url.as_deref().unwrap(), t.metrics_url.as_deref()));
             assert_eq!(found, expected, "{arguments:?}");
             assert_eq!(dropped_metrics(&args, &scenario).is_some(), note, "{arguments:?}");
@@ -112,7 +112,7 @@ mod tests {
                               [target.tls]\nserver_name = \"file.example\"\n";
         let check = |arguments: &[&str], file: &str, expected: (HttpVersion, Option<&str>)| {
             let (args, scenario) = read(arguments, file);
-            let found = named_target(&args, &scenario).unwrap();
+            let found = named_target(&args, scenario.target.as_ref()).unwrap();
             assert_eq!((found.http_version, found.tls.server_name.as_deref()), expected, "{arguments:?} {file}");
         };
         check(&[], SPOKEN, (HttpVersion::Http2, Some("file.example")));

@@ -5,43 +5,11 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::process::{Child, Stdio};
 
 use proofload_loadgen::scenario::{RequestSpec, Scenario};
-use support::{Place, findings, proofload, run, text};
-
-/// A daemon of its own; it drains when it is dropped, because its standard input closes.
-struct Daemon {
-    child: Child,
-    http: String,
-    grpc: String,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let mut child = proofload()
-            .args(["daemon", "--ready-json", "--until-stdin-closes", "--http-port", "0", "--grpc-port", "0"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let url = |side: &str| format!("http://{}", ready[side].as_str().unwrap());
-        Self { http: url("http"), grpc: url("grpc"), child }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
+use support::{Daemon, Place, findings, run, text};
 
 #[test]
 fn every_kind_is_written_and_valid_and_one_runs() {

@@ -4,6 +4,7 @@
 mod conduct;
 mod crew;
 mod manifest;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ use crate::stop::StopHandle;
 use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
 use crate::users::UsersError;
 use crate::watch::{Expected, Scraper, describe_target, find_metrics, metrics_below, points_per_scrape, server_name};
+pub use trial::{Fit, Trial, fit_each, try_each};
+
 use conduct::{Ending, conduct, drain};
 use crew::Crew;
 
@@ -298,6 +301,16 @@ pub async fn scraped_points(target: &ResolvedTarget) -> usize {
         (metrics, _) => metrics,
     };
     points_per_scrape(metrics.as_ref(), http.as_ref()).await
+}
+
+impl ResolvedTarget {
+    /// Its HTTP side as requests reach it, headers included.
+    ///
+    /// # Errors
+    /// When one of its URLs or headers is none.
+    pub async fn http(&self) -> Result<Option<Address>, LoadError> {
+        Ok(Resolved::of(self).await?.http)
+    }
 }
 
 impl Resolved {

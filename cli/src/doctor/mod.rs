@@ -1,8 +1,10 @@
 //! `proofload doctor`: what would spoil a run on this machine, in this file, at this target, found before the run.
 
+mod capacity;
 mod check;
 mod machine;
 mod plan;
+mod requests;
 mod target;
 
 use std::path::Path;
@@ -14,6 +16,7 @@ use proofload_loadgen::scenario::Scenario;
 use crate::args::DoctorArgs;
 use crate::console::{note, print};
 use crate::disk;
+use crate::target::named_target;
 use check::{Check, State};
 
 /// Values that a scrape of our own daemon brings.
@@ -21,7 +24,7 @@ const SCRAPED_POINTS: usize = 180;
 
 /// Prints every check; exits with 1 when something is in the way of a run.
 pub(crate) fn doctor_command(args: &DoctorArgs) -> ExitCode {
-    let scenario = match args.scenario.as_deref().map(|path| Scenario::load(path, &[])).transpose() {
+    let scenario = match args.scenario.as_deref().map(|path| Scenario::load(path, &args.overrides)).transpose() {
         Ok(scenario) => scenario,
         Err(errors) => {
             note(&errors.to_string());
@@ -41,25 +44,32 @@ pub(crate) fn doctor_command(args: &DoctorArgs) -> ExitCode {
     ExitCode::from(u8::from(worst == State::InTheWay))
 }
 
-fn room(scenario: &Scenario, points_per_s: usize) -> Check {
-    machine::disk(&Footprint::of(scenario, points_per_s), disk::free_bytes(Path::new(crate::run::DEFAULT_FOLDER)))
-}
-
 fn all_checks(args: &DoctorArgs, scenario: Option<&Scenario>) -> Vec<Check> {
     let size = scenario.map(plan::Size::of).unwrap_or_default();
+    let target = named_target(&args.target, scenario.and_then(|scenario| scenario.target.as_ref()));
+    let folder = args.out.as_deref().unwrap_or(Path::new(crate::run::DEFAULT_FOLDER));
     let mut checks = machine::checks(size.connections);
-    checks.extend(scenario.map(|scenario| plan::check(scenario, &size)));
-    checks.extend(scenario.map(|scenario| room(scenario, SCRAPED_POINTS)));
-    let target = scenario.and_then(|scenario| scenario.target.as_ref());
-    let http = args.target.as_deref().or_else(|| target.and_then(|target| target.http.as_deref()));
-    let grpc = target.and_then(|target| target.grpc.as_deref());
-    match (http, grpc) {
-        (None, None) => {
-            if scenario.is_some() {
-                checks.push(Check::fine("target", "none named: a run starts the embedded daemon"));
-            }
+    let Some(scenario) = scenario else {
+        checks.extend(target.map(|target| target::checks(&target, None).checks).unwrap_or_default());
+        return checks;
+    };
+    checks.push(plan::check(scenario, &size));
+    checks.extend(capacity::generator(scenario, size.peak));
+    let (range, reuses) = capacity::local_ports();
+    checks.extend(capacity::ports(&scenario.load.connections, size.peak, range, reuses));
+    let mut points = SCRAPED_POINTS;
+    match &target {
+        None => checks.push(Check::fine("target", "none named: a run starts the embedded daemon")),
+        Some(target) => {
+            checks.extend(target::problem(&args.target, scenario));
+            let found = target::checks(target, Some(scenario));
+            points = found.points_per_s;
+            checks.extend(found.checks);
+            let system = u64::from(proofload_loadgen::host::connection_limit().0);
+            let needed = found.latency_ns.and_then(|ns| capacity::connections(scenario, size.peak, ns, system));
+            checks.extend(needed);
         }
-        (http, grpc) => checks.extend(target::checks(http, grpc, scenario)),
     }
+    checks.push(machine::disk(&Footprint::of(scenario, points), disk::free_bytes(folder)));
     checks
 }

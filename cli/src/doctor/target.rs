@@ -1,35 +1,63 @@
 //! Does the target answer, and has it the models that the scenario asks for?
 
-use proofload_loadgen::scenario::{CompletionProtocol, RequestSpec, Scenario, Target};
-use proofload_loadgen::transport::{Address, AddressError, HttpVersion, TlsOptions, probe};
+use proofload_loadgen::run::{LoadError, ResolvedTarget, scraped_points};
+use proofload_loadgen::scenario::{CompletionProtocol, RequestSpec, Scenario};
+use proofload_loadgen::transport::{Address, HttpVersion, TlsOptions, probe};
 use proofload_loadgen::watch::{fetch, find_metrics, server_name};
 
-use super::check::Check;
+use super::check::{Check, State};
+use super::requests;
+use crate::args::TargetArgs;
+
+/// What was found at a target.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) checks: Vec<Check>,
+    /// Values that a scrape brings.
+    pub(crate) points_per_s: usize,
+    /// How long the slowest of the right answers took.
+    pub(crate) latency_ns: Option<u64>,
+}
 
 /// All checks of a target.
-pub(crate) fn checks(http: Option<&str>, grpc: Option<&str>, scenario: Option<&Scenario>) -> Vec<Check> {
+pub(crate) fn checks(target: &ResolvedTarget, scenario: Option<&Scenario>) -> Found {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return vec![Check::in_the_way("target", error.to_string(), "free some memory or threads")],
+        Err(error) => {
+            let check = Check::in_the_way("target", error.to_string(), "free some memory or threads");
+            return Found { checks: vec![check], ..Found::default() };
+        }
     };
-    let target = scenario.and_then(|scenario| scenario.target.as_ref());
-    let tls = target.and_then(|target| target.tls.clone()).unwrap_or_default();
-    let version = target.map_or_else(HttpVersion::default, |target: &Target| target.http_version);
     runtime.block_on(async {
-        let mut checks = Vec::new();
-        if let Some(url) = http {
-            checks.extend(http_side(url, Address::reach(url, version, &tls).await, scenario).await);
+        let mut found = Found::default();
+        if let Some(url) = &target.http_url {
+            found.checks.extend(http_side(url, target.http().await, scenario).await);
         }
-        if let Some(url) = grpc {
-            checks.push(grpc_side(url, &tls).await);
+        if let Some(url) = &target.grpc_url {
+            found.checks.push(grpc_side(url, &target.tls).await);
         }
-        checks
+        let reachable = found.checks.iter().all(|check| check.state != State::InTheWay || check.name == "model");
+        if let Some(scenario) = scenario.filter(|_| reachable) {
+            found.points_per_s = scraped_points(target).await;
+            found.checks.extend(requests::inputs(scenario, target).await);
+            let (checks, latency_ns) = requests::trials(scenario, target).await;
+            found.checks.extend(checks);
+            found.latency_ns = latency_ns;
+        }
+        found
     })
 }
 
-async fn http_side(url: &str, address: Result<Address, AddressError>, scenario: Option<&Scenario>) -> Vec<Check> {
+/// What the command line lacks for the scenario.
+pub(crate) fn problem(args: &TargetArgs, scenario: &Scenario) -> Option<Check> {
+    let problem = crate::target::problem(args, scenario)?;
+    Some(Check::in_the_way("target", problem, "name both sides of the target"))
+}
+
+async fn http_side(url: &str, address: Result<Option<Address>, LoadError>, scenario: Option<&Scenario>) -> Vec<Check> {
     let address = match address {
-        Ok(address) => address,
+        Ok(Some(address)) => address,
+        Ok(None) => return Vec::new(),
         Err(error) => return vec![Check::in_the_way("target", error.to_string(), "write the base URL of the target")],
     };
     if let Err(error) = probe(&address).await {

@@ -5,6 +5,7 @@
 // Helpers of tests are no tests to clippy, and here too an unwrap fails with its line.
 #![allow(clippy::unwrap_used)]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -65,6 +66,37 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 
 pub(crate) fn findings(folder: &Path) -> Findings {
     serde_json::from_slice(&std::fs::read(folder.join("findings.json")).unwrap()).unwrap()
+}
+
+/// A daemon of its own; it drains when it is dropped, because its standard input closes.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) http: String,
+    pub(crate) grpc: String,
+}
+
+impl Daemon {
+    pub(crate) fn start() -> Self {
+        let mut child = proofload()
+            .args(["daemon", "--ready-json", "--until-stdin-closes", "--http-port", "0", "--grpc-port", "0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = |side: &str| format!("http://{}", ready[side].as_str().unwrap());
+        Self { http: url("http"), grpc: url("grpc"), child }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
 }
 
 /// A run in the background, ended by its pid when the test ends before it does.

@@ -2,6 +2,7 @@
 //! run or instead of one. It sends no load.
 
 mod call;
+mod fit;
 mod survey;
 
 use proofload_wire::grpc::inference as pb;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::transport::Address;
 use crate::watch::FetchError;
 
+pub use fit::mismatches;
 pub use survey::{Question, Survey, SurveyError, Tells, survey};
 
 /// State of a model that answers; servers without states leave it empty.
