@@ -14,6 +14,7 @@ use crate::lines::Line;
 use crate::load::Row;
 use crate::scope::Scope;
 use crate::stats::{Population, block, enough, share};
+use crate::vitals;
 
 /// A figure that the generator's lateness changed by more than this share of it …
 const NOTED_SHARE: f64 = 0.10;
@@ -59,12 +60,19 @@ pub(crate) fn audit(scope: &Scope<'_>) -> Audit {
         lost_samples: scope.manifest().end.as_ref().map_or(0, |end| end.lost_samples),
         cpu_cores: cpu_cores(scope),
         faults: Vec::new(),
+        cautions: Vec::new(),
+        vitals: vitals::vitals(scope),
     };
     let lost = scope.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::TargetLost);
     // A target that has died is dead, however late the generator was.
     let slow = if lost { None } else { lateness_fault(scope, &audit, &bounds).or_else(|| saturation_fault(scope)) };
-    audit.faults = slow.into_iter().chain(losses(&audit)).chain(accounting_faults(scope)).collect();
+    let befell = vitals::faults(&audit.vitals, scope);
+    audit.faults =
+        slow.into_iter().chain(befell).chain(losses(&audit, scope)).chain(accounting_faults(scope)).collect();
     audit.trustworthy = audit.faults.is_empty();
+    let noted = audit.effects.iter().find(|effect| audit.trustworthy && is_noted(effect)).map(tolerable);
+    let known = vitals::cautions(&audit.vitals, &audit.faults, &audit.dropped, scope);
+    audit.cautions = noted.into_iter().chain(known).collect();
     audit
 }
 
@@ -111,8 +119,17 @@ fn effects(sent: &[&Row], percentiles: &[f64]) -> Vec<LateEffect> {
     percentiles.iter().filter(|&&percentile| enough(measured.n(), percentile)).filter_map(pair).collect()
 }
 
+/// What to say of a figure that lateness changed, and not enough to turn the judgement.
+fn tolerable(effect: &LateEffect) -> Fault {
+    let sentence = format!(
+        "{}: too little to turn the judgement, but do not compare this figure with other runs",
+        describe(effect)
+    );
+    fault(sentence, MORE_CPU)
+}
+
 /// Whether the generator's lateness changed a figure so much that a reader should know.
-pub(crate) fn is_noted(effect: &LateEffect) -> bool {
+fn is_noted(effect: &LateEffect) -> bool {
     let by_ns = effect.measured_ns.saturating_sub(effect.without_ns);
     by_ns > NOTED_NS && by_ns as f64 > NOTED_SHARE * effect.measured_ns as f64
 }
@@ -125,7 +142,7 @@ fn is_too_much(effect: &LateEffect, tightest_ns: Option<f64>) -> bool {
 }
 
 /// A sentence on such a figure.
-pub(crate) fn describe(effect: &LateEffect) -> String {
+fn describe(effect: &LateEffect) -> String {
     format!(
         "the generator's own lateness makes p{} {} instead of {}",
         effect.percentile,
@@ -219,12 +236,16 @@ fn busy_share(series: &[Line], time_ns: Range<u64>) -> Option<f64> {
     of(USERS_CPU).filter_map(busy).max_by(f64::total_cmp)
 }
 
-fn losses(audit: &Audit) -> impl Iterator<Item = Fault> {
-    let dropped = (audit.dropped.share > MAX_DROPPED_SHARE).then(|| {
-        let sentence =
-            format!("the generator did not send {} of {} intended arrivals", audit.dropped.count, audit.dropped.n);
-        fault(sentence, "see the warnings for why: too many connections, too few open files, or too little memory")
-    });
+fn losses(audit: &Audit, scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
+    let mut dropped = Vec::new();
+    if audit.dropped.share > MAX_DROPPED_SHARE {
+        dropped = vitals::shortages(&audit.dropped, scope);
+        if dropped.is_empty() {
+            let sentence =
+                format!("the generator did not send {} of {} intended arrivals", audit.dropped.count, audit.dropped.n);
+            dropped.push(fault(sentence, "see the warnings and the examples of errors for why"));
+        }
+    }
     let lost = (audit.lost_samples > 0).then(|| {
         let sentence = match audit.lost_samples {
             u64::MAX => "the journal's writer died".to_owned(),
@@ -232,7 +253,7 @@ fn losses(audit: &Audit) -> impl Iterator<Item = Fault> {
         };
         fault(sentence, "free some disk, or choose another folder with --out")
     });
-    [dropped, lost].into_iter().flatten()
+    dropped.into_iter().chain(lost)
 }
 
 /// Every intended arrival must be accounted for: the samples, the generator's own counts and the plan must agree.

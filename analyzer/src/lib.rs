@@ -26,6 +26,7 @@ mod stats;
 mod thresholds;
 mod timeline;
 mod tokens;
+mod vitals;
 mod warnings;
 mod window;
 

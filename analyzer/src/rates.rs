@@ -52,5 +52,6 @@ pub(crate) fn rates(arrivals: &[&Row], answers: &[&Row], measured_ns: u64, level
         goodput_n: good as u64,
         errors: share(settled.map(|row| (block(row.intended_ns), row.outcome.is_error()))),
         sheds: share(arrivals.iter().filter(sent).map(|row| (block(row.intended_ns), row.outcome == Outcome::Shed))),
+        retries: arrivals.iter().map(|row| u64::from(row.retry)).sum(),
     }
 }

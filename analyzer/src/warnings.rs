@@ -6,7 +6,6 @@ use proofload_run::manifest::{ConnectionBound, EndReason, Load, LoadModel};
 use proofload_run::series::Source;
 use proofload_run::units::format_duration_ns;
 
-use crate::audit::{describe, is_noted};
 use crate::lines::Line;
 use crate::load::Run;
 
@@ -19,11 +18,8 @@ pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let needless = counted_without_statistics(findings, run);
     let told = run.events.iter().filter(|event| !(needless && is_about_statistics(&event.kind)));
     let recorded = told.filter_map(|event| recorded(&event.kind));
-    let found = counts(findings)
-        .chain(lateness(findings))
-        .chain(connection_wait(findings, run))
-        .chain(breaking_point(findings))
-        .chain(not_run(findings));
+    let found =
+        counts(findings).chain(connection_wait(findings, run)).chain(breaking_point(findings)).chain(not_run(findings));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {
@@ -63,20 +59,6 @@ fn counts(findings: &Findings) -> impl Iterator<Item = Warning> {
         Balance::NotCounted => Some(warning("not_counted", found.sentence.clone())),
         Balance::Surplus | Balance::Deficit | Balance::Reset => Some(warning("counts_differ", found.sentence.clone())),
     })
-}
-
-/// Of an untrustworthy run the verdict says it already.
-fn lateness(findings: &Findings) -> Option<Warning> {
-    let audit = &findings.audit;
-    let noted = audit.effects.iter().find(|effect| audit.trustworthy && is_noted(effect))?;
-    Some(warning(
-        "generator_late",
-        format!(
-            "{}: too little to turn the judgement, but do not compare this figure with other runs; give the generator \
-             more processor time",
-            describe(noted)
-        ),
-    ))
 }
 
 fn connection_wait(findings: &Findings, run: &Run) -> Option<Warning> {

@@ -7,7 +7,7 @@ mod support;
 use proofload_analyzer::analyze;
 use proofload_run::criteria::Slo;
 use proofload_run::events::EventKind;
-use proofload_run::findings::{Balance, BreakingKind, Findings, Kept};
+use proofload_run::findings::{Balance, BreakingKind, Findings, Kept, Standing};
 use proofload_run::journal::JournalWriter;
 use proofload_run::manifest::{ConnectionBound, EndReason, LoadModel, ScenarioKind, Step};
 use proofload_run::sample::Outcome;
@@ -267,7 +267,12 @@ fn a_generator_that_was_the_bottleneck_invalidates_the_run() {
     tolerable.series.clear();
     tolerable.scrape();
     let found = check(&tolerable.completed(), Verdict::Pass, "thresholds were met");
-    assert!(found.warnings.iter().any(|warning| warning.code == "generator_late"), "{:?}", found.warnings);
+    assert_eq!(found.audit.standing(), Standing::Suspect);
+    assert!(
+        found.audit.cautions[0].sentence.contains("too little to turn the judgement"),
+        "{:?}",
+        found.audit.cautions
+    );
 
     let mut dropping = run(ScenarioKind::Sustained, 200.0, None, &thresholds, SERVER);
     for sample in dropping.samples.iter_mut().filter(|sample| sample.sequence % 50 == 0) {

@@ -33,6 +33,9 @@ fn verdict_line(findings: &Findings) -> String {
             let _ = writeln!(text, "  -> {}", reason.remedy);
         }
     }
+    for caution in &findings.audit.cautions {
+        let _ = writeln!(text, "  SUSPECT  {}\n  -> {}", caution.sentence, caution.remedy);
+    }
     let said = |sentence: &str| findings.reasons.iter().any(|reason| reason.sentence == sentence);
     if let Some(breaking) = findings.breaking_point.as_ref().filter(|breaking| !said(&breaking.sentence)) {
         let _ = writeln!(text, "  {}", breaking.sentence);
@@ -59,7 +62,8 @@ fn figures(findings: &Findings) -> String {
         }
         row("tokens", format!("{} /s, {} an answer", significant(tokens.out_per_s), significant(tokens.mean_out)));
     }
-    row("errors", share(rates.errors.count, rates.errors.share));
+    let retries = if rates.retries == 0 { String::new() } else { format!(", after {} retries", rates.retries) };
+    row("errors", share(rates.errors.count, rates.errors.share) + &retries);
     row("sheds", share(rates.sheds.count, rates.sheds.share));
     text.push('\n');
     text

@@ -78,7 +78,7 @@ pub fn judge(expect: &Expect, result: &Result<Answer, Failure>, seen: Option<&Se
             outcome: match failure {
                 Failure::Connect(_) => Outcome::ConnectError,
                 // The generator never sent it, and the audit says so.
-                Failure::Local(_) => Outcome::Dropped,
+                Failure::Local { .. } | Failure::Unmade(_) => Outcome::Dropped,
                 Failure::Transport(_) => Outcome::TransportError,
                 Failure::Timeout => Outcome::Timeout,
             },
@@ -293,6 +293,7 @@ fn shorten(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proofload_run::events::Shortage;
     use proofload_wire::grpc::inference::model_infer_response::InferOutputTensor;
     use proofload_wire::phases::Phases;
 
@@ -444,7 +445,8 @@ mod tests {
         let expect = Expect::KserveGrpc { outputs: Vec::new() };
         let check = |failure, expected| assert_eq!(judge(&expect, &Err(failure), None).outcome, expected);
         check(Failure::Connect(String::new()), Outcome::ConnectError);
-        check(Failure::Local(String::new()), Outcome::Dropped);
+        check(Failure::Local { of: Shortage::OpenFiles, said: String::new() }, Outcome::Dropped);
+        check(Failure::Unmade(String::new()), Outcome::Dropped);
         check(Failure::Transport(String::new()), Outcome::TransportError);
         check(Failure::Timeout, Outcome::Timeout);
     }

@@ -20,6 +20,9 @@ pub fn summary_markdown(findings: &Findings) -> String {
         line(&mut text, &format!("- {}: {}{remedy}", reason.verdict, cell(&reason.sentence)));
     }
     more(&mut text, findings.reasons.len(), "reasons");
+    for caution in &findings.audit.cautions {
+        line(&mut text, &format!("- **SUSPECT**: {}; {}", cell(&caution.sentence), cell(&caution.remedy)));
+    }
     text.push_str("\n| figure | value | |\n|---|---:|---|\n");
     for tile in tiles(findings) {
         line(&mut text, &format!("| {} | {} {} | {} |", tile.label, tile.value, tile.unit, cell(&tile.note)));

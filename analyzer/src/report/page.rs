@@ -1,7 +1,7 @@
 //! The HTML report: what the template shows, as text.
 
 use askama::Template;
-use proofload_run::findings::{Findings, Reason, Warning};
+use proofload_run::findings::{Fault, Findings, Reason, Warning};
 use proofload_run::manifest::{EndReason, LoadModel};
 use proofload_run::verdict::Verdict;
 
@@ -46,6 +46,7 @@ struct Page<'a> {
     class: &'static str,
     headline: Reason,
     others: Vec<Reason>,
+    cautions: Vec<Fault>,
     subtitle: String,
     tiles: Vec<Tile>,
     /// Of the tiles on a wide page: one full row, or two.
@@ -71,6 +72,7 @@ pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
         class: class(findings.verdict),
         headline,
         others: reasons.collect(),
+        cautions: findings.audit.cautions.iter().map(caution).collect(),
         subtitle: subtitle(findings),
         columns: if tiles.len() <= 7 { tiles.len() } else { tiles.len().div_ceil(2) },
         tiles,
@@ -91,6 +93,10 @@ pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
 
 fn capitalised(reason: &Reason) -> Reason {
     Reason { sentence: sentence(&reason.sentence), remedy: sentence(&reason.remedy), ..reason.clone() }
+}
+
+fn caution(found: &Fault) -> Fault {
+    Fault { sentence: sentence(&found.sentence), remedy: sentence(&found.remedy) }
 }
 
 /// A sentence begins with a capital, a name (`p95`, `error_rate`, `relief:`) as it is.

@@ -1,7 +1,8 @@
 //! The report's tables, as rows of cells.
 
 use proofload_run::findings::{
-    Balance, EntryFindings, Findings, Kept, Latency, ServerPhases, SloResult, StepFindings, ThresholdResult,
+    Balance, EntryFindings, Findings, Kept, Latency, Rates, ServerPhases, SloResult, StepFindings, ThresholdResult,
+    Vitals,
 };
 use proofload_run::verdict::Verdict;
 
@@ -150,7 +151,7 @@ fn steps(findings: &Findings) -> Table {
             at(step.latency.as_ref(), 50.0),
             at(step.latency.as_ref(), 95.0),
             at(step.latency.as_ref(), 99.0),
-            num(share(&step.rates.errors)),
+            num(errors_after_retries(&step.rates)),
             num(share(&step.rates.sheds)),
             num(bad.map_or_else(|| "–".to_owned(), share)),
             kept,
@@ -195,7 +196,7 @@ fn entries(entries: &[EntryFindings]) -> Table {
             at(entry.latency.as_ref(), 95.0),
             at(entry.latency.as_ref(), 99.0),
             num(entry.latency.as_ref().map_or_else(|| "–".to_owned(), |l| duration(l.max_ns as f64))),
-            num(share(&entry.rates.errors)),
+            num(errors_after_retries(&entry.rates)),
             num(share(&entry.rates.sheds)),
             num(share(&entry.cache_hits)),
         ]
@@ -355,6 +356,8 @@ fn audit(findings: &Findings) -> Table {
         vec![text("Arrivals never sent"), num(share(&audit.dropped)), num(count(audit.dropped.n))],
         vec![text("Samples that could not be written"), num(count(audit.lost_samples)), text("")],
     ];
+    rows.insert(0, vec![text("The figures are"), num(audit.standing().as_str()), text("")]);
+    rows.extend(vitals(&audit.vitals));
     rows.extend(audit.cpu_cores.map(|cores| vec![text("Processors used"), num(number(cores)), text("")]));
     rows.extend(audit.effects.iter().map(|effect| {
         let both = format!("{} / {}", duration(effect.measured_ns as f64), duration(effect.without_ns as f64));
@@ -374,6 +377,32 @@ fn audit(findings: &Findings) -> Table {
         head: head(&["Check", "#Figure", "#n"]),
         rows,
     }
+}
+
+/// The share of errors, with the retries that it is after.
+fn errors_after_retries(rates: &Rates) -> String {
+    match rates.retries {
+        0 => share(&rates.errors),
+        retries => format!("{}, after {} retries", share(&rates.errors), count(retries)),
+    }
+}
+
+fn vitals(vitals: &Vitals) -> Vec<Vec<Cell>> {
+    let plain = |name: &str, value: String| vec![text(name), num(value), text("")];
+    let seconds = |value: f64| duration(value * 1e9);
+    let stalls = format!("{} / {}", count(vitals.stalls), duration(vitals.longest_stall_ns as f64));
+    let worst = vitals.worst_second.map(|worst| {
+        let at = duration(worst.from_ns as f64);
+        plain(
+            "Most arrivals sent over 100 ms late in a second",
+            format!("{} of {}, at {at}", worst.behind, worst.intended),
+        )
+    });
+    let waited = vitals.waited_for_cpu_s.map(|s| plain("The sending thread waited for a processor", seconds(s)));
+    let preempted = vitals.preempted.map(|n| plain("The sending thread lost its processor", number(n)));
+    let throttled = vitals.throttled_s.map(|s| plain("Held back by its control group", seconds(s)));
+    let stalls = plain("Stalls of 100 ms and longer / longest", stalls);
+    [Some(stalls), worst, waited, preempted, throttled].into_iter().flatten().collect()
 }
 
 fn lateness(findings: &Findings) -> String {

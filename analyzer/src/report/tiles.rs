@@ -26,9 +26,11 @@ pub(super) fn tiles(findings: &Findings) -> Vec<Tile> {
         None => whole(findings),
     };
     let rates = &findings.rates;
-    tiles.extend([("Errors", &rates.errors), ("Sheds", &rates.sheds)].map(|(label, share)| {
+    let retries = if rates.retries == 0 { String::new() } else { format!("; after {} retries", count(rates.retries)) };
+    let shares = [("Errors", &rates.errors, retries), ("Sheds", &rates.sheds, String::new())];
+    tiles.extend(shares.map(|(label, share, retries)| {
         let value = if share.n == 0 { "–".to_owned() } else { number(share.share * 100.0) };
-        let note = format!("{} of {}; {}", count(share.count), count(share.n), share_interval(share));
+        let note = format!("{} of {}; {}{retries}", count(share.count), count(share.n), share_interval(share));
         tile(label, value, "%", note)
     }));
     tiles

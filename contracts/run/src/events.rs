@@ -77,6 +77,28 @@ pub enum EventKind {
         /// Whether that ends the run.
         abort: bool,
     },
+    /// The generator was held up: a thread that asks to be woken every 10 ms was not. From `t_ns` on.
+    Stalled {
+        /// For how long.
+        for_ns: u64,
+    },
+    /// The system's calendar clock was set.
+    ClockStepped {
+        /// By how much.
+        by_ns: i64,
+    },
+    /// The machine slept, and the run's clock stood still.
+    Suspended {
+        /// For how long.
+        for_ns: u64,
+    },
+    /// This machine ran out of something that connections need, of which the target knows nothing. The first time only.
+    RanOut {
+        /// Of what.
+        of: Shortage,
+        /// The system's words.
+        message: String,
+    },
     /// The run was asked to end early.
     StopRequested {
         /// By whom: `ctrl-c`, `sigterm`, `target lost`.
@@ -84,4 +106,42 @@ pub enum EventKind {
     },
     /// The run's end.
     RunEnded,
+}
+
+/// What a machine that generates load can run out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shortage {
+    /// `EMFILE`, `ENFILE`.
+    OpenFiles,
+    /// `EADDRNOTAVAIL`.
+    LocalPorts,
+    /// `ENOBUFS`, `ENOMEM`.
+    Memory,
+}
+
+impl Shortage {
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenFiles => "open files",
+            Self::LocalPorts => "local ports",
+            Self::Memory => "memory for sockets",
+        }
+    }
+
+    /// What to change.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::OpenFiles => {
+                "raise the limit on open files (ulimit -n, or LimitNOFILE= of the service that runs this), or lower \
+                 load.max_connections"
+            }
+            Self::LocalPorts => {
+                "keep connections (load.reuse = \"keep-alive\"), or widen the range of local ports (sysctl -w \
+                 net.ipv4.ip_local_port_range=\"1024 65535\")"
+            }
+            Self::Memory => "give the machine more memory, or lower load.max_connections",
+        }
+    }
 }

@@ -15,7 +15,8 @@ use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Tar
 use crate::verdict::Verdict;
 
 pub use judged::{
-    Audit, Balance, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult, ThresholdResult,
+    Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
+    Standing, ThresholdResult, Vitals,
 };
 pub use tokens::Tokens;
 
@@ -177,6 +178,9 @@ pub struct Rates {
     pub errors: Share,
     /// Sheds as a share of all that was sent.
     pub sheds: Share,
+    /// Attempts beyond the first that these arrivals took; the shares do not count them.
+    #[serde(default)]
+    pub retries: u64,
 }
 
 /// A share with its interval (95 %, widened for the correlation between seconds).

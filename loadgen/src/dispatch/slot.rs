@@ -18,10 +18,6 @@ use crate::plan::{Arrival, mix64};
 use crate::record::{Ledger, Log, Retried, blank};
 use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links, SharedLinks};
 
-/// The remedy when this machine gives no more connections.
-const MORE_CONNECTIONS: &str = "what it would have carried was not sent and counts as dropped: raise the limit on open \
-    files (ulimit -n), set a lower load.max_connections, or let the target keep idle connections longer";
-
 /// Tells the draws of jitter from others of the same seed.
 const JITTER: u64 = 0x6a69_7474_6572;
 
@@ -151,8 +147,8 @@ impl Slot {
         }
         self.free_ns = attempt.times.done_ns;
         self.carry(entry, &attempt, &mut judgement);
-        if let Err(failure @ Failure::Local(_)) = &attempt.result {
-            stage.log.warn(self.free_ns, "connection_limit", || format!("{failure}; {MORE_CONNECTIONS}"));
+        if let Err(Failure::Local { of, said }) = &attempt.result {
+            stage.log.ran_out(self.free_ns, *of, said.clone());
         }
         fill(&mut sample, &attempt, &judgement);
         stage.ledger.finish(self.number, &sample);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use proofload_run::RunError;
-use proofload_run::events::{Event, EventKind};
+use proofload_run::events::{Event, EventKind, Shortage};
 use proofload_run::folder::RunFolder;
 use proofload_run::jsonl::LineWriter;
 use proofload_run::sample::Sample;
@@ -66,6 +66,15 @@ impl Log {
         let mut state = self.lock();
         if state.warned.insert(code) {
             let kind = EventKind::Warning { code: code.to_owned(), message: self.secrets.hide(message()) };
+            state.event(Event { t_ns, shard: self.shard, kind });
+        }
+    }
+
+    /// Writes that this machine ran out of something, the first time that it does.
+    pub fn ran_out(&self, t_ns: u64, of: Shortage, message: String) {
+        let mut state = self.lock();
+        if state.warned.insert(of.as_str()) {
+            let kind = EventKind::RanOut { of, message: self.secrets.hide(message) };
             state.event(Event { t_ns, shard: self.shard, kind });
         }
     }

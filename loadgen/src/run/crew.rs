@@ -25,7 +25,7 @@ use crate::progress::Snapshot;
 use crate::record::{Climb, Recorded, Watchdog, Writer, WriterHandle};
 use crate::scenario::{Model, Scenario};
 use crate::users::{Crowd, run_closed, run_open};
-use crate::watch::{Scraper, USERS_THREAD};
+use crate::watch::{Pulse, Scraper, USERS_THREAD};
 
 /// Samples in one chunk of the journal at most; it is flushed ten times a second anyway.
 const CHUNK_SAMPLES: usize = 8192;
@@ -52,6 +52,7 @@ pub(super) struct Crew {
     users_end: watch::Receiver<Option<Result<(), String>>>,
     timer: JoinHandle<()>,
     writer: WriterHandle,
+    pulse: Pulse,
 }
 
 impl Crew {
@@ -96,8 +97,9 @@ impl Crew {
         };
         let writer = writer.start()?;
         let timer = timer::start(cast.duty, stage.clock.clone(), Arc::clone(&stage.curtain))?;
+        let pulse = Pulse::start(stage.clock.clone(), Arc::clone(&stage.log))?;
         let (users, users_end, ready) = cast.players.enter()?;
-        let crew = Self { hub, hub_state, users, users_end, timer, writer };
+        let crew = Self { hub, hub_state, users, users_end, timer, writer, pulse };
         match tokio::time::timeout(START_PATIENCE, ready).await {
             Ok(Ok(())) => Ok(crew),
             _ => Err(crew.stillborn(stage)),
@@ -155,6 +157,7 @@ impl Crew {
     }
 
     fn leave(self) -> Recorded {
+        drop(self.pulse);
         let recorded = self.writer.finish();
         let _ = self.timer.join();
         // Users whose requests never end are left behind and die with the process.

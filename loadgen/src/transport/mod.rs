@@ -22,6 +22,8 @@ pub use tls::{Identity, Tls, TlsError, TlsOptions};
 use bytes::Bytes;
 use http::HeaderMap;
 
+use proofload_run::events::Shortage;
+
 use crate::streamed::{Seen, Streaming, Watch};
 
 /// Which of a slot's connections carries a request.
@@ -85,8 +87,16 @@ pub enum Failure {
     #[error("no connection: {0}")]
     Connect(String),
     /// This machine gave no connection; the target was not asked.
-    #[error("this machine gives no more connections: {0}")]
-    Local(String),
+    #[error("this machine has no more {}: {said}", .of.as_str())]
+    Local {
+        /// What it has run out of.
+        of: Shortage,
+        /// The system's words.
+        said: String,
+    },
+    /// The request itself could not be made; the target was not asked.
+    #[error("{0}")]
+    Unmade(String),
     /// The connection broke or the answer violated the protocol.
     #[error("{0}")]
     Transport(String),
@@ -114,7 +124,7 @@ impl Attempt {
     /// A request that could not even be made, at this time.
     pub fn unmade(why: String, now_ns: u64) -> Self {
         let times = Times { done_ns: now_ns, ..Times::default() };
-        Self { times, new_connection: false, resent: 0, result: Err(Failure::Local(why)), seen: None }
+        Self { times, new_connection: false, resent: 0, result: Err(Failure::Unmade(why)), seen: None }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use proofload_run::events::Shortage;
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -47,13 +48,20 @@ async fn open_unix(path: &Path) -> Result<Stream, Failure> {
 
 fn failure(error: &io::Error, to: &dyn std::fmt::Display) -> Failure {
     let message = format!("{to}: {error}");
-    if is_local(error) { Failure::Local(message) } else { Failure::Connect(message) }
+    match shortage(error) {
+        Some(of) => Failure::Local { of, said: message },
+        None => Failure::Connect(message),
+    }
 }
 
-/// Whether this machine has run out of files, ports or memory, of which the target knows nothing.
-fn is_local(error: &io::Error) -> bool {
-    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| exhausted.contains(&errno))
+/// What this machine has run out of, of which the target knows nothing.
+fn shortage(error: &io::Error) -> Option<Shortage> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE | Errno::NFILE => Some(Shortage::OpenFiles),
+        Errno::ADDRNOTAVAIL => Some(Shortage::LocalPorts),
+        Errno::NOBUFS | Errno::NOMEM => Some(Shortage::Memory),
+        _ => None,
+    }
 }
 
 impl AsyncRead for Stream {
@@ -119,19 +127,19 @@ mod tests {
 
     #[test]
     fn what_this_machine_lacks_is_not_the_targets_fault() {
-        let check = |errno: Errno, expected: bool| {
+        let check = |errno: Errno, expected: Option<Shortage>| {
             let error = io::Error::from_raw_os_error(errno.raw_os_error());
-            assert_eq!(is_local(&error), expected, "{error}");
+            assert_eq!(shortage(&error), expected, "{error}");
         };
-        check(Errno::MFILE, true);
-        check(Errno::NFILE, true);
-        check(Errno::ADDRNOTAVAIL, true);
-        check(Errno::NOBUFS, true);
-        check(Errno::NOMEM, true);
-        check(Errno::CONNREFUSED, false);
-        check(Errno::TIMEDOUT, false);
-        check(Errno::HOSTUNREACH, false);
-        assert!(!is_local(&io::Error::other("no number")));
+        check(Errno::MFILE, Some(Shortage::OpenFiles));
+        check(Errno::NFILE, Some(Shortage::OpenFiles));
+        check(Errno::ADDRNOTAVAIL, Some(Shortage::LocalPorts));
+        check(Errno::NOBUFS, Some(Shortage::Memory));
+        check(Errno::NOMEM, Some(Shortage::Memory));
+        check(Errno::CONNREFUSED, None);
+        check(Errno::TIMEDOUT, None);
+        check(Errno::HOSTUNREACH, None);
+        assert_eq!(shortage(&io::Error::other("no number")), None);
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@ mod fetch;
 mod page;
 mod process;
 pub mod prometheus;
+mod pulse;
 mod scraper;
 pub mod statistics;
 
 pub(crate) use process::USERS_THREAD;
+pub use pulse::Pulse;
 
 pub use fetch::{FetchError, fetch};
 pub(crate) use fetch::{ask, page as page_of, request as get};

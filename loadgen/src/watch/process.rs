@@ -2,7 +2,7 @@
 //! The parsing is pure; only [`read`] looks at `/proc`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Name of the thread on which slots and users send, as the kernel knows it (15 characters at most).
 pub(crate) const USERS_THREAD: &str = "load-users";
@@ -24,6 +24,12 @@ pub(super) fn read() -> Vec<(String, String, f64)> {
     let users = users_threads();
     put("users_thread_cpu_seconds_total", users.map(|times| times.running_ns / 1e9));
     put("users_thread_run_delay_ns_total", users.map(|times| times.delay_ns));
+    put("users_thread_preempted_total", preempted());
+    let group = cgroup_cpu_stat();
+    put("cgroup_throttled_total", group.as_deref().and_then(|stat| keyed(stat, "nr_throttled")));
+    put("cgroup_throttled_seconds_total", group.as_deref().and_then(throttled_seconds));
+    let pressure = fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
+    put("host_cpu_pressure_seconds_total", pressure_seconds(&pressure));
     let system = fs::read_to_string("/proc/stat").unwrap_or_default();
     put("host_cpu_busy_seconds", host_busy_seconds(&system, rustix::param::clock_ticks_per_second()));
     values
@@ -48,10 +54,56 @@ fn run_delay_ns() -> Option<f64> {
 /// What the threads that send used, all together: one that never rests or waits for a processor holds users up.
 /// `None` when there is none any more, since a count must not fall.
 fn users_threads() -> Option<ThreadTimes> {
-    let threads = fs::read_dir("/proc/self/task").ok()?.filter_map(|thread| Some(thread.ok()?.path()));
+    sending_threads().iter().filter_map(|thread| thread_times(thread)).reduce(ThreadTimes::plus)
+}
+
+/// The folders of the threads that send.
+fn sending_threads() -> Vec<PathBuf> {
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     let is_users =
-        |thread: &Path| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == USERS_THREAD);
-    threads.filter(|thread| is_users(thread)).filter_map(|thread| thread_times(&thread)).reduce(ThreadTimes::plus)
+        |thread: &PathBuf| fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == USERS_THREAD);
+    threads.filter_map(|thread| Some(thread.ok()?.path())).filter(is_users).collect()
+}
+
+/// How often the threads that send lost their processor while they had work.
+fn preempted() -> Option<f64> {
+    let of = |thread: &PathBuf| keyed(&fs::read_to_string(thread.join("status")).ok()?, "nonvoluntary_ctxt_switches:");
+    sending_threads().iter().filter_map(of).reduce(|sum, count| sum + count)
+}
+
+/// The value after a key, in a file of one key and value a line.
+fn keyed(text: &str, key: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(char::is_whitespace)?.trim().parse().ok())
+}
+
+/// `cpu.stat` of this process's control group, of version 2 or 1.
+fn cgroup_cpu_stat() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = cgroup_path(&groups)?;
+    let places = [format!("/sys/fs/cgroup{path}/cpu.stat"), format!("/sys/fs/cgroup/cpu{path}/cpu.stat")];
+    places.iter().find_map(|place| fs::read_to_string(place).ok())
+}
+
+/// The path of the group that bounds processor time.
+fn cgroup_path(groups: &str) -> Option<&str> {
+    let of = |wanted: fn(&str) -> bool| {
+        groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(wanted).then(|| path.trim_end_matches('/'))
+        })
+    };
+    of(|controller| controller == "cpu").or_else(|| of(str::is_empty))
+}
+
+/// How long the group was held back: microseconds in version 2, nanoseconds in version 1.
+fn throttled_seconds(stat: &str) -> Option<f64> {
+    keyed(stat, "throttled_usec").map(|us| us / 1e6).or_else(|| keyed(stat, "throttled_time").map(|ns| ns / 1e9))
+}
+
+/// How long some task of the machine waited for a processor.
+fn pressure_seconds(pressure: &str) -> Option<f64> {
+    let some = pressure.lines().find(|line| line.starts_with("some "))?;
+    Some(some.rsplit_once("total=")?.1.trim().parse::<f64>().ok()? / 1e6)
 }
 
 /// How long a thread ran, and how long it was ready and did not.
@@ -99,6 +151,21 @@ mod tests {
         assert_eq!(parse_schedstat("100 2500 3\n"), Some(ThreadTimes { running_ns: 100.0, delay_ns: 2500.0 }));
         assert_eq!(parse_schedstat(""), None);
         assert_eq!(host_busy_seconds("cpu  10 20 30 999 999 1 2 3 0 0\ncpu0 1", 10), Some(6.6));
+    }
+
+    #[test]
+    fn what_holds_a_process_back_is_read() {
+        const V2: &str = "usage_usec 5\nnr_periods 9\nnr_throttled 3\nthrottled_usec 1500000\n";
+        const V1: &str = "nr_periods 9\nnr_throttled 3\nthrottled_time 1500000000\n";
+        assert_eq!((keyed(V2, "nr_throttled"), throttled_seconds(V2)), (Some(3.0), Some(1.5)));
+        assert_eq!((keyed(V1, "nr_throttled"), throttled_seconds(V1)), (Some(3.0), Some(1.5)));
+        assert_eq!((keyed("nr_throttledx 3", "nr_throttled"), throttled_seconds("")), (None, None));
+        assert_eq!(keyed("nonvoluntary_ctxt_switches:\t42\n", "nonvoluntary_ctxt_switches:"), Some(42.0));
+        assert_eq!(pressure_seconds("some avg10=0.00 total=2500000\nfull avg10=0.00 total=1\n"), Some(2.5));
+        assert_eq!(pressure_seconds(""), None);
+        assert_eq!(cgroup_path("0::/user.slice/a.scope\n"), Some("/user.slice/a.scope"));
+        assert_eq!(cgroup_path("4:memory:/b\n3:cpu,cpuacct:/c\n0::/\n"), Some("/c"));
+        assert_eq!(cgroup_path("0::/\n"), Some(""));
     }
 
     #[test]

@@ -64,6 +64,77 @@ pub struct Audit {
     pub cpu_cores: Option<f64>,
     /// What is wrong; empty when trustworthy.
     pub faults: Vec<Fault>,
+    /// What is to be known before a figure is believed. Absent in findings of earlier versions.
+    #[serde(default)]
+    pub cautions: Vec<Fault>,
+    /// What the generator noted of itself.
+    #[serde(default)]
+    pub vitals: Vitals,
+}
+
+impl Audit {
+    /// How far the figures can be trusted.
+    pub fn standing(&self) -> Standing {
+        match (self.faults.is_empty(), self.cautions.is_empty()) {
+            (false, _) => Standing::Invalid,
+            (true, false) => Standing::Suspect,
+            (true, true) => Standing::Valid,
+        }
+    }
+}
+
+/// How far a generator's figures can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// They say what the target did.
+    Valid,
+    /// They do, but for what the cautions name. The verdict stands.
+    Suspect,
+    /// They say more about the generator than about the target.
+    Invalid,
+}
+
+impl Standing {
+    /// As it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::Suspect => "SUSPECT",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
+/// What a generator noted of itself and of its machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// How often it was held up for 100 ms or longer in measured time.
+    pub stalls: u64,
+    /// For how long, in all.
+    pub stalled_ns: u64,
+    /// The longest of them.
+    pub longest_stall_ns: u64,
+    /// When that was, on the run's clock.
+    pub longest_stall_at_ns: Option<u64>,
+    /// How long its control group was held back for lack of a quota of processor time.
+    pub throttled_s: Option<f64>,
+    /// How long the thread that sends wanted a processor and had none.
+    pub waited_for_cpu_s: Option<f64>,
+    /// How often that thread lost its processor.
+    pub preempted: Option<f64>,
+    /// The second in which most was sent late, if anything was.
+    pub worst_second: Option<BehindSecond>,
+}
+
+/// A second of the plan, and how many of its arrivals the generator sent more than 100 ms late by its own doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BehindSecond {
+    /// When it began, on the run's clock.
+    pub from_ns: u64,
+    /// Arrivals that the plan intended in it.
+    pub intended: u64,
+    /// Those that were late.
+    pub behind: u64,
 }
 
 /// Something that the generator, or the machine it runs on, did wrong.
