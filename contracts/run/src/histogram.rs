@@ -47,7 +47,14 @@ impl LatencyHistogram {
 
     /// A percentile (nearest rank) in ns, to three digits; `None` of nothing.
     pub fn percentile_ns(&self, percentile: f64) -> Option<u64> {
-        (self.n() > 0).then(|| self.us.value_at_quantile(percentile / 100.0) * 1000)
+        // By rank and not by quantile, which is a fraction that may fall a hair beside the rank it means.
+        let rank = ((self.n() as f64 * percentile / 100.0).ceil() as u64).max(1);
+        let mut counted = 0;
+        let recorded = self.us.iter_recorded().find(|value| {
+            counted += value.count_since_last_iteration();
+            counted >= rank
+        });
+        recorded.map(|value| self.us.highest_equivalent(value.value_iterated_to()) * 1000)
     }
 
     /// The largest in ns, to three digits; 0 of nothing.
@@ -152,6 +159,15 @@ mod tests {
         check(&[5, 2, 1], None);
         check(&[u64::MAX, 1, 1, 1], None);
         check(&[200_000_000, 1], None);
+    }
+
+    #[test]
+    fn a_percentile_is_of_its_rank() {
+        let values: Vec<u64> = (1..=1000).map(|us| us * 1000).collect();
+        let histogram = of(&values);
+        for percentile in 1u32..100 {
+            assert_eq!(histogram.percentile_ns(f64::from(percentile)), Some(u64::from(percentile) * 10_000));
+        }
     }
 
     proptest! {
