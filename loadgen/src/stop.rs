@@ -2,12 +2,16 @@
 //! the drain too.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// What a shell calls the end by Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
 
 #[derive(Debug, Default)]
 struct Requests {
     count: AtomicU32,
     by: Mutex<String>,
+    before_exit: OnceLock<fn()>,
 }
 
 /// Shared by whoever may ask and the run that obeys.
@@ -36,6 +40,20 @@ impl StopHandle {
         self.requests.by.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What is done before the third Ctrl-C ends the process, which runs nothing else then: giving a terminal back, say.
+    /// The first who says so is heard.
+    pub fn before_exit(&self, act: fn()) {
+        let _ = self.requests.before_exit.set(act);
+    }
+
+    /// Ends the process at once, as the third Ctrl-C does.
+    pub fn leave(&self) -> ! {
+        if let Some(act) = self.requests.before_exit.get() {
+            act();
+        }
+        std::process::exit(EXIT_INTERRUPTED)
+    }
+
     /// Makes Ctrl-C ask this run to end; the third Ctrl-C ends the process. It must be called before any run
     /// starts, because the process has one handler only and Goose would install its own, which knows nothing of
     /// a run's end. Where a handler is in place already, that one stays.
@@ -43,7 +61,7 @@ impl StopHandle {
         let stop = self.clone();
         let installed = ctrlc::set_handler(move || {
             if stop.request("ctrl-c") > 2 {
-                std::process::exit(130);
+                stop.leave();
             }
         });
         if let Err(e) = installed {

@@ -22,8 +22,6 @@ use view::View;
 
 /// How often the view is drawn.
 const PERIOD: Duration = Duration::from_millis(250);
-/// What a shell calls the end by Ctrl-C.
-const EXIT_INTERRUPTED: i32 = 130;
 
 /// Says why there can be no live view, if there cannot.
 pub(crate) fn problem() -> Option<&'static str> {
@@ -52,6 +50,7 @@ impl Tui {
             bail!(problem);
         }
         let mut screen = Screen { terminal: ratatui::try_init().context("the terminal cannot be taken for --tui")? };
+        stop.before_exit(ratatui::restore);
         let over = Arc::<AtomicBool>::default();
         let (mut view, until) = (View::of(scenario), Arc::clone(&over));
         let work = move || {
@@ -100,9 +99,7 @@ fn heed_keys(stop: &StopHandle) -> bool {
                 && asks_to_stop(key)
                 && stop.request("the live view's key") > 2
             {
-                // As the third Ctrl-C without a view.
-                ratatui::restore();
-                std::process::exit(EXIT_INTERRUPTED);
+                stop.leave();
             }
             true
         }
