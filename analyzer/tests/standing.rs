@@ -118,3 +118,19 @@ fn what_was_not_sent_for_want_of_files_invalidates_by_name() {
     recorded.event(5 * S, EventKind::RanOut { of: Shortage::OpenFiles, message: "os error 24".to_owned() });
     check(recorded, Invalid, "ran out of open files at 5 s (os error 24) and did not send ");
 }
+
+#[test]
+fn retries_stand_beside_the_errors() {
+    let mut recorded = quiet();
+    for sample in recorded.samples.iter_mut().filter(|sample| sample.intended_ns > 4 * S).take(7) {
+        sample.retry = 2;
+    }
+    recorded.series.clear();
+    recorded.scrape();
+    let found = check(recorded, Valid, "");
+    assert_eq!(found.rates.retries, 14);
+    assert_eq!(found.entries.iter().map(|entry| entry.rates.retries).sum::<u64>(), 14);
+    let summary = summary_markdown(&found);
+    assert!(summary.contains("after 14 retries"), "{summary}");
+    assert!(!summary_markdown(&check(quiet(), Valid, "")).contains("retries"));
+}
