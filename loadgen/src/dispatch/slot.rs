@@ -133,7 +133,7 @@ impl Slot {
         };
         stage.ledger.sending(self.number, &sample);
         let mut attempt = self.attempt(arrival, &mut sample, taken_ns).await;
-        let mut judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_ref());
+        let mut judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_deref());
         if let Some(retries) = &stage.retries {
             let mut attempts = 1;
             while let Some(wait_ns) = retries.wait_ns(&self.ended(arrival, attempts, &attempt, judgement.outcome)) {
@@ -142,7 +142,7 @@ impl Slot {
                 attempts += 1;
                 sample.retry = sample.retry.saturating_add(1);
                 attempt = self.attempt(arrival, &mut sample, stage.clock.now_ns()).await;
-                judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_ref());
+                judgement = judge(&entry.expect, &attempt.result, attempt.seen.as_deref());
             }
         }
         self.free_ns = attempt.times.done_ns;
@@ -260,7 +260,7 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
 }
 
 fn fill_tokens(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
-    if let Some(seen) = attempt.seen.as_ref().filter(|seen| seen.pieces > 0) {
+    if let Some(seen) = attempt.seen.as_deref().filter(|seen| seen.pieces > 0) {
         sample.first_token_ns = seen.first_ns;
         sample.last_token_ns = seen.last_ns;
         sample.longest_gap_ns = seen.longest_gap_ns;

@@ -13,7 +13,6 @@ use super::shared::Shared;
 use super::side::Side;
 use super::{Address, Answer, Attempt, ConnectionPolicy, Failure, HttpVersion, Reception, Segments, Times, Via};
 use crate::clock::RunClock;
-use crate::streamed::Watch;
 
 /// Why an exchange on a connection gave no answer.
 pub(super) enum Unsent {
@@ -90,7 +89,7 @@ impl Links {
             Err(_) => Err(side.given_up()),
         };
         attempt.times.done_ns = clock.now_ns();
-        attempt.seen = reception.watch.map(Watch::finish);
+        attempt.seen = reception.watch.map(|watch| Box::new(watch.finish()));
         if attempt.result.is_err() {
             side.close();
         }

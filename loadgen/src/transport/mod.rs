@@ -69,14 +69,14 @@ pub struct Keep(pub usize);
 pub struct Reception {
     /// How much of it is kept.
     pub keep: Keep,
-    /// Watches the pieces of a streamed one.
-    pub watch: Option<Watch>,
+    /// Watches the pieces of a streamed one. In a box, because most answers come as a whole and this moves with each.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Reception {
     /// Of an answer that comes in pieces, or as a whole.
     pub fn new(keep: Keep, streaming: Option<Streaming>) -> Self {
-        Self { keep, watch: streaming.map(Watch::new) }
+        Self { keep, watch: streaming.map(|streaming| Box::new(Watch::new(streaming))) }
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Attempt {
     /// What came.
     pub result: Result<Answer, Failure>,
     /// What was seen of a streamed answer, whole or not.
-    pub seen: Option<Seen>,
+    pub seen: Option<Box<Seen>>,
 }
 
 impl Attempt {
