@@ -137,7 +137,7 @@ fn mistakes_are_told_with_what_would_be_right() {
     check(r#"["login", "item", "item"]"#, "[]", "`requests` is missing");
     check("/session/token", "session.token", "is no JSON pointer; write");
     check("{ token =", "{ \"to ken\" =", "cannot stand in {{…}}");
-    check("{{user}}", "{{usr}}", "nothing is called `usr`; there are user, sequence, unique, uuid, token");
+    check("{{user}}", "{{usr}}", "nothing is called `usr`; there are user, sequence, unique, uuid, content, token");
     check("{{user}}", "{{user", "is never closed");
     check("model = \"closed\"\nusers = 4", "rate = 5", "journeys are made by users");
     check("name = \"item\"", "name = \"item\"\nweight = 1", "needs {{token}}, which only a journey has");

@@ -32,6 +32,13 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 const LONGEST_REQUEST: usize = 16 << 10;
 /// How often it looks whether it is to stop.
 const LONGEST_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// With more answers than this under way it looks only once in a while: to wake up for each of them would cost it more
+/// than they do, and a server that is slow after a freeze is no server of its law.
+const MANY: usize = 24;
+/// What is due within this is due soon; while it waits for longer, it need not look often.
+const SOON_NS: u64 = 2_000_000;
+/// How often it looks then. An answer is late by so much at most.
+const TICK_NS: u64 = 100_000;
 /// The listener and the timer among the connections.
 const LISTENER: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
@@ -154,8 +161,10 @@ impl Loop {
         let _ = set_current_timer_slack(NonZeroU64::new(1));
         prefer_this_thread(-20);
         let mut events = Vec::with_capacity(1024);
+        let mut looked_ns = 0;
         while !self.shared.stop.load(Ordering::Relaxed) {
             events.clear();
+            self.rest(looked_ns);
             self.set_timer();
             // Interrupted or not: the loop looks again.
             let _ = epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&LONGEST_WAIT));
@@ -167,7 +176,18 @@ impl Loop {
                     number => self.receive(number as usize),
                 }
             }
+            looked_ns = self.now_ns();
             self.answer_due();
+        }
+    }
+
+    /// Sleeps for what is left of a tick when there are many answers under way that are due soon.
+    fn rest(&self, looked_ns: u64) {
+        let Some(Reverse(Due { due_ns, .. })) = self.due.peek() else { return };
+        let (now_ns, next_ns) = (self.now_ns(), looked_ns + TICK_NS);
+        let soon = *due_ns < now_ns + SOON_NS;
+        if self.due.len() > MANY && soon && next_ns > now_ns {
+            std::thread::sleep(Duration::from_nanos(next_ns - now_ns));
         }
     }
 
