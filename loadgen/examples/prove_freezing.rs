@@ -12,8 +12,8 @@ const SECONDS: u64 = 20;
 /// How far the generator may be from what the server did.
 const TOLERANCE: f64 = 0.03;
 /// How far it may be from what the server should have done. On a machine with few cores the server and the way to it
-/// take their share: with few connections a request's way back and forth makes each connection slower than its law.
-const TOLERANCE_BY_LAW: f64 = 0.05;
+/// take their share of that: with few connections a request's way back and forth makes each slower than its law.
+const TOLERANCE_BY_LAW: f64 = 0.03;
 
 fn case(connections: Option<u32>) -> Case {
     let law = Law::Freezing { service_ns: MS, freeze_ns: 1000 * MS, period_ns: 10_000 * MS, phase_ns: 4000 * MS };
