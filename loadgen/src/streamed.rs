@@ -130,7 +130,10 @@ impl Watch {
     }
 
     /// What was seen, the answer having ended or been given up.
-    pub fn finish(self) -> Seen {
+    pub fn finish(mut self) -> Seen {
+        if matches!(&self.reader, Reader::Messages(reader) if !reader.is_whole()) {
+            self.seen.refuse(&WireError::Framing("it broke off in the middle of a message".to_owned()));
+        }
         self.seen
     }
 }
@@ -203,5 +206,8 @@ mod tests {
         let seen = watch(streaming, &[(3, &framed("no such model", 0))]);
         assert_eq!((seen.pieces, seen.error.as_deref()), (0, Some("no such model")));
         assert!(watch(streaming, &[(3, &[1, 0, 0, 0, 0])]).unreadable.is_some());
+        let whole = framed("", 1);
+        let seen = watch(streaming, &[(3, &whole), (4, &whole[..whole.len() - 1])]);
+        assert!(seen.pieces == 1 && seen.unreadable.unwrap().contains("broke off in the middle"));
     }
 }

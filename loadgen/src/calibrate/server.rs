@@ -1,7 +1,6 @@
-//! The built-in server: one thread that answers every request with the same two bytes, when its law says; or with a
-//! stream of tokens, each when its law says. It costs a
-//! few microseconds a request, so that on a small machine it leaves the generator its share; and it notes when it
-//! really sent each answer, so that its own failings are not taken for the generator's.
+//! The built-in server: one thread that answers every request with the same two bytes, or with a stream of tokens, when
+//! its law says. It costs a few microseconds a request, so that on a small machine it leaves the generator its share; and
+//! it notes when it really sent each answer, so that its own failings are not taken for the generator's.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

@@ -1,6 +1,5 @@
-//! One HTTP/2 connection, of one slot or of several. gRPC's messages are
-//! framed by us and not by a gRPC library, because the time of the first byte and whether a
-//! status was sent by the server or made up by the client must not be lost.
+//! One HTTP/2 connection, of one slot or of several. gRPC's messages are framed by us and not by a gRPC library, because
+//! the time of the first byte and whether a status was sent by the server or made up by the client must not be lost.
 
 use std::sync::{Arc, OnceLock};
 
