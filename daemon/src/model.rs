@@ -13,6 +13,7 @@ use crate::backend::{Backend, Request};
 use crate::repository::spec::{BackendSpec, ModelSpec};
 use crate::sched::driver::{Execution, Pending, Refusal, Scheduler};
 use crate::sched::queue::Entry;
+use crate::sched::usage::Usage;
 use crate::statistics::Counts;
 use crate::telemetry::meters::{Meters, Outcome};
 
@@ -54,8 +55,7 @@ impl Model {
         let backends = backends(&mut spec, pool)?;
         let counts = Arc::new(Mutex::new(Counts::default()));
         let observer = observer(Arc::clone(&counts), meters.clone());
-        let (policy, limits) = (spec.batching.clone(), spec.queue.limits);
-        let scheduler = Scheduler::start(&spec.name, policy, limits, backends, observer);
+        let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Threads { model: spec.name.clone(), source })?;
         Ok(Arc::new(Self { spec, counts, meters, scheduler }))
     }
@@ -81,6 +81,11 @@ impl Model {
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.scheduler.waiting()
+    }
+
+    /// What each of its instances has done.
+    pub fn usage(&self) -> &[Usage] {
+        self.scheduler.usage()
     }
 
     /// Its counts as Triton gives them.

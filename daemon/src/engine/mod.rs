@@ -65,6 +65,8 @@ pub struct RequestContext {
     pub trace: Option<TraceParent>,
     /// How it came.
     pub protocol: Protocol,
+    /// How urgent it is: 1 is the most urgent, 0 leaves it to the model.
+    pub priority: u32,
     /// Where its record goes when it is a part of something larger that is traced as a whole.
     pub part_of: Option<Slot>,
     /// Memory that the inputs keep alive, when that is more than their own bytes: a slice keeps the whole body.
@@ -125,7 +127,9 @@ impl Engine {
     ) -> Result<Inference<T>, Failed> {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
-        let patience = Patience::new(&model.spec().queue, context.timeout, context.deadline, context.received);
+        let queue = &model.spec().scheduling.queue;
+        let level = queue.level(context.priority);
+        let patience = Patience::new(queue.at(level), context.timeout, context.deadline, context.received);
         let held_bytes = context.held_bytes;
         let account = Account::open(model, self.traces(), context, request.id.clone());
         let checked = match check::check(model.spec(), request.inputs, &request.outputs) {
@@ -133,7 +137,7 @@ impl Engine {
             Err(error) => return Err(account.invalid(error)),
         };
         let wanted = checked.outputs.clone();
-        let pending = match submit(model, checked, held_bytes, patience.ends()) {
+        let pending = match submit(model, checked, held_bytes, level, patience) {
             Ok(pending) => pending,
             Err(refusal) => return Err(account.refuse(refusal)),
         };
@@ -278,9 +282,17 @@ impl Engine {
     }
 }
 
-fn submit(model: &Model, checked: Checked, held_bytes: usize, deadline: Option<Instant>) -> Result<Pending, Refusal> {
+fn submit(
+    model: &Model,
+    checked: Checked,
+    held_bytes: usize,
+    level: u32,
+    patience: Patience,
+) -> Result<Pending, Refusal> {
     let Checked { inputs, elements, shape, .. } = checked;
     let enqueued = Instant::now();
     let bytes = held_bytes.max(inputs.iter().map(|input| input.data.len()).sum());
-    model.submit(Entry { elements, bytes, shape, enqueued, deadline }, Request { inputs, elements })
+    let (timeout, deadline) = (patience.timeout(), patience.deadline());
+    let entry = Entry { level, elements, bytes, shape, enqueued, timeout, deadline };
+    model.submit(entry, Request { inputs, elements })
 }

@@ -13,6 +13,8 @@ use crate::engine::{Protocol, RequestContext, ServeError};
 
 /// Parameter of a request: how long it may take, in microseconds; 0 means no limit.
 const TIMEOUT: &str = "timeout";
+/// Parameter of a request: how urgent it is, from 1; 0 means the model's default.
+const PRIORITY: &str = "priority";
 /// gRPC's header for the caller's deadline.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 
@@ -34,6 +36,7 @@ pub(super) fn of(
         deadline: of_transport.and_then(|limit| received.checked_add(limit)),
         trace: header(headers, TRACEPARENT).and_then(TraceParent::parse),
         protocol,
+        priority: priority(parameters)?,
         part_of: None,
         held_bytes: 0,
     })
@@ -52,19 +55,25 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 fn timeout(parameters: &Parameters) -> Result<Option<Duration>, ServeError> {
-    let microseconds = match parameters.get(TIMEOUT) {
+    let microseconds = whole_number(parameters, TIMEOUT, "of microseconds, 0 for no limit")?;
+    Ok(microseconds.filter(|number| *number > 0).map(Duration::from_micros))
+}
+
+/// Levels beyond any model's are all the least urgent.
+fn priority(parameters: &Parameters) -> Result<u32, ServeError> {
+    let level = whole_number(parameters, PRIORITY, "from 1, the most urgent, 0 for the model's default")?;
+    Ok(level.map_or(0, |level| u32::try_from(level).unwrap_or(u32::MAX)))
+}
+
+fn whole_number(parameters: &Parameters, name: &str, meaning: &str) -> Result<Option<u64>, ServeError> {
+    let number = match parameters.get(name) {
         None => return Ok(None),
         Some(ParameterValue::Int(number)) => u64::try_from(*number).ok(),
         Some(ParameterValue::Uint(number)) => Some(*number),
         Some(ParameterValue::Bool(_) | ParameterValue::Double(_) | ParameterValue::String(_)) => None,
     };
-    match microseconds {
-        Some(0) => Ok(None),
-        Some(microseconds) => Ok(Some(Duration::from_micros(microseconds))),
-        None => Err(ServeError::InvalidArgument(format!(
-            "the parameter `{TIMEOUT}` must be a whole number of microseconds, 0 for no limit"
-        ))),
-    }
+    let refused = || ServeError::InvalidArgument(format!("the parameter `{name}` must be a whole number {meaning}"));
+    number.map(Some).ok_or_else(refused)
 }
 
 /// `10S`, `250m`, `1500u` and so on: at most eight digits and a unit. `None` for anything else.
@@ -138,6 +147,20 @@ mod tests {
         check(None, Some(ParameterValue::Uint(u64::MAX)), Ok((Some(u64::MAX), None)));
         check(None, Some(ParameterValue::Int(-1)), Err(()));
         check(None, Some(ParameterValue::String("5".to_owned())), Err(()));
+    }
+
+    #[test]
+    fn a_priority_is_a_level() {
+        let check = |value: Option<ParameterValue>, expected: Option<u32>| {
+            let parameters = value.into_iter().map(|value| (PRIORITY.to_owned(), value)).collect();
+            let context = of(&HeaderMap::new(), &parameters, Protocol::Http, Instant::now());
+            assert_eq!(context.ok().map(|context| context.priority), expected, "{parameters:?}");
+        };
+        check(None, Some(0));
+        check(Some(ParameterValue::Int(1)), Some(1));
+        check(Some(ParameterValue::Uint(u64::MAX)), Some(u32::MAX));
+        check(Some(ParameterValue::Int(-1)), None);
+        check(Some(ParameterValue::String("1".to_owned())), None);
     }
 
     #[test]

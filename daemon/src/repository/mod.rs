@@ -5,6 +5,7 @@ pub mod embedded;
 pub mod onnx;
 pub mod pbtxt;
 pub mod resolve;
+mod scheduling;
 pub mod source;
 pub mod spec;
 mod tensors;

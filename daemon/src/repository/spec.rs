@@ -1,14 +1,11 @@
 //! A model as it will run: validated, complete, and without anything the daemon does not act on. Made from a
 //! configuration by `resolve`; read by the engine, the scheduler and the backends.
 
-use std::time::Duration;
-
 use proofload_wire::grpc::inference::ModelConfig;
 use proofload_wire::tensor::DataType;
 
 use crate::backend::simulated::SimulatedSpec;
-use crate::sched::batch::BatchPolicy;
-use crate::sched::queue::Limits;
+use crate::sched::driver::Scheduling;
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +39,6 @@ pub enum BackendSpec {
     Simulated(SimulatedSpec),
 }
 
-/// How requests wait for a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueSpec {
-    /// How much may wait.
-    pub limits: Limits,
-    /// How long a request waits that says nothing about it; `None` is for ever.
-    pub default_timeout: Option<Duration>,
-    /// Whether a request may ask for a shorter wait.
-    pub timeout_override: bool,
-}
-
 /// One version of a model, ready to be started.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
@@ -66,10 +52,8 @@ pub struct ModelSpec {
     pub inputs: Vec<TensorSpec>,
     /// Its outputs.
     pub outputs: Vec<TensorSpec>,
-    /// How requests are put together.
-    pub batching: BatchPolicy,
-    /// How they wait.
-    pub queue: QueueSpec,
+    /// How requests are put together, and how they wait.
+    pub scheduling: Scheduling,
     /// How many instances run side by side, at least 1.
     pub instances: usize,
     /// What computes it.

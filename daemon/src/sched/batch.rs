@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::queue::Waiting;
+use super::queue::{Entry, Waiting};
 
 /// How requests are put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,15 @@ impl BatchPolicy {
     /// Every request runs alone and at once.
     pub fn alone() -> Self {
         Self { max_elements: 1, preferred: Vec::new(), max_delay: Duration::ZERO }
+    }
+
+    fn prefers(&self, elements: u32) -> bool {
+        self.preferred.binary_search(&elements).is_ok()
+    }
+
+    /// Whether a batch of so many elements runs without waiting for more.
+    fn is_enough(&self, elements: u32) -> bool {
+        elements >= self.preferred.last().copied().unwrap_or(self.max_elements).min(self.max_elements)
     }
 }
 
@@ -38,10 +47,33 @@ pub enum Decision {
 struct Prefix {
     requests: usize,
     elements: u32,
-    /// The longest prefix whose size is a preferred one.
+    /// When the oldest of them came.
+    oldest: Instant,
+    /// The longest prefix whose size is a preferred one; else the last before they were exceeded.
     preferred: Option<usize>,
-    /// Somebody behind it cannot join it, so waiting cannot make it grow.
+    /// Waiting cannot make it a better one: somebody behind it cannot join, or it is larger than all preferred sizes.
     closed: bool,
+}
+
+impl Prefix {
+    fn of(policy: &BatchPolicy, first: &Entry) -> Self {
+        let preferred = policy.prefers(first.elements).then_some(1);
+        let closed = policy.is_enough(first.elements);
+        Self { requests: 1, elements: first.elements, oldest: first.enqueued, preferred, closed }
+    }
+
+    fn add(&mut self, policy: &BatchPolicy, entry: &Entry, elements: u32) {
+        if policy.preferred.last().is_some_and(|&largest| elements > largest) {
+            self.preferred.get_or_insert(self.requests);
+        }
+        self.requests += 1;
+        self.elements = elements;
+        self.oldest = self.oldest.min(entry.enqueued);
+        if policy.prefers(elements) {
+            self.preferred = Some(self.requests);
+        }
+        self.closed = policy.is_enough(elements);
+    }
 }
 
 fn longest_prefix<'a, J: 'a>(
@@ -49,38 +81,33 @@ fn longest_prefix<'a, J: 'a>(
     mut waiting: impl Iterator<Item = &'a Waiting<J>>,
 ) -> Option<Prefix> {
     let first = &waiting.next()?.entry;
-    let is_preferred = |elements| policy.preferred.binary_search(&elements).is_ok();
-    let preferred = is_preferred(first.elements).then_some(1);
-    let mut prefix = Prefix { requests: 1, elements: first.elements, preferred, closed: false };
+    let mut prefix = Prefix::of(policy, first);
     for Waiting { entry, .. } in waiting {
         let elements = prefix.elements.saturating_add(entry.elements);
         if entry.shape != first.shape || elements > policy.max_elements {
             prefix.closed = true;
             break;
         }
-        prefix.requests += 1;
-        prefix.elements = elements;
-        if is_preferred(elements) {
-            prefix.preferred = Some(prefix.requests);
-        }
+        prefix.add(policy, entry, elements);
     }
-    prefix.closed |= prefix.elements >= policy.max_elements;
     Some(prefix)
 }
 
-/// What an instance that is idle at `now` does with the `waiting` requests, oldest first.
+/// What an instance that is idle at `now` does with the `waiting` requests, in the order in which they are served.
+/// Preferred sizes are taken while the delay lasts; when it is over, everything goes that fits into one batch.
 pub fn decide<'a, J: 'a>(
     policy: &BatchPolicy,
-    waiting: impl Iterator<Item = &'a Waiting<J>> + Clone,
+    waiting: impl Iterator<Item = &'a Waiting<J>>,
     now: Instant,
 ) -> Decision {
-    let oldest = waiting.clone().next().map(|waiting| waiting.entry.enqueued);
-    let (Some(oldest), Some(prefix)) = (oldest, longest_prefix(policy, waiting)) else { return Decision::Idle };
-    if let Some(preferred) = prefix.preferred {
-        return Decision::Run(preferred);
+    let Some(prefix) = longest_prefix(policy, waiting) else { return Decision::Idle };
+    let until = prefix.oldest + policy.max_delay;
+    let delay_is_over = until <= now;
+    match prefix.preferred {
+        Some(preferred) if !delay_is_over || policy.max_delay.is_zero() => Decision::Run(preferred),
+        _ if prefix.closed || delay_is_over => Decision::Run(prefix.requests),
+        _ => Decision::WaitUntil(until),
     }
-    let until = oldest + policy.max_delay;
-    if prefix.closed || until <= now { Decision::Run(prefix.requests) } else { Decision::WaitUntil(until) }
 }
 
 /// When the first `count` of the `waiting` requests became a batch that may run: with its last request when that
@@ -94,10 +121,10 @@ pub fn ready_at<'a, J: 'a>(
     let batch: Vec<_> = waiting.by_ref().take(count).map(|waiting| &waiting.entry).collect();
     let elements = batch.iter().fold(0u32, |sum, entry| sum.saturating_add(entry.elements));
     let newest = batch.iter().map(|entry| entry.enqueued).max()?;
-    if elements >= policy.max_elements || policy.preferred.binary_search(&elements).is_ok() {
+    if policy.is_enough(elements) || policy.prefers(elements) {
         return Some(newest);
     }
-    let delay_ends = batch.first()?.enqueued + policy.max_delay;
+    let delay_ends = batch.iter().map(|entry| entry.enqueued).min()? + policy.max_delay;
     let behind = waiting.next().map(|waiting| waiting.entry.enqueued);
     Some(newest.max(behind.map_or(delay_ends, |behind| behind.min(delay_ends))))
 }
@@ -106,17 +133,21 @@ pub fn ready_at<'a, J: 'a>(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::queue::{Entry, Limits, Queue};
+    use super::super::policy::QueueRules;
+    use super::super::queue::{Limits, Queue};
     use super::*;
 
     const DELAY: Duration = Duration::from_millis(5);
 
+    fn entry(elements: u32, shape: i64, enqueued: Instant) -> Entry {
+        Entry { level: 0, elements, bytes: 0, shape: vec![shape], enqueued, timeout: None, deadline: None }
+    }
+
     fn queue(start: Instant, requests: &[(u32, i64, u64)]) -> Queue<usize> {
-        let mut queue = Queue::new(Limits { requests: 1000, bytes: usize::MAX });
+        let mut queue = Queue::new(QueueRules::without_priorities(Limits { requests: 1000, bytes: usize::MAX }));
         for (index, &(elements, shape, at_ms)) in requests.iter().enumerate() {
             let enqueued = start + Duration::from_millis(at_ms);
-            let entry = Entry { elements, bytes: 0, shape: vec![shape], enqueued, deadline: None };
-            queue.push(entry, index).expect("there is room");
+            queue.push(entry(elements, shape, enqueued), index).expect("there is room");
         }
         queue
     }
@@ -151,8 +182,30 @@ mod tests {
         check(&preferred, &[(1, 0, 0)], 0, wait(5));
         check(&preferred, &[(1, 0, 0); 3], 0, run(2));
         check(&preferred, &[(1, 0, 0); 9], 0, run(4));
-        check(&preferred, &[(3, 0, 0), (3, 0, 0)], 0, wait(5));
+        check(&preferred, &[(1, 0, 0); 9], 5, run(8));
+        check(&preferred, &[(3, 0, 0)], 0, wait(5));
+        check(&preferred, &[(3, 0, 0), (3, 0, 0)], 0, run(1));
+        check(&preferred, &[(5, 0, 0)], 0, run(1));
+        check(&preferred, &[(2, 0, 0), (1, 7, 0)], 0, run(1));
+        check(&policy(8, &[2, 4], Duration::ZERO), &[(1, 0, 0); 3], 9, run(2));
+        check(&policy(8, &[4], Duration::ZERO), &[(1, 0, 0); 3], 0, run(3));
         check(&BatchPolicy::alone(), &[(1, 0, 0), (1, 0, 0)], 0, run(1));
+    }
+
+    /// Batches go across levels, and the oldest of a batch is not always its first.
+    #[test]
+    fn the_oldest_decides_how_long_to_wait() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let rules = QueueRules::without_priorities(Limits { requests: 9, bytes: 9 });
+        let mut waiting = Queue::new(QueueRules { levels: 2, default_level: 2, ..rules });
+        for (level, ms) in [(2, 0), (1, 3)] {
+            waiting.push(Entry { level, ..entry(1, 0, at(ms)) }, ()).expect("there is room");
+        }
+        let patient = policy(4, &[], DELAY);
+        assert_eq!(decide(&patient, waiting.iter(), at(4)), Decision::WaitUntil(at(5)));
+        assert_eq!(decide(&patient, waiting.iter(), at(5)), Decision::Run(2));
+        assert_eq!(ready_at(&patient, waiting.iter(), 2), Some(at(5)));
     }
 
     #[test]
@@ -196,8 +249,7 @@ mod tests {
             for now_ms in 0..200u64 {
                 let now = start + Duration::from_millis(now_ms);
                 while let Some((index, &(elements, shape, _))) = arrivals.next_if(|(_, request)| request.2 == now_ms) {
-                    let entry = Entry { elements, bytes: 0, shape: vec![shape], enqueued: now, deadline: None };
-                    waiting.push(entry, index).expect("there is room");
+                    waiting.push(entry(elements, shape, now), index).expect("there is room");
                 }
                 while let Decision::Run(count) = decide(&policy, waiting.iter(), now) {
                     let batch = waiting.take(count);

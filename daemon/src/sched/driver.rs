@@ -1,7 +1,6 @@
-//! Runs a model: one OS thread per instance takes batches from the shared queue and answers their requests. All
-//! decisions are made in `queue`, `batch` and `backlog`; here are the lock, the clock and the threads.
+//! Runs a model: requests wait in one queue, and the threads of `instance` take them out of it in batches. All decisions
+//! are made in `queue`, `batch`, `order` and `backlog`; here are the lock and the clock of those who wait.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,15 +9,17 @@ use proofload_wire::tensor::Tensor;
 use tokio::sync::oneshot;
 
 use super::backlog::ServiceTime;
-use super::batch::{BatchPolicy, Decision, decide, ready_at};
-use super::queue::{Entry, Full, Limits, Queue, Ticket, Waiting};
-use crate::backend::{Backend, BackendError, Request, Stages, Timeline};
+use super::batch::BatchPolicy;
+use super::instance::{self, Answers};
+use super::order::InOrder;
+use super::policy::QueueRules;
+use super::queue::{Entry, Full, Queue, Ticket, Waiting};
+use super::usage::Usage;
+use crate::backend::{Backend, BackendError, Request, Timeline};
 
 /// An execution, as those who count want to know it.
 #[derive(Debug, Clone, Copy)]
 pub struct Execution {
-    /// Requests in the batch.
-    pub requests: usize,
     /// Batch elements in it.
     pub elements: u32,
     /// When what happened.
@@ -44,7 +45,7 @@ pub struct Served {
 /// Why a request got no outputs.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum NotServed {
-    /// Its deadline came while it waited.
+    /// Its time came while it waited.
     #[error("the deadline came while the request waited in the queue")]
     Expired {
         /// When the queue, as it is now, will have been served.
@@ -77,47 +78,69 @@ pub enum Refusal {
     Full {
         /// Which limit was reached.
         limit: Full,
-        /// How many wait.
+        /// How many wait, of its level where that is full.
         waiting: usize,
-        /// When the queue, as it is now, will have been served.
+        /// When those before it, as they are now, will have been served.
         retry_after: Duration,
     },
     /// The model is being stopped.
     Stopped,
 }
 
-type Reply = oneshot::Sender<Result<Served, NotServed>>;
+pub(super) type Reply = oneshot::Sender<Result<Served, NotServed>>;
 
-struct Job {
-    request: Request,
-    reply: Reply,
+/// What an instance takes out of the queue.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) reply: Reply,
 }
 
-struct State {
-    queue: Queue<Job>,
-    service: ServiceTime,
-    stopped: bool,
+/// What the lock guards.
+pub(super) struct State {
+    pub(super) queue: Queue<Job>,
+    pub(super) service: ServiceTime,
+    pub(super) stopped: bool,
 }
 
-struct Shared {
+impl State {
+    /// When those that are served before a newcomer of this level will have been served.
+    pub(super) fn backlog(&self, level: u32, instances: usize) -> Duration {
+        self.service.until_served(self.queue.ahead(level), instances)
+    }
+}
+
+/// What the handles of a model and its instances share.
+pub(super) struct Shared {
     state: Mutex<State>,
-    work: Condvar,
-    policy: BatchPolicy,
-    instances: usize,
-    observer: Observer,
+    pub(super) work: Condvar,
+    pub(super) batching: BatchPolicy,
+    /// Answers that wait for those before them, where their order is kept. Never locked before the state.
+    pub(super) in_order: Option<Mutex<InOrder<Answers>>>,
+    pub(super) usage: Box<[Usage]>,
+    pub(super) observer: Observer,
 }
 
 impl Shared {
     /// A panic while the lock is held is impossible by construction of the pure parts; should one happen all the
     /// same, serving on is better than failing every request from then on.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When what waits will have been served.
-    fn backlog(&self, state: &State) -> Duration {
-        state.service.until_served(state.queue.len(), self.instances)
+    pub(super) fn instances(&self) -> usize {
+        self.usage.len()
     }
+}
+
+/// How a model's requests are scheduled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheduling {
+    /// How they are put together.
+    pub batching: BatchPolicy,
+    /// How they wait.
+    pub queue: QueueRules,
+    /// Whether answers leave in the order in which requests were taken out of the queue.
+    pub preserve_ordering: bool,
 }
 
 /// The queue and the instance threads of a model.
@@ -133,19 +156,25 @@ impl Scheduler {
     /// When the system has no thread left.
     pub fn start(
         name: &str,
-        policy: BatchPolicy,
-        limits: Limits,
+        scheduling: Scheduling,
         backends: Vec<Box<dyn Backend>>,
         observer: Observer,
     ) -> std::io::Result<Self> {
-        let state = State { queue: Queue::new(limits), service: ServiceTime::default(), stopped: false };
-        let instances = backends.len();
-        let shared = Arc::new(Shared { state: Mutex::new(state), work: Condvar::new(), policy, instances, observer });
-        let scheduler = Self { shared: Arc::clone(&shared), threads: Mutex::new(Vec::with_capacity(instances)) };
+        let Scheduling { batching, queue, preserve_ordering } = scheduling;
+        let state = State { queue: Queue::new(queue), service: ServiceTime::default(), stopped: false };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            batching,
+            in_order: preserve_ordering.then(Mutex::default),
+            usage: backends.iter().map(|_| Usage::default()).collect(),
+            observer,
+        });
+        let scheduler = Self { shared: Arc::clone(&shared), threads: Mutex::new(Vec::with_capacity(backends.len())) };
         for (index, backend) in backends.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let builder = std::thread::Builder::new().name(format!("{name}-{index}"));
-            let thread = builder.spawn(move || run_instance(&shared, backend))?;
+            let thread = builder.spawn(move || instance::run(&shared, index, backend))?;
             scheduler.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(scheduler)
@@ -157,22 +186,28 @@ impl Scheduler {
     /// When the queue is full or the model is being stopped.
     pub fn submit(&self, entry: Entry, request: Request) -> Result<Pending, Refusal> {
         let (reply, receiver) = oneshot::channel();
+        let level = entry.level;
         let mut state = self.shared.lock();
         if state.stopped {
             return Err(Refusal::Stopped);
         }
-        let pushed = state.queue.push(entry, Job { request, reply });
-        let waiting = state.queue.len();
-        let ticket =
-            pushed.map_err(|limit| Refusal::Full { limit, waiting, retry_after: self.shared.backlog(&state) })?;
+        let ticket = state.queue.push(entry, Job { request, reply }).map_err(|limit| {
+            let waiting = if limit == Full::Requests { state.queue.at(level) } else { state.queue.len() };
+            Refusal::Full { limit, waiting, retry_after: state.backlog(level, self.shared.instances()) }
+        })?;
         drop(state);
         self.shared.work.notify_one();
-        Ok(Pending { shared: Arc::clone(&self.shared), ticket, receiver })
+        Ok(Pending { shared: Arc::clone(&self.shared), ticket, level, receiver })
     }
 
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.shared.lock().queue.len()
+    }
+
+    /// What each instance has done.
+    pub fn usage(&self) -> &[Usage] {
+        &self.shared.usage
     }
 
     /// Fails what still waits, and everything that comes. The threads end after the executions that run.
@@ -203,23 +238,24 @@ impl Drop for Scheduler {
     }
 }
 
-/// A request on its way. Dropping it gives its place in the queue up.
+/// A request on its way. Dropping it gives its place up: in the queue, and in a batch that has not begun to compute.
 pub struct Pending {
     shared: Arc<Shared>,
     ticket: Ticket,
+    level: u32,
     receiver: oneshot::Receiver<Result<Served, NotServed>>,
 }
 
 impl Pending {
-    /// Waits for the answer. A deadline frees the place of a request that still waits; a batch that runs is waited
-    /// for, because its cost is spent already.
+    /// Waits for the answer. `until` frees the place of a request that still waits; a batch that runs is waited for,
+    /// because its cost is spent already.
     ///
     /// # Errors
     /// When the request got no outputs.
-    pub async fn outcome(mut self, deadline: Option<Instant>) -> Result<Served, NotServed> {
-        let answer = match deadline {
+    pub async fn outcome(mut self, until: Option<Instant>) -> Result<Served, NotServed> {
+        let answer = match until {
             None => (&mut self.receiver).await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut self.receiver).await {
+            Some(until) => match tokio::time::timeout_at(until.into(), &mut self.receiver).await {
                 Ok(answer) => answer,
                 Err(_) => match self.give_up() {
                     Some(retry_after) => return Err(NotServed::Expired { retry_after }),
@@ -230,12 +266,12 @@ impl Pending {
         answer.unwrap_or(Err(NotServed::Stopped))
     }
 
-    /// Leaves the queue, and says when those that stay will have been served; `None` when it has left it already.
+    /// Leaves the queue, and says when those before it will have been served; `None` when it has left it already.
     fn give_up(&self) -> Option<Duration> {
         let mut state = self.shared.lock();
         // The job is dropped after the lock: freeing its tensors may take a while.
         let removed = state.queue.remove(self.ticket);
-        let retry_after = self.shared.backlog(&state);
+        let retry_after = state.backlog(self.level, self.shared.instances());
         drop(state);
         removed.map(|_| retry_after)
     }
@@ -251,103 +287,10 @@ impl Drop for Pending {
     }
 }
 
-fn run_instance(shared: &Shared, mut backend: Box<dyn Backend>) {
-    while let Some((batch, ready)) = next_batch(shared) {
-        serve(shared, backend.as_mut(), batch, ready);
-    }
-}
-
-/// Waits for work, and says since when it could have run; `None` once the model is stopped.
-fn next_batch(shared: &Shared) -> Option<(Vec<Waiting<Job>>, Instant)> {
-    let mut state = shared.lock();
-    loop {
-        if state.stopped {
-            return None;
-        }
-        let now = Instant::now();
-        let expired = state.queue.expire(now);
-        if !expired.is_empty() {
-            let retry_after = shared.backlog(&state);
-            drop(state);
-            fail(expired, &NotServed::Expired { retry_after });
-            state = shared.lock();
-            continue;
-        }
-        match decide(&shared.policy, state.queue.iter(), now) {
-            Decision::Run(count) => {
-                let ready = ready_at(&shared.policy, state.queue.iter(), count).unwrap_or(now);
-                let batch = state.queue.take(count);
-                // What is left may be work for another instance that heard only of this batch.
-                if !state.queue.is_empty() {
-                    shared.work.notify_one();
-                }
-                return Some((batch, ready));
-            }
-            Decision::Idle => state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Decision::WaitUntil(until) => {
-                let wait = until.saturating_duration_since(now);
-                state = shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-            }
-        }
-    }
-}
-
-/// Runs a batch and answers its requests. When a batch fails, each of its requests is tried alone, so that one that
-/// the model cannot compute fails alone.
-fn serve(shared: &Shared, backend: &mut dyn Backend, batch: Vec<Waiting<Job>>, ready: Instant) {
-    let (requests, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|Waiting { job, .. }| (job.request, job.reply)).unzip();
-    let together = execute(shared, backend, &requests, ready);
-    if together.is_ok() || requests.len() == 1 {
-        return answer(replies, together);
-    }
-    for (request, reply) in requests.iter().zip(replies) {
-        answer(vec![reply], execute(shared, backend, std::slice::from_ref(request), ready));
-    }
-}
-
-/// A client that went away has dropped its receiver; nobody wants its outputs.
-fn answer(replies: Vec<Reply>, result: Result<Vec<Served>, Box<Broken>>) {
-    match result {
-        Ok(served) => replies.into_iter().zip(served).for_each(|(reply, served)| drop(reply.send(Ok(served)))),
-        Err(broken) => replies.into_iter().for_each(|reply| drop(reply.send(Err(broken.clone().into())))),
-    }
-}
-
-fn execute(
-    shared: &Shared,
-    backend: &mut dyn Backend,
-    requests: &[Request],
-    ready: Instant,
-) -> Result<Vec<Served>, Box<Broken>> {
-    let batch_elements = requests.iter().map(|request| request.elements).sum();
-    let mut stages = Stages::start(ready, Instant::now());
-    let result = catch_unwind(AssertUnwindSafe(|| backend.execute(requests, &mut stages)))
-        .unwrap_or_else(|panic| Err(BackendError::Model(format!("it panicked: {}", panic_text(panic.as_ref())))));
-    let result = result.and_then(|outputs| same_count(outputs, requests.len()));
-    let timeline = stages.finish(Instant::now());
-    let succeeded = result.is_ok();
-    shared.lock().service.observe(timeline.finished - timeline.started, requests.len());
-    (shared.observer)(&Execution { requests: requests.len(), elements: batch_elements, timeline, succeeded });
-    let served = |outputs| Served { outputs, timeline, batch_elements };
-    let outputs = result.map_err(|error| Box::new(Broken { error, timeline, batch_elements }))?;
-    Ok(outputs.into_iter().map(served).collect())
-}
-
-fn same_count(outputs: Vec<Vec<Tensor>>, requests: usize) -> Result<Vec<Vec<Tensor>>, BackendError> {
-    if outputs.len() == requests {
-        return Ok(outputs);
-    }
-    Err(BackendError::Model(format!("it answered {} of {requests} requests", outputs.len())))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-fn fail(waiting: Vec<Waiting<Job>>, why: &NotServed) {
+/// Answers requests that got no outputs.
+pub(super) fn fail(waiting: Vec<Waiting<Job>>, why: &NotServed) {
     for Waiting { job, .. } in waiting {
+        // Whoever went away has dropped the receiver.
         let _ = job.reply.send(Err(why.clone()));
     }
 }
@@ -356,7 +299,9 @@ fn fail(waiting: Vec<Waiting<Job>>, why: &NotServed) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::queue::Limits;
     use super::*;
+    use crate::backend::Stages;
 
     /// Gives back its inputs, fails on a tensor called "bad" and panics on one called "worse".
     struct Picky;
@@ -375,21 +320,62 @@ mod tests {
         }
     }
 
+    /// Sleeps for as many milliseconds as its input's name says, and gives it back.
+    struct Sleeper;
+
+    impl Backend for Sleeper {
+        fn execute(&mut self, requests: &[Request], _: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError> {
+            let name = &requests[0].inputs[0].name;
+            std::thread::sleep(Duration::from_millis(name.parse().expect("a number")));
+            Ok(requests.iter().map(|request| request.inputs.clone()).collect())
+        }
+    }
+
     fn submit(scheduler: &Scheduler, name: &str) -> Pending {
         let enqueued = Instant::now();
-        let entry = Entry { elements: 1, bytes: 4, shape: Vec::new(), enqueued, deadline: None };
+        let entry =
+            Entry { level: 0, elements: 1, bytes: 4, shape: Vec::new(), enqueued, timeout: None, deadline: None };
         let inputs = vec![Tensor::from_f32(name, vec![1], &[1.0]).expect("well-formed")];
         scheduler.submit(entry, Request { inputs, elements: 1 }).expect("there is room")
     }
 
+    fn scheduling(max_elements: u32, preserve_ordering: bool) -> Scheduling {
+        let queue = QueueRules::without_priorities(Limits { requests: 100, bytes: 1000 });
+        Scheduling { batching: BatchPolicy { max_elements, ..BatchPolicy::alone() }, queue, preserve_ordering }
+    }
+
     fn scheduler(executions: &Arc<AtomicUsize>) -> Scheduler {
-        let policy = BatchPolicy { max_elements: 8, ..BatchPolicy::alone() };
         let executions = Arc::clone(executions);
         let count = move |execution: &Execution| {
             executions.fetch_add(usize::from(execution.succeeded), Ordering::Relaxed);
         };
-        let limits = Limits { requests: 100, bytes: 1000 };
-        Scheduler::start("picky", policy, limits, vec![Box::new(Picky)], Box::new(count)).expect("started")
+        Scheduler::start("picky", scheduling(8, false), vec![Box::new(Picky)], Box::new(count)).expect("started")
+    }
+    /// Two instances, and a slow request before fast ones: the names in the order in which answers came.
+    async fn order_of_answers(preserve_ordering: bool) -> Vec<String> {
+        let backends: Vec<Box<dyn Backend>> = vec![Box::new(Sleeper), Box::new(Sleeper)];
+        let scheduling = scheduling(1, preserve_ordering);
+        let scheduler = Scheduler::start("order", scheduling, backends, Box::new(|_| {})).expect("started");
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let mut clients = Vec::new();
+        for name in ["500", "1", "2", "3"] {
+            let (pending, answers) = (submit(&scheduler, name), Arc::clone(&answers));
+            clients.push(tokio::spawn(async move {
+                let served = pending.outcome(None).await.expect("served");
+                answers.lock().expect("no panic").push(served.outputs[0].name.clone());
+            }));
+        }
+        for client in clients {
+            client.await.expect("no panic");
+        }
+        assert_eq!(scheduler.usage().iter().map(Usage::executions).sum::<u64>(), 4);
+        std::mem::take(&mut *answers.lock().expect("no panic"))
+    }
+
+    #[tokio::test]
+    async fn answers_keep_the_order_of_arrival_where_asked_to() {
+        assert_eq!(order_of_answers(true).await, ["500", "1", "2", "3"]);
+        assert_eq!(order_of_answers(false).await, ["1", "2", "3", "500"]);
     }
 
     #[tokio::test]
@@ -436,7 +422,8 @@ mod tests {
         assert!(running.outcome(None).await.is_ok());
         assert!(matches!(waiting.outcome(None).await, Err(NotServed::Stopped)));
         let enqueued = Instant::now();
-        let entry = Entry { elements: 1, bytes: 0, shape: Vec::new(), enqueued, deadline: None };
+        let entry =
+            Entry { level: 0, elements: 1, bytes: 0, shape: Vec::new(), enqueued, timeout: None, deadline: None };
         let refused = scheduler.submit(entry, Request { inputs: Vec::new(), elements: 1 });
         assert_eq!(refused.err(), Some(Refusal::Stopped));
     }

@@ -1,7 +1,11 @@
-//! Scheduling of one model: a bounded queue, the rules of dynamic batching, and the threads that run the batches.
-//! `queue`, `batch` and `backlog` are pure; only `driver` knows threads and a clock.
+//! Scheduling of one model: a bounded queue with levels, the rules of dynamic batching, and the threads that run the
+//! batches. Only `driver` and `instance` know threads, locks and a clock; the rest is pure.
 
 pub mod backlog;
 pub mod batch;
 pub mod driver;
+mod instance;
+pub mod order;
+pub mod policy;
 pub mod queue;
+pub mod usage;

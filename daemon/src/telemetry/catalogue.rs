@@ -35,6 +35,13 @@ pub const RELIEF_PHASE_SECONDS: Metric = metric(
 pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests waiting for an instance");
 /// Gauge by model and version.
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
+/// Counter by model, version and instance.
+pub const INSTANCE_EXECUTIONS: Metric = metric("proofload_instance_executions", "Executions of each instance");
+/// Counter by model, version and instance.
+pub const INSTANCE_ELEMENTS: Metric =
+    metric("proofload_instance_elements", "Batch elements that each instance computed");
+/// Counter by model, version and instance; seconds.
+pub const INSTANCE_BUSY: Metric = metric("proofload_instance_busy_seconds", "Time that each instance executed");
 /// Gauge.
 pub const IN_FLIGHT: Metric = metric("proofload_in_flight_requests", "Requests accepted and not yet answered");
 /// Gauge, bytes.

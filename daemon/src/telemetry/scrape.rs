@@ -17,6 +17,7 @@ use super::sampler::Sampler;
 use crate::bodies::Bodies;
 use crate::gpu::{Gpus, Reading};
 use crate::model::Model;
+use crate::sched::usage as instance;
 
 /// Everything that is read at a scrape.
 pub struct Scrape {
@@ -59,7 +60,28 @@ impl Scrape {
     fn encode_models(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let rows = |value: fn(&Model) -> f64| self.models.iter().map(move |model| (labels(model), value(model)));
         family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;
-        family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))
+        family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))?;
+        self.encode_instances(encoder)
+    }
+
+    fn encode_instances(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        type Column = (Metric, fn(&instance::Usage) -> f64);
+        let columns: [Column; 3] = [
+            (catalogue::INSTANCE_EXECUTIONS, |usage| usage.executions() as f64),
+            (catalogue::INSTANCE_ELEMENTS, |usage| usage.elements() as f64),
+            (catalogue::INSTANCE_BUSY, |usage| usage.busy().as_secs_f64()),
+        ];
+        for (Metric { name, help }, value) in columns {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for model in &self.models {
+                for (index, usage) in model.usage().iter().enumerate() {
+                    let ModelLabels { model, version } = labels(model);
+                    let labels = [("model", model), ("version", version), ("instance", index.to_string())];
+                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value(usage), None)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Triton's counters carry no `_total`, which OpenMetrics demands of a counter; so they go out as `unknown`.

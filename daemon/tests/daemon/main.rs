@@ -7,6 +7,7 @@
 mod capacity;
 mod counts;
 mod drain;
+mod levels;
 mod phases;
 mod process;
 mod queueing;

@@ -101,12 +101,23 @@ pub(crate) async fn ask_all(
     request: InferRequest,
     within: Option<Duration>,
 ) -> Result<Inference, Failed> {
-    let received = Instant::now();
-    let deadline = within.map(|within| received + within);
-    let (timeout, trace, part_of) = (None, None, None);
-    let context =
-        RequestContext { received, timeout, deadline, trace, protocol: Protocol::Internal, part_of, held_bytes: 0 };
-    engine.infer(request, context, Ok).await
+    let context = context();
+    let deadline = within.map(|within| context.received + within);
+    engine.infer(request, RequestContext { deadline, ..context }, Ok).await
+}
+
+/// A request that comes now and says nothing about itself.
+pub(crate) fn context() -> RequestContext {
+    RequestContext {
+        received: Instant::now(),
+        priority: 0,
+        timeout: None,
+        deadline: None,
+        trace: None,
+        protocol: Protocol::Internal,
+        part_of: None,
+        held_bytes: 0,
+    }
 }
 
 /// The counts of `m`.

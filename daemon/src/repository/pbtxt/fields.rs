@@ -4,12 +4,10 @@
 use std::str::FromStr;
 
 use proofload_wire::grpc::inference::model_config::SchedulingChoice;
-use proofload_wire::grpc::inference::model_instance_group::Kind;
-use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction;
 use proofload_wire::grpc::inference::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use proofload_wire::grpc::inference::{
-    DataType, ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelParameter,
-    ModelQueuePolicy, ModelTensorReshape, ModelTransactionPolicy, ModelVersionPolicy, model_input,
+    DataType, ModelConfig, ModelInput, ModelOutput, ModelParameter, ModelTensorReshape, ModelTransactionPolicy,
+    ModelVersionPolicy, model_input,
 };
 
 use super::text::{Field, Message, Value};
@@ -29,21 +27,30 @@ const WITHOUT_EFFECT: [&str; 9] = [
 ];
 
 /// Fields of Triton's without which the model would be another one.
-const UNSUPPORTED: [&str; 8] = [
+const UNSUPPORTED: [&str; 7] = [
     "sequence_batching",
     "ensemble_scheduling",
     "model_operations",
     "batch_input",
     "batch_output",
     "model_repository_agents",
-    "priority_queue_policy",
     "is_shape_tensor",
 ];
 
 /// Fields that may be given several times. Any other that is given twice is refused, as Triton refuses it: one of
 /// the two would be lost.
-const REPEATED: [&str; 9] =
-    ["input", "output", "instance_group", "parameters", "dims", "shape", "gpus", "versions", "preferred_batch_size"];
+const REPEATED: [&str; 10] = [
+    "input",
+    "output",
+    "instance_group",
+    "parameters",
+    "dims",
+    "shape",
+    "gpus",
+    "versions",
+    "preferred_batch_size",
+    "priority_queue_policy",
+];
 
 /// Reads the fields of a configuration.
 pub fn read(message: &Message) -> Parsed {
@@ -56,18 +63,19 @@ pub fn read(message: &Message) -> Parsed {
     Parsed { config, errors: reader.errors, warnings: reader.warnings }
 }
 
+/// Collects what is wrong while it reads.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     errors: Vec<Remark>,
     warnings: Vec<Remark>,
 }
 
 impl Reader {
-    fn error(&mut self, field: &Field, what: impl Into<String>) {
+    pub(super) fn error(&mut self, field: &Field, what: impl Into<String>) {
         self.errors.push(Remark { line: field.line, what: what.into() });
     }
 
-    fn warn(&mut self, field: &Field, what: &str) {
+    pub(super) fn warn(&mut self, field: &Field, what: &str) {
         self.warnings.push(Remark { line: field.line, what: format!("'{}' {what}", field.name) });
     }
 
@@ -96,14 +104,14 @@ impl Reader {
     }
 
     /// Puts a field's value into its place, or remarks why not.
-    fn set<T>(&mut self, field: &Field, value: Result<T, String>, place: &mut T) {
+    pub(super) fn set<T>(&mut self, field: &Field, value: Result<T, String>, place: &mut T) {
         match value {
             Ok(value) => *place = value,
             Err(what) => self.error(field, format!("'{}' {what}", field.name)),
         }
     }
 
-    fn push<T>(&mut self, field: &Field, value: Result<T, String>, list: &mut Vec<T>) {
+    pub(super) fn push<T>(&mut self, field: &Field, value: Result<T, String>, list: &mut Vec<T>) {
         match value {
             Ok(value) => list.push(value),
             Err(what) => self.error(field, format!("'{}' {what}", field.name)),
@@ -111,7 +119,7 @@ impl Reader {
     }
 
     /// A nested message, read by `read`; an empty one when the field holds something else.
-    fn nested<T: Default>(&mut self, field: &Field, read: impl FnOnce(&mut Self, &Message) -> T) -> T {
+    pub(super) fn nested<T: Default>(&mut self, field: &Field, read: impl FnOnce(&mut Self, &Message) -> T) -> T {
         if let Value::Message(message) = &field.value {
             self.refuse_repetition(message);
             return read(self, message);
@@ -120,7 +128,7 @@ impl Reader {
         T::default()
     }
 
-    fn other(&mut self, field: &Field, of: &str) {
+    pub(super) fn other(&mut self, field: &Field, of: &str) {
         let name = &field.name;
         if WITHOUT_EFFECT.contains(&name.as_str()) {
             self.warnings.push(Remark { line: field.line, what: format!("'{name}' has no effect here") });
@@ -219,25 +227,6 @@ impl Reader {
         reshape
     }
 
-    fn instance_group(&mut self, message: &Message) -> ModelInstanceGroup {
-        let mut group = ModelInstanceGroup::default();
-        for field in &message.fields {
-            match field.name.as_str() {
-                "name" => self.set(field, text(field), &mut group.name),
-                "count" => self.set(field, number(field), &mut group.count),
-                "kind" => self.set(field, named(field, Kind::from_str_name), &mut group.kind),
-                "gpus" => {
-                    if group.gpus.is_empty() {
-                        self.warn(field, "has no effect here: models run on the CPU");
-                    }
-                    self.push(field, number(field), &mut group.gpus);
-                }
-                _ => self.other(field, "an instance group"),
-            }
-        }
-        group
-    }
-
     fn version_policy(&mut self, message: &Message) -> ModelVersionPolicy {
         let mut policy = ModelVersionPolicy::default();
         for field in &message.fields {
@@ -276,47 +265,6 @@ impl Reader {
         specific
     }
 
-    fn dynamic_batching(&mut self, message: &Message) -> ModelDynamicBatching {
-        let mut batching = ModelDynamicBatching::default();
-        for field in &message.fields {
-            match field.name.as_str() {
-                "preferred_batch_size" => self.push(field, number(field), &mut batching.preferred_batch_size),
-                "max_queue_delay_microseconds" => {
-                    self.set(field, number(field), &mut batching.max_queue_delay_microseconds);
-                }
-                "preserve_ordering" => {
-                    self.set(field, boolean(field), &mut batching.preserve_ordering);
-                    self.warn_unless_default(field, &batching.preserve_ordering, "has no effect here");
-                }
-                "priority_levels" => self.set(field, number(field), &mut batching.priority_levels),
-                "default_priority_level" => self.set(field, number(field), &mut batching.default_priority_level),
-                "default_queue_policy" => {
-                    batching.default_queue_policy = Some(self.nested(field, Self::queue_policy));
-                }
-                _ => self.other(field, "dynamic batching"),
-            }
-        }
-        batching
-    }
-
-    fn queue_policy(&mut self, message: &Message) -> ModelQueuePolicy {
-        let mut policy = ModelQueuePolicy::default();
-        for field in &message.fields {
-            match field.name.as_str() {
-                "timeout_action" => {
-                    self.set(field, named(field, TimeoutAction::from_str_name), &mut policy.timeout_action);
-                }
-                "default_timeout_microseconds" => {
-                    self.set(field, number(field), &mut policy.default_timeout_microseconds);
-                }
-                "allow_timeout_override" => self.set(field, boolean(field), &mut policy.allow_timeout_override),
-                "max_queue_size" => self.set(field, number(field), &mut policy.max_queue_size),
-                _ => self.other(field, "a queue policy"),
-            }
-        }
-        policy
-    }
-
     fn parameter(&mut self, message: &Message) -> (String, ModelParameter) {
         let mut entry = (String::new(), ModelParameter::default());
         for field in &message.fields {
@@ -341,7 +289,7 @@ impl Reader {
     }
 }
 
-fn text(field: &Field) -> Result<String, String> {
+pub(super) fn text(field: &Field) -> Result<String, String> {
     match &field.value {
         Value::Text(text) => Ok(text.clone()),
         Value::Word(word) => Err(format!("must be a string in quotes, not {word}")),
@@ -349,7 +297,7 @@ fn text(field: &Field) -> Result<String, String> {
     }
 }
 
-fn number<T: FromStr>(field: &Field) -> Result<T, String> {
+pub(super) fn number<T: FromStr>(field: &Field) -> Result<T, String> {
     match &field.value {
         Value::Word(word) => word.parse().map_err(|_| format!("must be a whole number in range, not {word}")),
         Value::Text(text) => Err(format!("must be a whole number, not the string \"{}\"", text.escape_default())),
@@ -357,7 +305,7 @@ fn number<T: FromStr>(field: &Field) -> Result<T, String> {
     }
 }
 
-fn boolean(field: &Field) -> Result<bool, String> {
+pub(super) fn boolean(field: &Field) -> Result<bool, String> {
     match &field.value {
         Value::Word(word) if ["true", "True", "t", "1"].contains(&word.as_str()) => Ok(true),
         Value::Word(word) if ["false", "False", "f", "0"].contains(&word.as_str()) => Ok(false),
@@ -369,7 +317,7 @@ fn not_decoupled(decoupled: bool) -> Result<bool, String> {
     if decoupled { Err("must be false: every request gets one answer here".to_owned()) } else { Ok(false) }
 }
 
-fn named<T: Into<i32>>(field: &Field, find: impl Fn(&str) -> Option<T>) -> Result<i32, String> {
+pub(super) fn named<T: Into<i32>>(field: &Field, find: impl Fn(&str) -> Option<T>) -> Result<i32, String> {
     match &field.value {
         Value::Word(word) => find(word).map(Into::into).ok_or_else(|| format!("has no value {word}")),
         _ => Err("must be one of the protocol's names, without quotes".to_owned()),
@@ -440,6 +388,9 @@ mod tests {
         check("instance_group { count: 1 kind: \"KIND_CPU\" }", &[(1, "without quotes")]);
         check("parameters { key: \"a\" }\nparameters { key: \"a\" }", &[(2, "'a' is given twice")]);
         check("dynamic_batching { preserve_ordering: 2 }", &[(1, "must be true or false")]);
+        let level = "priority_queue_policy { key: 1 value { max_queue_size: 1 } }";
+        check(&format!("dynamic_batching {{ {level}\n{level} }}"), &[(2, "of level 1 is given twice")]);
+        check("dynamic_batching { priority_queue_policy { key: 1 valu { } } }", &[(1, "a level's queue policy")]);
         check("model_transaction_policy { decoupled: true }", &[(1, "'decoupled' must be false")]);
         check("max_batch_size: 1\nname: \"m\"\nmax_batch_size: 2", &[(3, "twice, first on line 1")]);
         check("instance_group { count: 1 }\ninstance_group { count: 1\n count: 2 }", &[(3, "'count' is given twice")]);
@@ -456,15 +407,12 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_said() {
-        for word in ["true", "True", "t", "1"] {
-            let text = format!("dynamic_batching {{\npreserve_ordering: {word} }}");
-            check_warnings(&text, &[(2, "'preserve_ordering' has no effect")]);
-        }
-        for word in ["false", "False", "f", "0"] {
+        for word in ["true", "True", "t", "1", "false", "False", "f", "0"] {
             check_warnings(&format!("dynamic_batching {{ preserve_ordering: {word} }}"), &[]);
         }
         check_warnings("model_transaction_policy { decoupled: false }", &[]);
         check_warnings("instance_group { gpus: [0, 1] kind: KIND_CPU }", &[(1, "'gpus' has no effect")]);
+        check_warnings("instance_group {\nkind: KIND_GPU }", &[(2, "'kind' KIND_GPU has no effect")]);
         check_warnings("input { format: FORMAT_NCHW }", &[(1, "'format' has no effect")]);
         check_warnings("input { format: FORMAT_NONE }", &[]);
         let parameter = "parameters { key: \"a\" }";

@@ -1,7 +1,9 @@
 //! `config.pbtxt`: the text format of protocol buffers, as far as model configurations need it. `text` knows the
-//! grammar and no model; `fields` knows the configuration's fields and no grammar.
+//! grammar and no model; `fields` and `scheduling` know the configuration's fields and no
+//! grammar.
 
 pub mod fields;
+mod scheduling;
 pub mod text;
 
 use proofload_wire::grpc::inference::ModelConfig;

@@ -1,0 +1,178 @@
+//! The scheduling of a model: from `dynamic_batching` as it was written to rules that the scheduler acts on, with
+//! Triton's own conditions. Pure.
+
+use std::time::Duration;
+
+use proofload_wire::grpc::inference::model_config::SchedulingChoice;
+use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction as Written;
+use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelQueuePolicy};
+
+use crate::sched::batch::BatchPolicy;
+use crate::sched::driver::Scheduling;
+use crate::sched::policy::{QueuePolicy, QueueRules, TimeoutAction};
+use crate::sched::queue::Limits;
+
+/// What a configuration says about scheduling. `defaults` bounds queues that it does not bound itself.
+pub(super) fn read(
+    config: &ModelConfig,
+    max_batch_size: u32,
+    defaults: Limits,
+    errors: &mut Vec<String>,
+) -> Scheduling {
+    let Some(SchedulingChoice::DynamicBatching(batching)) = &config.scheduling_choice else {
+        let queue = QueueRules::without_priorities(defaults);
+        return Scheduling { batching: BatchPolicy::alone(), queue, preserve_ordering: false };
+    };
+    let scheduling = Scheduling {
+        batching: batch_policy(batching, max_batch_size, errors),
+        queue: queue_rules(batching, defaults, errors),
+        preserve_ordering: batching.preserve_ordering,
+    };
+    if scheduling.preserve_ordering {
+        check_order(&scheduling.queue, errors);
+    }
+    scheduling
+}
+
+fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &mut Vec<String>) -> BatchPolicy {
+    if max_batch_size == 0 {
+        errors.push("'dynamic_batching' needs a 'max_batch_size' above 0".to_owned());
+    }
+    let mut preferred = Vec::new();
+    for &size in &batching.preferred_batch_size {
+        match u32::try_from(size).ok().filter(|size| (1..=max_batch_size).contains(size)) {
+            Some(size) => preferred.push(size),
+            None => errors.push(format!(
+                "'preferred_batch_size' {size} must be between 1 and 'max_batch_size', {max_batch_size}"
+            )),
+        }
+    }
+    preferred.sort_unstable();
+    preferred.dedup();
+    let max_delay = Duration::from_micros(batching.max_queue_delay_microseconds);
+    BatchPolicy { max_elements: max_batch_size.max(1), preferred, max_delay }
+}
+
+fn queue_rules(batching: &ModelDynamicBatching, defaults: Limits, errors: &mut Vec<String>) -> QueueRules {
+    let levels = u32::try_from(batching.priority_levels).unwrap_or(u32::MAX);
+    let in_range = |level: &u64| u32::try_from(*level).ok().filter(|level| (1..=levels).contains(level));
+    let default_level = in_range(&batching.default_priority_level).unwrap_or(0);
+    if levels > 0 && default_level == 0 {
+        let given = batching.default_priority_level;
+        errors.push(format!("'default_priority_level' must be between 1 and 'priority_levels', {levels}, not {given}"));
+    }
+    let by_level = batching.priority_queue_policy.iter().filter_map(|(level, policy)| match in_range(level) {
+        Some(level) => Some((level, queue_policy(policy, defaults))),
+        // Triton checks the levels of policies only where there are levels; without any, they mean nothing.
+        None if levels == 0 => None,
+        None => {
+            errors.push(format!(
+                "the 'key' of a 'priority_queue_policy' must be between 1 and 'priority_levels', {levels}, not {level}"
+            ));
+            None
+        }
+    });
+    let by_level = by_level.collect();
+    let default_policy = queue_policy(&batching.default_queue_policy.unwrap_or_default(), defaults);
+    QueueRules { levels, default_level, default_policy, by_level, bytes: defaults.bytes }
+}
+
+fn queue_policy(policy: &ModelQueuePolicy, defaults: Limits) -> QueuePolicy {
+    let timeout_us = policy.default_timeout_microseconds;
+    let requests = match policy.max_queue_size {
+        0 => defaults.requests,
+        size => usize::try_from(size).unwrap_or(usize::MAX),
+    };
+    QueuePolicy {
+        requests,
+        default_timeout: (timeout_us > 0).then(|| Duration::from_micros(timeout_us)),
+        timeout_override: policy.allow_timeout_override,
+        action: match policy.timeout_action() {
+            Written::Reject => TimeoutAction::Reject,
+            Written::Delay => TimeoutAction::Delay,
+        },
+    }
+}
+
+/// Answers cannot keep the order of arrival where requests do not.
+fn check_order(rules: &QueueRules, errors: &mut Vec<String>) {
+    if rules.levels > 1 {
+        errors.push("'preserve_ordering' needs 'priority_levels' of 1 at most, or requests overtake others".to_owned());
+    }
+    let policies = rules.by_level.values().chain([&rules.default_policy]);
+    if policies.into_iter().any(|policy| policy.action == TimeoutAction::Delay && policy.default_timeout.is_some()) {
+        errors
+            .push("'preserve_ordering' needs a 'timeout_action' of REJECT: a delayed request is overtaken".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::pbtxt;
+
+    const DEFAULTS: Limits = Limits { requests: 100, bytes: 1000 };
+
+    fn read_text(batching: &str, max_batch_size: u32) -> (Scheduling, Vec<String>) {
+        let parsed = pbtxt::parse(&format!("dynamic_batching {{ {batching} }}"));
+        assert_eq!(parsed.errors, [], "{batching}");
+        let mut errors = Vec::new();
+        let scheduling = read(&parsed.config, max_batch_size, DEFAULTS, &mut errors);
+        (scheduling, errors)
+    }
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let alone = read(&ModelConfig::default(), 4, DEFAULTS, &mut Vec::new());
+        assert_eq!((alone.batching, alone.preserve_ordering), (BatchPolicy::alone(), false));
+        assert_eq!(alone.queue, QueueRules::without_priorities(DEFAULTS));
+        let (eager, errors) = read_text("", 4);
+        assert_eq!(eager.batching, BatchPolicy { max_elements: 4, ..BatchPolicy::alone() });
+        assert_eq!((eager.queue, errors), (QueueRules::without_priorities(DEFAULTS), Vec::new()));
+    }
+
+    #[test]
+    fn everything_is_taken_over() {
+        let (scheduling, errors) = read_text(
+            "preferred_batch_size: [4, 2, 4] max_queue_delay_microseconds: 500 priority_levels: 3 \
+             default_priority_level: 2 \
+             default_queue_policy { max_queue_size: 7 default_timeout_microseconds: 9 allow_timeout_override: true } \
+             priority_queue_policy [ { key: 1 value { timeout_action: DELAY default_timeout_microseconds: 3 } }, \
+             { key: 3 value { max_queue_size: 2 } } ]",
+            4,
+        );
+        assert_eq!(errors, Vec::<String>::new());
+        let batching = BatchPolicy { max_elements: 4, preferred: vec![2, 4], max_delay: Duration::from_micros(500) };
+        assert_eq!(scheduling.batching, batching);
+        let default_timeout = Some(Duration::from_micros(9));
+        let default = QueuePolicy { default_timeout, timeout_override: true, ..QueuePolicy::bounded(7) };
+        let timeout = Some(Duration::from_micros(3));
+        let first = QueuePolicy { default_timeout: timeout, action: TimeoutAction::Delay, ..QueuePolicy::bounded(100) };
+        let rules = scheduling.queue;
+        assert_eq!((rules.levels, rules.default_level, rules.bytes), (3, 2, 1000));
+        assert_eq!([rules.at(1), rules.at(2), rules.at(3)], [&first, &default, &QueuePolicy::bounded(2)]);
+    }
+
+    #[test]
+    fn contradictions_are_found() {
+        let check = |batching: &str, max_batch_size, expected: &[&str]| {
+            let (_, errors) = read_text(batching, max_batch_size);
+            assert_eq!(errors.len(), expected.len(), "{batching}: {errors:?}");
+            assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{batching}: {errors:?}");
+        };
+        check("preferred_batch_size: 8", 4, &["must be between 1 and 'max_batch_size', 4"]);
+        check("", 0, &["needs a 'max_batch_size' above 0"]);
+        check("priority_levels: 2", 4, &["'default_priority_level' must be between 1 and 'priority_levels', 2, not 0"]);
+        check("priority_levels: 2 default_priority_level: 3", 4, &["not 3"]);
+        let policy = |key| format!("priority_queue_policy {{ key: {key} value {{ }} }}");
+        let levels = "priority_levels: 2 default_priority_level: 1";
+        check(&format!("{levels} {}", policy(3)), 4, &["the 'key' of a 'priority_queue_policy' must be"]);
+        check(&format!("{levels} {}", policy(0)), 4, &["not 0"]);
+        check(&policy(3), 4, &[]);
+        check(&format!("{levels} preserve_ordering: true"), 4, &["'priority_levels' of 1 at most"]);
+        check("preserve_ordering: true priority_levels: 1 default_priority_level: 1", 4, &[]);
+        let delay = "default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 5 }";
+        check(&format!("{delay} preserve_ordering: true"), 4, &["'timeout_action' of REJECT"]);
+        check(delay, 4, &[]);
+    }
+}
