@@ -101,7 +101,9 @@ impl<'a> Account<'a> {
         match why {
             NotServed::Expired { retry_after } => {
                 let error = patience.expired(format!("Request timeout expired: model '{name}': {why}"), *retry_after);
-                self.fail(Outcome::TimedOut, error, in_queue)
+                let of_caller = matches!(error, ServeError::DeadlineExceeded(_));
+                let outcome = if of_caller { Outcome::DeadlineExceeded } else { Outcome::TimedOut };
+                self.fail(outcome, error, in_queue)
             }
             NotServed::Backend(broken) => {
                 let Broken { error, timeline, batch_elements } = broken.as_ref();

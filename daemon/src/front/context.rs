@@ -17,6 +17,8 @@ const TIMEOUT: &str = "timeout";
 const PRIORITY: &str = "priority";
 /// gRPC's header for the caller's deadline.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
+/// HTTP has none of its own; this one is in whole milliseconds, 0 meaning no deadline.
+const REQUEST_TIMEOUT_MS: &str = "x-request-timeout-ms";
 
 /// The context of a request that was decoded at `received`.
 pub(super) fn of(
@@ -27,7 +29,8 @@ pub(super) fn of(
 ) -> Result<RequestContext, ServeError> {
     let of_transport = match protocol {
         Protocol::Grpc => header(headers, GRPC_TIMEOUT).and_then(grpc_timeout),
-        Protocol::Http | Protocol::Internal => None,
+        Protocol::Http => request_timeout(headers)?,
+        Protocol::Internal => None,
     };
     Ok(RequestContext {
         received,
@@ -74,6 +77,17 @@ fn whole_number(parameters: &Parameters, name: &str, meaning: &str) -> Result<Op
     };
     let refused = || ServeError::InvalidArgument(format!("the parameter `{name}` must be a whole number {meaning}"));
     number.map(Some).ok_or_else(refused)
+}
+
+fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>, ServeError> {
+    let Some(value) = headers.get(REQUEST_TIMEOUT_MS) else { return Ok(None) };
+    match value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+        Some(0) => Ok(None),
+        Some(milliseconds) => Ok(Some(Duration::from_millis(milliseconds))),
+        None => Err(ServeError::InvalidArgument(format!(
+            "the header {REQUEST_TIMEOUT_MS} must be a whole number of milliseconds, 0 for no deadline, not {value:?}"
+        ))),
+    }
 }
 
 /// `10S`, `250m`, `1500u` and so on: at most eight digits and a unit. `None` for anything else.
@@ -147,6 +161,25 @@ mod tests {
         check(None, Some(ParameterValue::Uint(u64::MAX)), Ok((Some(u64::MAX), None)));
         check(None, Some(ParameterValue::Int(-1)), Err(()));
         check(None, Some(ParameterValue::String("5".to_owned())), Err(()));
+    }
+
+    #[test]
+    fn a_caller_over_http_may_name_its_deadline() {
+        let check = |protocol, written: &str, expected: Option<Option<u64>>| {
+            let headers = HeaderMap::from_iter([(REQUEST_TIMEOUT_MS.parse().unwrap(), written.parse().unwrap())]);
+            let received = Instant::now();
+            let deadline = of(&headers, &Parameters::new(), protocol, received).map(|context| context.deadline);
+            let expected = expected.map(|ms: Option<u64>| ms.map(|ms| received + Duration::from_millis(ms)));
+            assert_eq!(deadline.ok(), expected, "{written}");
+        };
+        check(Protocol::Http, "250", Some(Some(250)));
+        check(Protocol::Http, " 7 ", Some(Some(7)));
+        check(Protocol::Http, "0", Some(None));
+        check(Protocol::Http, "18446744073709551616", None);
+        check(Protocol::Http, "-1", None);
+        check(Protocol::Http, "1.5", None);
+        check(Protocol::Http, "soon", None);
+        check(Protocol::Grpc, "250", Some(None));
     }
 
     #[test]

@@ -20,8 +20,10 @@ pub enum Outcome {
     Invalid,
     /// The queue was full.
     Rejected,
-    /// Its deadline came while it waited.
+    /// It waited for as long as its queue lets it.
     TimedOut,
+    /// Its caller's deadline came while it waited.
+    DeadlineExceeded,
     /// Its client went away first.
     Cancelled,
     /// The backend failed.
@@ -32,11 +34,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Success,
         Self::Invalid,
         Self::Rejected,
         Self::TimedOut,
+        Self::DeadlineExceeded,
         Self::Cancelled,
         Self::BackendFailed,
         Self::Stopping,
@@ -49,6 +52,7 @@ impl Outcome {
             Self::Invalid => "invalid",
             Self::Rejected => "rejected",
             Self::TimedOut => "timed_out",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::Cancelled => "cancelled",
             Self::BackendFailed => "backend_failed",
             Self::Stopping => "stopping",

@@ -108,7 +108,8 @@ impl Scrape {
     fn encode_failures(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let reasons: [(&str, &[Outcome]); 4] = [
             ("REJECTED", &[Outcome::Rejected, Outcome::TimedOut]),
-            ("CANCELED", &[Outcome::Cancelled]),
+            // A Triton's gRPC front cancels a request at its caller's deadline.
+            ("CANCELED", &[Outcome::Cancelled, Outcome::DeadlineExceeded]),
             ("BACKEND", &[Outcome::BackendFailed]),
             ("OTHER", &[Outcome::Stopping]),
         ];

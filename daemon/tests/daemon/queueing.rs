@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use proofload_daemon::engine::{Engine, Inference, ServeError};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::support::{Daemon, ask, exchange, request, simulated, statistics, until};
+use crate::support::{Daemon, ask, exchange, exchange_with, metric, request, simulated, statistics, until};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,19 @@ async fn a_deadline_ends_the_wait_and_not_the_work() {
     assert_eq!(late.status, 503, "the request's own limit on waiting is a matter of the queue");
     assert!(late.headers.contains_key("retry-after"));
     assert!(running.await.unwrap().is_ok());
-    assert_eq!(statistics(&engine).inference_stats.fail.count, 2);
+    let (begun, path) = (Instant::now(), "/v2/models/m/infer");
+    let running = ask_one(&engine, None);
+    until(&engine, 1, 0).await;
+    let within = [("x-request-timeout-ms", "30")];
+    let late = exchange_with(daemon.app.http(), "POST", path, &within, body.replace("20000", "0")).await.unwrap();
+    assert_eq!(late.status, 504, "the caller's own deadline");
+    assert!(begun.elapsed() >= Duration::from_millis(30));
+    assert!(running.await.unwrap().is_ok());
+    let stats = statistics(&engine);
+    assert_eq!((stats.inference_stats.fail.count, stats.execution_count), (3, 3), "nothing was computed for the late");
+    let outcomes = ["timed_out", "deadline_exceeded"];
+    let counts = outcomes.map(|kind| metric(&engine, "proofload_requests_total", &[&format!("outcome=\"{kind}\"")]));
+    assert_eq!(counts, [1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,6 +115,29 @@ async fn a_client_that_goes_away_frees_its_place() {
     assert_eq!((stats.inference_stats.success.count, stats.inference_stats.fail.count), (3, 3));
     assert_eq!(stats.execution_count, 3, "nothing was computed for those who went away");
     assert_eq!(engine.in_flight(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_off_frees_its_place() {
+    let daemon = Daemon::with_model(&simulated(400.0, 1, &bounded(4)), GRACE).await;
+    let engine = daemon.engine();
+    let running = ask_one(&engine, None);
+    until(&engine, 1, 0).await;
+    let body = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[0.5]}]}"#;
+    let text =
+        format!("POST /v2/models/m/infer HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(daemon.app.http()).await.unwrap();
+        client.write_all(text.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    until(&engine, 4, 3).await;
+    drop(clients);
+    until(&engine, 1, 0).await;
+    assert!(running.await.unwrap().is_ok());
+    assert_eq!(statistics(&engine).execution_count, 1);
+    assert_eq!(metric(&engine, "nv_inference_request_failure", &["reason=\"CANCELED\""]), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,10 +161,22 @@ pub(crate) async fn post(to: SocketAddr, parameters: &str) -> Result<Answer, hyp
 
 /// One request over a fresh connection.
 pub(crate) async fn exchange(to: SocketAddr, method: &str, path: &str, body: String) -> Result<Answer, hyper::Error> {
+    exchange_with(to, method, path, &[], body).await
+}
+
+/// One request with these headers over a fresh connection.
+pub(crate) async fn exchange_with(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: String,
+) -> Result<Answer, hyper::Error> {
     let stream = TcpStream::connect(to).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", "test");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let response = sender.send_request(request.body(Full::new(Bytes::from(body))).unwrap()).await?;
     let (head, body) = response.into_parts();
     Ok(Answer { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() })
