@@ -30,6 +30,7 @@ pub(crate) fn default_thresholds(manifest: &Manifest) -> Vec<Threshold> {
         comparison: Comparison::AtMost,
         bound: DEFAULT_SHARE,
         window_ns: None,
+        short_window_ns: None,
         abort_after_ns: None,
     };
     wanted.into_iter().filter(|(wanted, _)| *wanted).map(|(_, metric)| bound(metric)).collect()

@@ -1,7 +1,8 @@
 //! Thresholds over sliding windows: whether they held over every whole window that ended on a second of the run's clock,
-//! after the warm-up and before the load's end. What a window counts is the contract's affair.
+//! after the warm-up and before the load's end. What a window counts, and when two of them miss together, is the
+//! contract's affair.
 
-use proofload_run::criteria::{Request, Rule, Tally, Threshold, format_bound};
+use proofload_run::criteria::{Moment, Request, Rule, Tally, Threshold, format_bound};
 use proofload_run::findings::ThresholdResult;
 use proofload_run::sample::Outcome;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
@@ -41,7 +42,7 @@ pub(crate) fn judge(threshold: &Threshold, window_ns: u64, scope: &Scope<'_>) ->
         false => windows(threshold, window_ns, &seconds, warm_until_ns(scope), scope.driven_ns),
     };
     let value = windows.worst_s.and_then(|(end_s, _)| value(&rule, window_ns, end_s, &rows, &seconds));
-    let (verdict, note) = verdict(&windows, window_ns);
+    let (verdict, note) = verdict(&windows, threshold);
     ThresholdResult {
         threshold: threshold.clone(),
         text: threshold.to_string(),
@@ -93,21 +94,19 @@ fn seconds(rule: &Rule, rows: &[&Row], scope: &Scope<'_>) -> Vec<Second> {
     seconds
 }
 
-/// What was counted over the window that ends with this second.
-fn counted(seconds: &[Second], window_ns: u64, end_s: u64) -> Tally {
-    let length = (window_ns / NS_PER_S) as usize;
+/// What the threshold came to over the windows that end with this second.
+fn moment<'a>(threshold: &'a Threshold, seconds: &[Second], end_s: u64) -> Moment<'a> {
     let end = end_s as usize;
-    let mut tally = seconds[end].overdue;
-    seconds[end + 1 - length..=end].iter().for_each(|second| tally.merge(&second.ended));
-    tally
+    let latest_first = seconds[..=end].iter().rev().map(|second| &second.ended);
+    Moment::new(threshold, 0, latest_first, &seconds[end].overdue)
 }
 
 fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u64, until_ns: u64) -> Windows {
     let mut windows = Windows::default();
     let mut worst = f64::INFINITY;
     for end_s in (from_ns + window_ns).div_ceil(NS_PER_S)..=until_ns / NS_PER_S {
-        let tally = counted(seconds, window_ns, end_s);
-        let Some(holds) = tally.holds(threshold, window_ns) else { continue };
+        let moment = moment(threshold, seconds, end_s);
+        let Some(holds) = moment.holds() else { continue };
         windows.judged += 1;
         if !holds {
             if windows.missed == 0 {
@@ -115,9 +114,9 @@ fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u
             }
             windows.missed += 1;
         }
-        let margin = tally.margin(threshold, window_ns);
+        let margin = moment.margin();
         if windows.worst_s.is_none() || margin < worst {
-            (worst, windows.worst_s) = (margin, Some((end_s, tally.judged(threshold))));
+            (worst, windows.worst_s) = (margin, Some((end_s, moment.judged())));
         }
     }
     windows
@@ -126,8 +125,7 @@ fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u
 /// The figure of one window, exactly. What was overdue at its end counts with its age then.
 fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
     let Some(percentile) = rule.threshold.metric.percentile() else {
-        let tally = counted(seconds, window_ns, end_s);
-        return tally.value(&rule.threshold, window_ns).filter(|value| value.is_finite());
+        return moment(&rule.threshold, seconds, end_s).value().filter(|value| value.is_finite());
     };
     let end_ns = end_s * NS_PER_S;
     let within = |row: &&&Row| row.done_ns > end_ns - window_ns && row.done_ns <= end_ns;
@@ -142,8 +140,11 @@ fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Seco
     times.get(rank - 1).copied()
 }
 
-fn verdict(windows: &Windows, window_ns: u64) -> (Verdict, String) {
-    let length = format_duration_ns(window_ns as f64);
+fn verdict(windows: &Windows, threshold: &Threshold) -> (Verdict, String) {
+    let lengths = [threshold.window_ns, threshold.short_window_ns].into_iter().flatten();
+    let lengths: Vec<String> = lengths.map(|window_ns| format_duration_ns(window_ns as f64)).collect();
+    let together = if lengths.len() > 1 { " together" } else { "" };
+    let length = format!("{}{together}", lengths.join(" and "));
     match windows {
         Windows { judged: 0, .. } => {
             (Verdict::Fail, format!("no window of {length} has data for it, and no data is never a pass"))

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use support::{MS, Recorded, S, manifest, step};
 
 const SECONDS: u64 = 6;
-const THRESHOLDS: [&str; 14] = [
+const THRESHOLDS: [&str; 17] = [
     "p50 < 700ms over any 1s",
     "p90 <= 1500ms over any 2s",
     "p20 > 100ms over any 3s",
@@ -31,6 +31,9 @@ const THRESHOLDS: [&str; 14] = [
     "burn_rate < 4 over any 2s",
     "relief: burn_rate < 20 over any 1s",
     "tensor: burn_rate < 1 over any 6s",
+    "burn_rate < 4 over 3s and 1s",
+    "tensor: burn_rate <= 60 over 4s and 2s",
+    "relief: burn_rate < 1 over any 5s and 1s",
 ];
 
 /// When it was intended (ms), how long it took (ms), its entry and how it ended.

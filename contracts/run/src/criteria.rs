@@ -1,8 +1,10 @@
 //! What a run is judged by, as a scenario states it: the SLO of a request and the thresholds of a run. The
 //! grammar lives here because `run.json` holds it; the judging is the analyzer's.
 
+mod moment;
 mod window;
 
+pub use moment::Moment;
 pub use window::{Request, Rule, Tally};
 
 use std::fmt;
@@ -221,7 +223,8 @@ impl Comparison {
 
 /// A bound on one figure, over the whole run or over one entry of the mix. Written `p95 < 500ms`,
 /// `error_rate <= 1%`, `goodput >= 45/s`, `relief: p99 < 2s`, `burn_rate < 14.4`. With ` over any 10s` it must hold over every window of that
-/// length; with ` else abort`, or ` else abort after 30s`, the run ends early once it does not.
+/// length; a burn rate with ` over 1h and 5m` is missed only while both windows miss it. With ` else abort`, or
+/// ` else abort after 30s`, the run ends early once it does not hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
     /// The entry of the mix it is about; `None` for the whole run.
@@ -234,6 +237,8 @@ pub struct Threshold {
     pub bound: f64,
     /// Length of the windows over each of which it must hold; `None` for the run as a whole.
     pub window_ns: Option<u64>,
+    /// Length of the windows that end with those and have to miss it, too; shorter.
+    pub short_window_ns: Option<u64>,
     /// Whether missing it ends the run, and how long after the warm-up at the earliest.
     pub abort_after_ns: Option<u64>,
 }
@@ -275,7 +280,7 @@ impl FromStr for Threshold {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let form = || ThresholdError::Form(text.to_owned());
         let (rest, abort_after_ns) = read_abort(text)?;
-        let (rest, window_ns) = read_window(rest)?;
+        let (rest, [window_ns, short_window_ns]) = read_windows(rest)?;
         let at = rest.find(['<', '>']).ok_or_else(form)?;
         let (left, right) = rest.split_at(at);
         let (entry, metric) = match left.rsplit_once(':') {
@@ -297,7 +302,11 @@ impl FromStr for Threshold {
             let why = format!("{metric} is known of the whole run only; leave `over any` and `else abort` out");
             return Err(ThresholdError::Window { text: text.to_owned(), why });
         }
-        Ok(Self { entry, metric, comparison, bound, window_ns, abort_after_ns })
+        if short_window_ns.is_some() && metric != Metric::BurnRate {
+            let why = "two windows together are for burn_rate; write one, such as `over any 10s`".to_owned();
+            return Err(ThresholdError::Window { text: text.to_owned(), why });
+        }
+        Ok(Self { entry, metric, comparison, bound, window_ns, short_window_ns, abort_after_ns })
     }
 }
 
@@ -315,15 +324,27 @@ fn read_abort(text: &str) -> Result<(&str, Option<u64>), ThresholdError> {
     Ok((rest, Some(after)))
 }
 
-/// Splits ` over any 10s` off.
-fn read_window(text: &str) -> Result<(&str, Option<u64>), ThresholdError> {
-    let Some((rest, length)) = text.split_once(" over any ") else { return Ok((text, None)) };
-    let wrong = |why: String| ThresholdError::Window { text: text.to_owned(), why };
-    let window_ns = parse_duration_ns(length).map_err(|e| wrong(e.to_string()))?;
-    if window_ns % NS_PER_S != 0 || !(NS_PER_S..=LONGEST_WINDOW_NS).contains(&window_ns) {
-        return Err(wrong("a window is a whole number of seconds, 1s to 1h".to_owned()));
+/// Splits ` over any 10s` or ` over 1h and 5m` off.
+fn read_windows(text: &str) -> Result<(&str, [Option<u64>; 2]), ThresholdError> {
+    let Some((rest, lengths)) = text.split_once(" over ") else { return Ok((text, [None; 2])) };
+    let wrong = |why: &str| ThresholdError::Window { text: text.to_owned(), why: why.to_owned() };
+    let read = |length: &str| {
+        let window_ns = parse_duration_ns(length).map_err(|e| wrong(&e.to_string()))?;
+        let fits = window_ns % NS_PER_S == 0 && (NS_PER_S..=LONGEST_WINDOW_NS).contains(&window_ns);
+        if fits { Ok(Some(window_ns)) } else { Err(wrong("a window is a whole number of seconds, 1s to 1h")) }
+    };
+    let any = lengths.trim_start().strip_prefix("any ");
+    match (any, any.unwrap_or(lengths).split_once(" and ")) {
+        (Some(length), None) => Ok((rest, [read(length)?, None])),
+        (None, None) => Err(wrong("write `over any 10s`, or two windows for a burn rate, `over 1h and 5m`")),
+        (_, Some((long, short))) => {
+            let windows = [read(long)?, read(short)?];
+            if windows[1] >= windows[0] {
+                return Err(wrong("the second window has to be the shorter one, such as `over 1h and 5m`"));
+            }
+            Ok((rest, windows))
+        }
     }
-    Ok((rest, Some(window_ns)))
 }
 
 fn read_comparison(text: &str) -> Option<(Comparison, &str)> {
@@ -338,8 +359,10 @@ impl fmt::Display for Threshold {
             write!(f, "{entry}: ")?;
         }
         write!(f, "{} {} {}", self.metric, self.comparison.as_str(), format_bound(self.metric, self.bound))?;
-        if let Some(window_ns) = self.window_ns {
-            write!(f, " over any {}", format_duration_ns(window_ns as f64))?;
+        match (self.window_ns.map(format_window), self.short_window_ns.map(format_window)) {
+            (Some(long), Some(short)) => write!(f, " over {long} and {short}")?,
+            (Some(window), None) => write!(f, " over any {window}")?,
+            (None, _) => {}
         }
         match self.abort_after_ns {
             None => Ok(()),
@@ -347,6 +370,10 @@ impl fmt::Display for Threshold {
             Some(after_ns) => write!(f, " else abort after {}", format_duration_ns(after_ns as f64)),
         }
     }
+}
+
+fn format_window(window_ns: u64) -> String {
+    format_duration_ns(window_ns as f64)
 }
 
 /// A value of the metric, with its unit, as a person reads it.
@@ -367,6 +394,7 @@ impl Serialize for Threshold {
             comparison: self.comparison.as_str().to_owned(),
             bound: self.bound,
             window_ns: self.window_ns,
+            short_window_ns: self.short_window_ns,
             abort_after_ns: self.abort_after_ns,
         }
         .serialize(serializer)
@@ -379,8 +407,8 @@ impl<'de> Deserialize<'de> for Threshold {
         let (comparison, _) = read_comparison(&record.comparison)
             .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
         let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
-        let ThresholdRecord { entry, bound, window_ns, abort_after_ns, .. } = record;
-        Ok(Self { entry, metric, comparison, bound, window_ns, abort_after_ns })
+        let ThresholdRecord { entry, bound, window_ns, short_window_ns, abort_after_ns, .. } = record;
+        Ok(Self { entry, metric, comparison, bound, window_ns, short_window_ns, abort_after_ns })
     }
 }
 
@@ -394,6 +422,8 @@ struct ThresholdRecord {
     bound: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     window_ns: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    short_window_ns: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     abort_after_ns: Option<u64>,
 }
@@ -424,6 +454,8 @@ mod tests {
         check("relief: error_rate < 1% over any 1m else abort", "relief: error_rate < 1 % over any 60 s else abort");
         check("goodput > 900/s over any 10s", "goodput > 900 /s over any 10 s");
         check("burn_rate < 14.4 over any 60s", "burn_rate < 14.4 over any 60 s");
+        check("burn_rate < 14.4 over 1h and 5m", "burn_rate < 14.4 over 3600 s and 300 s");
+        check("a: burn_rate < 6 over any 60s and 5s else abort", "a: burn_rate < 6 over 60 s and 5 s else abort");
         check("chat: burn_rate<=1", "chat: burn_rate <= 1");
         check("max < 2s else abort after 30s", "max < 2 s else abort after 30 s");
     }
@@ -448,5 +480,12 @@ mod tests {
         check("p95 < 1s else abort soon", "write `else abort`");
         check("breaking_point > 5/s over any 10s", "known of the whole run only");
         check("burn_rate < 2% over any 60s", "not a factor");
+        check("burn_rate < 2 over 5m and 1h", "the second window has to be the shorter one");
+        check("burn_rate < 2 over any 5m and 5m", "the second window has to be the shorter one");
+        check("burn_rate < 2 over 1h and 100ms", "a whole number of seconds, 1s to 1h");
+        check("burn_rate < 2 over 2h and 5m", "a whole number of seconds, 1s to 1h");
+        check("burn_rate < 2 over 1h and soon", "not a duration");
+        check("burn_rate < 2 over 1h", "write `over any 10s`, or two windows");
+        check("p95 < 2s over 1h and 5m", "two windows together are for burn_rate");
     }
 }

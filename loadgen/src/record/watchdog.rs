@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use proofload_run::criteria::{Metric, Request, Rule, Tally, Threshold};
+use proofload_run::criteria::{Metric, Moment, Request, Rule, Tally, Threshold};
 use proofload_run::sample::Sample;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 
@@ -122,26 +122,26 @@ impl Watched {
         if measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
             return None;
         }
-        let mut tally = Tally::default();
-        self.seconds.iter().for_each(|second| tally.merge(second));
+        let mut overdue = Tally::default();
         let late = |(entry, intended_ns): &&UnderWay| self.rule.is_overdue(*entry, *intended_ns, end_ns);
-        under_way.iter().filter(late).for_each(|(entry, _)| tally.add_overdue(&self.rule, *entry));
-        let holds = tally.holds(threshold, window_ns);
+        under_way.iter().filter(late).for_each(|(entry, _)| overdue.add_overdue(&self.rule, *entry));
+        let moment = Moment::new(threshold, window_ns, self.seconds.iter().rev(), &overdue);
+        let holds = moment.holds();
         let is_news = holds == Some(false) && !self.standing.was_missed;
         self.standing.holds = holds;
         self.standing.was_missed |= is_news;
-        self.standing.figure = figure(threshold, &tally, window_ns);
+        self.standing.figure = figure(threshold, &moment);
         let abort = threshold.abort_after_ns.is_some();
         is_news.then(|| Missed { threshold: threshold.clone(), at_ns: end_ns, abort })
     }
 }
 
-/// What a window has come to. Of a percentile only the share within its bound is counted.
-fn figure(threshold: &Threshold, tally: &Tally, window_ns: u64) -> String {
+/// What its windows have come to. Of a percentile only the share within its bound is counted.
+fn figure(threshold: &Threshold, moment: &Moment<'_>) -> String {
     if threshold.metric.percentile().is_some() {
-        return format!("{} % within", significant(100.0 * tally.margin(threshold, window_ns)));
+        return format!("{} % within", significant(100.0 * moment.margin()));
     }
-    let Some(value) = tally.value(threshold, window_ns) else { return String::new() };
+    let Some(value) = moment.value() else { return String::new() };
     match threshold.metric {
         Metric::Mean | Metric::Max => format_duration_ns(value),
         Metric::ErrorRate | Metric::ShedRate => format!("{} %", significant(100.0 * value)),
@@ -193,6 +193,12 @@ mod tests {
         check("b: burn_rate < 5 over any 2s else abort after 6s", 5..8, &[(8, true)]);
         check("burn_rate < 2 else abort", 5..8, &[(7, true)]);
         check("goodput > 7/s over any 2s", 5..8, &[(6, false)]);
+        // Both windows at once: when the short one is over the bound but the long one not yet, and the other way round.
+        check("burn_rate < 3 over 6s and 1s", 5..6, &[]);
+        check("burn_rate < 3 over 6s and 1s", 5..10, &[(8, false)]);
+        check("b: burn_rate < 3 over 6s and 1s else abort after 7s", 5..10, &[(9, true)]);
+        check("burn_rate < 3 over 6s and 1s", 4..6, &[]);
+        check("burn_rate < 3 over any 6s", 4..6, &[(8, false)]);
         // Bad for a second, and good again before it counts or before patience ends.
         check("burn_rate < 6 over any 2s else abort", 5..6, &[]);
         check("p60 < 100ms over any 2s else abort after 6s", 5..6, &[]);

@@ -106,9 +106,10 @@ pub(super) struct Scenario {
     /// What the run must meet to pass, such as `p95 < 300ms`, `error_rate < 1%`, `goodput >= 45/s`,
     /// `burn_rate < 14.4` (how many times faster than the SLO allows its budget of bad requests is spent), or
     /// `breaking_point >= 320/s` in stress and ramp scenarios; `entry: ` before it judges one entry of the mix; `over any
-    /// 10s` after it, every window of that length; `else abort after 30s` at the end, that missing it ends the run. What is
+    /// 10s` after it, every window of that length; `over 1h and 5m` after a burn rate, that it is missed only while both
+    /// windows miss it; `else abort after 30s` at the end, that missing it ends the run. What is
     /// not bounded is bounded anyway: at most 1 % errors, and at most 1 % sheds where overload is not the plan.
-    #[schemars(default, with = "Vec<String>", example = ["p95 < 300ms", "burn_rate < 14.4 over any 60s"])]
+    #[schemars(default, with = "Vec<String>", example = ["p95 < 300ms", "burn_rate < 14.4 over 1h and 5m"])]
     pub(super) thresholds: Vec<Located<String>>,
     /// Where the load goes. Default: an embedded daemon, which is started for the run.
     #[schemars(default, with = "Target")]
