@@ -8,6 +8,7 @@ use proofload_wire::types::ModelStatistics;
 use rten::ThreadPool;
 
 use crate::backend::cpu::{Cpu, CpuError, CpuModel};
+use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request};
 use crate::repository::spec::{BackendSpec, ModelSpec};
@@ -142,6 +143,11 @@ fn backends(spec: &mut ModelSpec, pool: &Arc<ThreadPool>) -> Result<Vec<Box<dyn 
             let simulated = *simulated;
             let instance = |index| Simulated::new(simulated, spec.outputs.clone(), spec.batched(), index as u64);
             return Ok(instances.map(|index| Box::new(instance(index)) as Box<dyn Backend>).collect());
+        }
+        BackendSpec::Identity(identity) => {
+            let names: Vec<_> = spec.outputs.iter().map(|output| output.name.clone()).collect();
+            let instance = |_| Box::new(Identity::new(*identity, names.clone())) as Box<dyn Backend>;
+            return Ok(instances.map(instance).collect());
         }
     };
     let model = CpuModel::load(onnx, spec, Arc::clone(pool));

@@ -2,11 +2,15 @@
 //! instance, may block, and knows nothing of queues, clients or metrics.
 
 pub mod cpu;
+pub mod identity;
+pub mod responses;
 pub mod simulated;
 
 use std::time::Instant;
 
 use proofload_wire::tensor::Tensor;
+
+use self::responses::Responses;
 
 /// One request of a batch.
 #[derive(Debug)]
@@ -15,13 +19,23 @@ pub struct Request {
     pub inputs: Vec<Tensor>,
     /// Its batch elements; 1 for a model without a batch dimension.
     pub elements: u32,
+    /// Where a decoupled model sends its responses, while it executes; `None` where a request gets exactly one.
+    pub responses: Option<Responses>,
+}
+
+impl Request {
+    /// A request that gets exactly one response.
+    pub fn new(inputs: Vec<Tensor>, elements: u32) -> Self {
+        Self { inputs, elements, responses: None }
+    }
 }
 
 /// A model instance.
 pub trait Backend: Send {
     /// Runs requests together and answers the outputs of each, in the order of the model's configuration. The
     /// requests are not empty and fit the configuration; their shapes agree beside the batch dimension. Marks in
-    /// `stages` where computing begins and ends.
+    /// `stages` where computing begins and ends. A request with a place for responses gets them there, and no outputs
+    /// here; once it has got one, the execution must not fail, because a batch that fails is tried again.
     ///
     /// # Errors
     /// When the model cannot compute these inputs. All requests of the batch then fail.

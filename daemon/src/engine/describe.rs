@@ -28,6 +28,7 @@ pub(super) fn metadata(spec: &ModelSpec, versions: &[i64]) -> ModelMetadata {
     let platform = match spec.backend {
         BackendSpec::Cpu { .. } => "onnxruntime_onnx",
         BackendSpec::Simulated(_) => "simulated",
+        BackendSpec::Identity(_) => "identity",
     };
     ModelMetadata {
         name: spec.name.clone(),

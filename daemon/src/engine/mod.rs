@@ -294,5 +294,5 @@ fn submit(
     let bytes = held_bytes.max(inputs.iter().map(|input| input.data.len()).sum());
     let (timeout, deadline) = (patience.timeout(), patience.deadline());
     let entry = Entry { level, elements, bytes, shape, enqueued, timeout, deadline };
-    model.submit(entry, Request { inputs, elements })
+    model.submit(entry, Request::new(inputs, elements))
 }

@@ -120,9 +120,9 @@ fn load_version(
     }
 }
 
-/// The versions that the policy wants. A simulated model has no file, so it needs no version folder either.
+/// The versions that the policy wants. A model without a file needs no version folder either.
 fn choose_versions(config: &ModelConfig, mut versions: Vec<i64>) -> Result<Vec<i64>, String> {
-    if versions.is_empty() && backend(config) == Ok(BackendName::Simulated) {
+    if versions.is_empty() && matches!(backend(config), Ok(BackendName::Simulated | BackendName::Identity)) {
         versions.push(1);
     }
     let choice = config.version_policy.as_ref().and_then(|policy: &ModelVersionPolicy| policy.policy_choice.as_ref());

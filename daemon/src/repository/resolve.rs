@@ -8,6 +8,7 @@ use super::onnx;
 use super::scheduling;
 use super::spec::{BackendSpec, ModelSpec};
 use super::tensors;
+use crate::backend::identity::declaration as identity;
 use crate::backend::simulated::declaration;
 use crate::sched::queue::Limits;
 
@@ -21,6 +22,8 @@ pub enum BackendName {
     Cpu,
     /// Declared service times.
     Simulated,
+    /// Outputs that are inputs.
+    Identity,
 }
 
 /// One version of a model, as it was found.
@@ -43,10 +46,11 @@ pub struct Found {
 pub fn backend(config: &ModelConfig) -> Result<BackendName, String> {
     match (config.backend.as_str(), config.platform.as_str()) {
         ("simulated", "") => Ok(BackendName::Simulated),
+        ("identity", "") => Ok(BackendName::Identity),
         ("onnxruntime" | "rten" | "", "" | "onnxruntime_onnx") => Ok(BackendName::Cpu),
         (backend, platform) => Err(format!(
             "backend '{backend}' with platform '{platform}' is not supported; use backend \"onnxruntime\" (ONNX on the \
-             CPU, also written as platform \"onnxruntime_onnx\") or backend \"simulated\""
+             CPU, also written as platform \"onnxruntime_onnx\") or backend \"simulated\" or \"identity\""
         )),
     }
 }
@@ -77,23 +81,39 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
             Default::default()
         }
     };
+    if let Some(BackendSpec::Identity(_)) = &backend {
+        errors.extend(identity::contradictions(&inputs, &outputs));
+    }
     let scheduling = scheduling::read(&config, max_batch_size, defaults, &mut errors);
     let instances = instances(&config.instance_group, &mut errors);
     complete(&mut config, &name, instances);
+    let decoupled = decoupled(&config);
     match backend {
         Some(backend) if errors.is_empty() => {
-            Ok(ModelSpec { name, version, max_batch_size, inputs, outputs, scheduling, instances, backend, config })
+            Ok(ModelSpec { name, version, max_batch_size, inputs, outputs, scheduling, instances, decoupled, backend, config })
         }
         _ => Err(errors),
     }
 }
 
+fn decoupled(config: &ModelConfig) -> bool {
+    config.model_transaction_policy.is_some_and(|policy| policy.decoupled)
+}
+
 fn backend_spec(config: &ModelConfig, onnx: Vec<u8>, errors: &mut Vec<String>) -> Option<BackendSpec> {
-    match backend(config) {
+    let backend = backend(config);
+    if decoupled(config) && matches!(backend, Ok(BackendName::Cpu | BackendName::Simulated)) {
+        errors.push("'decoupled' must be false: only backend \"identity\" sends several responses".to_owned());
+    }
+    match backend {
         Ok(BackendName::Cpu) => Some(BackendSpec::Cpu { onnx }),
         Ok(BackendName::Simulated) => {
             let declared = declaration::read(&config.parameters).map_err(|what| errors.extend(what));
             declared.map(BackendSpec::Simulated).ok()
+        }
+        Ok(BackendName::Identity) => {
+            let declared = identity::read(&config.parameters, decoupled(config)).map_err(|what| errors.extend(what));
+            declared.map(BackendSpec::Identity).ok()
         }
         Err(what) => {
             errors.push(what);
@@ -123,7 +143,7 @@ fn complete(config: &mut ModelConfig, name: &str, instances: usize) {
     if config.backend.is_empty() {
         "onnxruntime".clone_into(&mut config.backend);
     }
-    if config.backend != "simulated" {
+    if !["simulated", "identity"].contains(&config.backend.as_str()) {
         "onnxruntime_onnx".clone_into(&mut config.platform);
         if config.default_model_filename.is_empty() {
             super::DEFAULT_MODEL_FILENAME.clone_into(&mut config.default_model_filename);
@@ -194,6 +214,9 @@ mod tests {
         );
         check(&format!("{HEAD}{MEAN}instance_group {{ kind: KIND_MODEL }}"), &["KIND_MODEL is not supported"]);
         check(&format!("{HEAD}{MEAN}instance_group {{ count: 2000 }}"), &["more than 1024"]);
+        let decoupled = "model_transaction_policy { decoupled: true }";
+        check(&format!("{HEAD}{MEAN}{decoupled}"), &["only backend \"identity\""]);
+        check(&HEAD.replace("simulated", "identity").replacen("FP32", "INT8", 1), &["output 'y' must have"]);
         check(
             &format!("backend: \"simulated\" {MEAN}"),
             &["needs at least one 'input'", "needs at least one 'output'"],

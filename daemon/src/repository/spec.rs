@@ -4,6 +4,7 @@
 use proofload_wire::grpc::inference::ModelConfig;
 use proofload_wire::tensor::DataType;
 
+use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
 use crate::sched::driver::Scheduling;
 
@@ -37,6 +38,8 @@ pub enum BackendSpec {
     },
     /// Declared service times.
     Simulated(SimulatedSpec),
+    /// Outputs that are inputs.
+    Identity(IdentitySpec),
 }
 
 /// One version of a model, ready to be started.
@@ -56,6 +59,8 @@ pub struct ModelSpec {
     pub scheduling: Scheduling,
     /// How many instances run side by side, at least 1.
     pub instances: usize,
+    /// Whether a request gets any number of responses instead of one.
+    pub decoupled: bool,
     /// What computes it.
     pub backend: BackendSpec,
     /// The configuration as clients may read it, completed from the model.

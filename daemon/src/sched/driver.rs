@@ -336,7 +336,7 @@ mod tests {
         let entry =
             Entry { level: 0, elements: 1, bytes: 4, shape: Vec::new(), enqueued, timeout: None, deadline: None };
         let inputs = vec![Tensor::from_f32(name, vec![1], &[1.0]).expect("well-formed")];
-        scheduler.submit(entry, Request { inputs, elements: 1 }).expect("there is room")
+        scheduler.submit(entry, Request::new(inputs, 1)).expect("there is room")
     }
 
     fn scheduling(max_elements: u32, preserve_ordering: bool) -> Scheduling {
@@ -424,7 +424,7 @@ mod tests {
         let enqueued = Instant::now();
         let entry =
             Entry { level: 0, elements: 1, bytes: 0, shape: Vec::new(), enqueued, timeout: None, deadline: None };
-        let refused = scheduler.submit(entry, Request { inputs: Vec::new(), elements: 1 });
+        let refused = scheduler.submit(entry, Request::new(Vec::new(), 1));
         assert_eq!(refused.err(), Some(Refusal::Stopped));
     }
 }

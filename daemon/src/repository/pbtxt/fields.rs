@@ -99,7 +99,7 @@ impl Reader {
 
     fn warn_of_parameters(&mut self, message: &Message) {
         for field in message.fields.iter().filter(|field| field.name == "parameters") {
-            self.warn(field, "have no effect on an ONNX model; only backend \"simulated\" reads them");
+            self.warn(field, "have no effect on an ONNX model; only backends \"simulated\" and \"identity\" read them");
         }
     }
 
@@ -175,7 +175,7 @@ impl Reader {
         let mut policy = ModelTransactionPolicy::default();
         for field in &message.fields {
             match field.name.as_str() {
-                "decoupled" => self.set(field, boolean(field).and_then(not_decoupled), &mut policy.decoupled),
+                "decoupled" => self.set(field, boolean(field), &mut policy.decoupled),
                 _ => self.other(field, "a transaction policy"),
             }
         }
@@ -313,10 +313,6 @@ pub(super) fn boolean(field: &Field) -> Result<bool, String> {
     }
 }
 
-fn not_decoupled(decoupled: bool) -> Result<bool, String> {
-    if decoupled { Err("must be false: every request gets one answer here".to_owned()) } else { Ok(false) }
-}
-
 pub(super) fn named<T: Into<i32>>(field: &Field, find: impl Fn(&str) -> Option<T>) -> Result<i32, String> {
     match &field.value {
         Value::Word(word) => find(word).map(Into::into).ok_or_else(|| format!("has no value {word}")),
@@ -350,7 +346,8 @@ mod tests {
         );
         assert_eq!(parsed.errors, []);
         let warned: Vec<_> = parsed.warnings.iter().map(|Remark { line, what }| format!("{line} {what}")).collect();
-        let parameters = "'parameters' have no effect on an ONNX model; only backend \"simulated\" reads them";
+        let parameters =
+            "'parameters' have no effect on an ONNX model; only backends \"simulated\" and \"identity\" read them";
         let expected =
             ["14 'optimization' has no effect here", &format!("11 {parameters}"), &format!("12 {parameters}")];
         assert_eq!(warned, expected);
@@ -391,7 +388,7 @@ mod tests {
         let level = "priority_queue_policy { key: 1 value { max_queue_size: 1 } }";
         check(&format!("dynamic_batching {{ {level}\n{level} }}"), &[(2, "of level 1 is given twice")]);
         check("dynamic_batching { priority_queue_policy { key: 1 valu { } } }", &[(1, "a level's queue policy")]);
-        check("model_transaction_policy { decoupled: true }", &[(1, "'decoupled' must be false")]);
+        check("model_transaction_policy { decoupled: 7 }", &[(1, "must be true or false")]);
         check("max_batch_size: 1\nname: \"m\"\nmax_batch_size: 2", &[(3, "twice, first on line 1")]);
         check("instance_group { count: 1 }\ninstance_group { count: 1\n count: 2 }", &[(3, "'count' is given twice")]);
         check("name: [\"a\", \"b\"]", &[(1, "'name' is given twice")]);
