@@ -23,6 +23,7 @@ use crate::gpu::Gpus;
 use crate::model::{Model, StartError};
 use crate::relief::{self, Studio};
 use crate::repository;
+use crate::shared_memory::SharedMemory;
 use crate::telemetry::meters::Families;
 use crate::telemetry::process;
 use crate::telemetry::scrape::Scrape;
@@ -108,6 +109,7 @@ impl App {
             studio: Arc::clone(&studio),
             limits: config.front,
             bodies,
+            shared_memory: SharedMemory::new(config.allow_client_shm),
             answering: Arc::clone(&answering),
         };
         let fronts = tokio::spawn(front::listen(state, listeners, async {

@@ -28,6 +28,9 @@ pub struct DaemonArgs {
     /// Address to listen on [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     pub bind: Option<String>,
+    /// Let clients hand over tensors in shared memory under /dev/shm; only for clients that are trusted.
+    #[arg(long)]
+    pub allow_client_shm: bool,
     /// Collector for OTLP traces over gRPC, such as `http://127.0.0.1:4317` [default: no traces].
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
@@ -77,6 +80,7 @@ impl DaemonArgs {
         set(self.nice, &mut written.process.nice);
         set(self.compute_threads.map(Some), &mut written.models.compute_threads);
         set(self.otlp_endpoint.clone().map(Some), &mut written.telemetry.otlp_endpoint);
+        written.server.allow_client_shm |= self.allow_client_shm;
         written.server.exit_with_stdin |= self.until_stdin_closes;
     }
 }

@@ -18,6 +18,7 @@ mod process;
 pub mod relief;
 pub mod repository;
 pub mod sched;
+pub mod shared_memory;
 pub mod statistics;
 pub mod telemetry;
 

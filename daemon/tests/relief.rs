@@ -19,6 +19,7 @@ use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
 use proofload_daemon::relief::workshop::Limits;
+use proofload_daemon::shared_memory::SharedMemory;
 use proofload_wire::phases::{Phases, TOTAL_NS};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -161,6 +162,7 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
         studio: Arc::clone(&studio),
         limits,
         bodies: Arc::clone(&bodies),
+        shared_memory: SharedMemory::new(false),
         answering: Arc::default(),
     };
     let bind = || TcpListener::bind("127.0.0.1:0");

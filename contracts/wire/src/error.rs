@@ -40,6 +40,15 @@ pub enum WireError {
         /// What is wrong, and what would be right.
         what: String,
     },
+    /// A region of shared memory that nobody has registered.
+    #[error("{0}")]
+    NoRegion(String),
+    /// A place in shared memory that is not there, or not any more.
+    #[error("{0}")]
+    BadRegion(String),
+    /// No room now for what was sent; another try later may find some.
+    #[error("{0}")]
+    NoRoom(String),
     /// Something that the protocol knows and this side does not do.
     #[error("{0}")]
     Unsupported(String),
@@ -47,7 +56,7 @@ pub enum WireError {
 
 impl WireError {
     /// Data that contradicts its tensor.
-    pub(crate) fn data(tensor: &str, what: impl Into<String>) -> Self {
+    pub fn data(tensor: &str, what: impl Into<String>) -> Self {
         Self::BadData { tensor: tensor.to_owned(), what: what.into() }
     }
 }

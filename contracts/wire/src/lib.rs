@@ -7,6 +7,7 @@
 //! | [`json_body`] | their HTTP bodies: JSON, and JSON followed by binary tensors |
 //! | [`grpc`] | the generated messages, clients and servers, and conversions |
 //! | [`sse`], [`completion`] | server-sent events, and what a text generator's answers say |
+//! | [`shared`] | places in memory that client and server share |
 //! | [`types`] | metadata, statistics, repository index |
 //! | [`phases`], [`trace`] | headers: where the time went, and which trace a request belongs to |
 //! | [`limits`] | bounds that both sides keep to |
@@ -21,6 +22,7 @@ pub mod infer;
 pub mod json_body;
 pub mod limits;
 pub mod phases;
+pub mod shared;
 pub mod sse;
 pub mod tensor;
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Config {
     pub grpc_port: u16,
     /// Bounds on what clients may ask for.
     pub front: FrontLimits,
+    /// Whether clients may hand over tensors in shared memory.
+    pub allow_client_shm: bool,
     /// How long requests in flight may take to finish when the daemon is stopped.
     pub grace: Duration,
     /// Whether the end of standard input stops the daemon.
@@ -115,6 +117,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
             max_connections: server.max_connections,
             http2_ping: Duration::from_secs_f64(server.http2_ping_seconds),
         },
+        allow_client_shm: server.allow_client_shm,
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
         sources: sources(models.repositories),

@@ -38,6 +38,8 @@ pub struct Server {
     pub http2_ping_seconds: f64,
     /// Most connections at a time.
     pub max_connections: usize,
+    /// Whether clients may hand over tensors in shared memory.
+    pub allow_client_shm: bool,
     /// How long requests in flight may take to finish when the daemon is stopped.
     pub grace_seconds: f64,
     /// Whether the end of standard input stops the daemon.
@@ -54,6 +56,7 @@ impl Default for Server {
             total_body_bytes: 8 * DEFAULT_MAX_BODY_BYTES,
             http2_ping_seconds: 20.0,
             max_connections: 4096,
+            allow_client_shm: false,
             grace_seconds: 10.0,
             exit_with_stdin: false,
         }

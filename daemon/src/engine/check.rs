@@ -107,12 +107,6 @@ fn wanted(spec: &ModelSpec, outputs: &[RequestedOutput]) -> Result<Vec<usize>, S
         if output.parameters.contains_key("classification") {
             return Err(ServeError::Unsupported("the classification extension is not supported".to_owned()));
         }
-        if output.parameters.contains_key("shared_memory_region") {
-            return Err(ServeError::Unsupported(format!(
-                "output '{}' is wanted in shared memory, which is not offered; take it from the response",
-                output.name
-            )));
-        }
         let index = spec.outputs.iter().position(|declared| declared.name == output.name);
         index.ok_or_else(|| invalid(format!("unexpected inference output '{}' for model '{}'", output.name, spec.name)))
     };

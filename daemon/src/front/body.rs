@@ -25,7 +25,7 @@ const DISCARD_FACTOR: usize = 4;
 
 /// When a retry is worth while that found no room. Bodies are held for about as long as requests take; it is the
 /// shortest time that the header can say.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A whole body, and its share of the budget.
 pub(super) struct Taken {

@@ -11,6 +11,7 @@ mod not_offered;
 mod ops;
 mod phases;
 pub mod refusal;
+mod sharing;
 pub mod studio;
 
 use std::future::Future;
@@ -18,12 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use proofload_wire::types::ServerMetadata;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::bodies::Bodies;
 use crate::engine::Engine;
 use crate::relief::Studio;
+use crate::shared_memory::SharedMemory;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -36,9 +39,20 @@ pub struct FrontState {
     pub limits: FrontLimits,
     /// The memory of all bodies.
     pub bodies: Arc<Bodies>,
+    /// Memory that clients share with the daemon.
+    pub shared_memory: Arc<SharedMemory>,
     /// Connections on which a request has begun and that are still open. While draining, a connection is closed once
     /// its last answer has been sent: then these are the ones that still wait for something.
     pub answering: Arc<AtomicUsize>,
+}
+
+impl FrontState {
+    /// What this server is, with what is offered at its doors.
+    fn metadata(&self) -> ServerMetadata {
+        let mut metadata = self.engine.server_metadata();
+        metadata.extensions.extend(self.shared_memory.allowed().then(|| "system_shared_memory".to_owned()));
+        metadata
+    }
 }
 
 /// Bounds on what clients may ask for.

@@ -10,8 +10,8 @@ pub(super) enum NotOffered {
     ModelControl,
     /// Reading and changing trace and log settings.
     Settings,
-    /// Tensors in memory that client and server share.
-    SharedMemory,
+    /// Tensors in a GPU's memory that client and server share.
+    CudaSharedMemory,
     /// Text generation.
     Generate,
 }
@@ -25,7 +25,9 @@ impl From<NotOffered> for ServeError {
             NotOffered::Settings => {
                 "trace and log settings cannot be read or changed while the server runs; they are options of its start"
             }
-            NotOffered::SharedMemory => "shared memory is not offered; send tensors in the request",
+            NotOffered::CudaSharedMemory => {
+                "CUDA shared memory is not offered; use system shared memory, or send tensors in the request"
+            }
             NotOffered::Generate => "the generate extension is not offered; use infer",
         };
         Self::Unsupported(message.to_owned())

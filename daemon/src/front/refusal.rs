@@ -12,6 +12,7 @@ use proofload_wire::types::ErrorBody;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use super::body::RETRY_AFTER as RETRY_AFTER_NO_ROOM;
 use super::phases;
 use crate::engine::{Failed, ServeError};
 
@@ -85,6 +86,8 @@ impl IntoResponse for Refusal {
 pub(super) fn serve_error(error: WireError) -> ServeError {
     match error {
         WireError::Unsupported(message) => ServeError::Unsupported(message),
+        WireError::NoRegion(message) => ServeError::NotFound(message),
+        WireError::NoRoom(message) => ServeError::Unavailable { message, retry_after: Some(RETRY_AFTER_NO_ROOM) },
         other => ServeError::InvalidArgument(other.to_string()),
     }
 }

@@ -89,9 +89,18 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
     complete(&mut config, &name, instances);
     let decoupled = decoupled(&config);
     match backend {
-        Some(backend) if errors.is_empty() => {
-            Ok(ModelSpec { name, version, max_batch_size, inputs, outputs, scheduling, instances, decoupled, backend, config })
-        }
+        Some(backend) if errors.is_empty() => Ok(ModelSpec {
+            name,
+            version,
+            max_batch_size,
+            inputs,
+            outputs,
+            scheduling,
+            instances,
+            decoupled,
+            backend,
+            config,
+        }),
         _ => Err(errors),
     }
 }

@@ -195,7 +195,7 @@ mod tests {
             let (reply, client) = oneshot::channel();
             let entry =
                 Entry { level: 0, elements, bytes: 0, shape: Vec::new(), enqueued: start, timeout: None, deadline };
-            let job = Job { request: Request { inputs: Vec::new(), elements }, reply };
+            let job = Job { request: Request::new(Vec::new(), elements), reply };
             queue.push(entry, job).expect("there is room");
             clients.push(client);
         }

@@ -45,7 +45,7 @@ async fn models_describe_themselves() {
     assert_eq!(index[0]["state"], "READY");
     let about = get(&server, "/v2").await.json();
     let extensions: Vec<String> = serde_json::from_value(about["extensions"].clone()).unwrap();
-    for absent in ["system_shared_memory", "model_repository(unload_dependents)", "logging", "trace", "generate"] {
+    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "logging", "trace", "generate"] {
         assert!(!extensions.iter().any(|extension| extension == absent), "{absent} is not offered");
     }
 }
@@ -149,14 +149,14 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", infer, &[], &stranger, 400, "unexpected inference input 'z'"),
         ("POST", infer, &[], &double, 400, "FP64"),
         ("POST", infer, &[], &in_time, 400, "whole number of microseconds"),
-        ("POST", infer, &[], &shared, 501, "output 'y' is wanted in shared memory"),
+        ("POST", infer, &[], &shared, 404, "shared memory region: 'r'"),
         ("POST", infer, &no_number, ECHO, 400, "must be a number of bytes"),
         ("POST", infer, &gzip, ECHO, 415, "send the body as it is"),
         ("POST", infer, &[], &too_large, 413, "cannot read the body"),
         ("POST", "/v2/repository/index", &[], "[", 400, "cannot read the JSON"),
         ("POST", "/v2/models/slow/infer", &[], &late, 503, "Request timeout expired"),
         ("POST", "/v2/repository/models/echo/unload", &[], "", 501, "restart"),
-        ("GET", "/v2/systemsharedmemory/status", &[], "", 501, "shared memory"),
+        ("POST", "/v2/cudasharedmemory/region/r/register", &[], "", 501, "shared memory"),
         ("GET", "/v2/logging", &[], "", 501, "settings"),
     ];
     for (method, path, headers, body, status, words) in rows {

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
+mod datatypes;
 mod grpc;
 mod http;
 mod peers;
 mod server;
+mod shared;

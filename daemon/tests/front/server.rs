@@ -77,7 +77,17 @@ impl Server {
 
     /// Starts it with other limits.
     pub(crate) async fn with_limits(front: FrontLimits) -> Self {
-        let app = App::start(&Config { front, ..config(&models()) }).await.unwrap();
+        Self::start_on(&Config { front, ..config(&folder(MODELS)) }).await
+    }
+
+    /// Starts it with other models, each a name and its configuration.
+    pub(crate) async fn with_models(models: &[(String, String)]) -> Self {
+        let models = folder(models.iter().map(|(name, config)| (name.as_str(), config.as_str())));
+        Self::start_on(&config(&models)).await
+    }
+
+    async fn start_on(config: &Config) -> Self {
+        let app = App::start(config).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async {
@@ -94,9 +104,9 @@ impl Server {
     }
 }
 
-fn models() -> TempDir {
+fn folder<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for (name, config) in MODELS {
+    for (name, config) in models {
         fs::create_dir_all(folder.path().join(name).join("1")).unwrap();
         fs::write(folder.path().join(name).join("config.pbtxt"), config).unwrap();
     }
@@ -109,6 +119,7 @@ fn config(models: &TempDir) -> Config {
         http_port: 0,
         grpc_port: 0,
         front: LIMITS,
+        allow_client_shm: true,
         grace: Duration::from_secs(5),
         exit_with_stdin: false,
         sources: vec![Source::Folder(models.path().to_owned())],

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::inference as pb;
 use crate::WireError;
 use crate::infer::{InferRequest, InferResponse, ParameterValue, Parameters, RequestedOutput};
+use crate::shared::{NotOffered, Place, Regions};
 use crate::tensor::{DataType, Tensor};
 
 use pb::infer_parameter::ParameterChoice;
@@ -50,19 +51,29 @@ impl TryFrom<pb::ModelInferRequest> for InferRequest {
     type Error = WireError;
 
     fn try_from(from: pb::ModelInferRequest) -> Result<Self, WireError> {
-        let parts = from.inputs.into_iter().map(|input| {
-            refuse_shared_memory(&input.name, &input.parameters)?;
-            Ok(Parts { name: input.name, datatype: input.datatype, shape: input.shape, contents: input.contents })
-        });
-        Ok(Self {
-            model_name: from.model_name,
-            model_version: Some(from.model_version).filter(|version| !version.is_empty()),
-            id: from.id,
-            parameters: parameters_from_pb(from.parameters),
-            inputs: join(parts, from.raw_input_contents, "raw_input_contents")?,
-            outputs: from.outputs.into_iter().map(output_from_pb).collect(),
-        })
+        request_sharing(from, &NotOffered)
     }
+}
+
+/// The request that a message holds, and from `regions` the inputs that are in shared memory.
+///
+/// # Errors
+/// When the message contradicts itself, or an input is not where it says.
+pub fn request_sharing(from: pb::ModelInferRequest, regions: &dyn Regions) -> Result<InferRequest, WireError> {
+    let parts = from.inputs.into_iter().map(|input| {
+        let place = Place::of(&input.name, &parameters_from_pb(input.parameters))?;
+        let shared = place.map(|place| regions.read(&input.name, &place)).transpose()?;
+        let (name, datatype, shape, contents) = (input.name, input.datatype, input.shape, input.contents);
+        Ok(Parts { name, datatype, shape, contents, shared })
+    });
+    Ok(InferRequest {
+        model_name: from.model_name,
+        model_version: Some(from.model_version).filter(|version| !version.is_empty()),
+        id: from.id,
+        parameters: parameters_from_pb(from.parameters),
+        inputs: join(parts, from.raw_input_contents, "raw_input_contents")?,
+        outputs: from.outputs.into_iter().map(output_from_pb).collect(),
+    })
 }
 
 impl TryFrom<pb::ModelInferResponse> for InferResponse {
@@ -70,7 +81,8 @@ impl TryFrom<pb::ModelInferResponse> for InferResponse {
 
     fn try_from(from: pb::ModelInferResponse) -> Result<Self, WireError> {
         let parts = from.outputs.into_iter().map(|output| {
-            Ok(Parts { name: output.name, datatype: output.datatype, shape: output.shape, contents: output.contents })
+            let (name, datatype, shape, contents) = (output.name, output.datatype, output.shape, output.contents);
+            Ok(Parts { name, datatype, shape, contents, shared: None })
         });
         Ok(Self {
             model_name: from.model_name,
@@ -88,6 +100,8 @@ struct Parts {
     datatype: String,
     shape: Vec<i64>,
     contents: Option<pb::InferTensorContents>,
+    /// The data, where it was in shared memory; then the raw contents have no entry for it.
+    shared: Option<Bytes>,
 }
 
 fn join(
@@ -95,21 +109,35 @@ fn join(
     raw: Vec<Bytes>,
     raw_field: &'static str,
 ) -> Result<Vec<Tensor>, WireError> {
-    if !raw.is_empty() && raw.len() != parts.len() {
+    let (given, mut carried) = (raw.len(), 0);
+    let mut raw = raw.into_iter();
+    let mut take = |parts: Parts| {
+        let here = parts.shared.is_none();
+        carried += usize::from(here);
+        let raw = if here { raw.next() } else { None };
+        tensor(parts, raw, raw_field)
+    };
+    // How many entries there should be shows only when all tensors have been looked at.
+    let tensors: Vec<_> = parts.map(|parts| parts.map(&mut take)).collect::<Result<_, _>>()?;
+    if given != 0 && given != carried {
         return Err(WireError::Framing(format!(
-            "{raw_field} has {} entries for {} tensors; it must be empty or hold one entry for each",
-            raw.len(),
-            parts.len()
+            "{raw_field} has {given} entries for {carried} tensors; it must be empty or hold one entry for each"
         )));
     }
-    let raw = raw.into_iter().map(Some).chain(std::iter::repeat(None));
-    parts.zip(raw).map(|(parts, raw)| tensor(parts?, raw, raw_field)).collect()
+    tensors.into_iter().collect()
 }
 
 fn tensor(parts: Parts, raw: Option<Bytes>, raw_field: &'static str) -> Result<Tensor, WireError> {
     let Some(datatype) = DataType::parse(&parts.datatype) else {
         return Err(WireError::UnknownDatatype { tensor: parts.name, datatype: parts.datatype });
     };
+    let no_contents = parts.contents.as_ref().is_none_or(|contents| *contents == pb::InferTensorContents::default());
+    if let (Some(shared), true) = (&parts.shared, no_contents) {
+        return Tensor::new(parts.name, datatype, parts.shape, shared.clone());
+    }
+    if parts.shared.is_some() {
+        return Err(WireError::data(&parts.name, "has both `contents` and a `shared_memory_region`; send only one"));
+    }
     let data = match (raw, parts.contents) {
         (Some(raw), None) => raw,
         // A message that is there and empty is what some clients send beside raw contents.
@@ -120,15 +148,6 @@ fn tensor(parts: Parts, raw: Option<Bytes>, raw_field: &'static str) -> Result<T
         (None, contents) => contents::to_bytes(&parts.name, datatype, contents.unwrap_or_default())?,
     };
     Tensor::new(parts.name, datatype, parts.shape, data)
-}
-
-fn refuse_shared_memory(input: &str, parameters: &PbParameters) -> Result<(), WireError> {
-    if parameters.contains_key("shared_memory_region") {
-        return Err(WireError::Unsupported(format!(
-            "input '{input}' is in shared memory, which this server does not offer; send the data in the request"
-        )));
-    }
-    Ok(())
 }
 
 fn split_input(tensor: Tensor) -> (InferInputTensor, Bytes) {

@@ -12,11 +12,11 @@ mod request;
 mod response;
 mod tensors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-pub use request::{DecodedRequest, decode_raw_request, decode_request, encode_request};
+pub use request::{DecodedRequest, decode_raw_request, decode_request, decode_request_sharing, encode_request};
 pub use response::{decode_response, encode_response};
 
 use crate::WireError;
@@ -46,12 +46,14 @@ pub struct BinaryOutputs {
     /// What holds for outputs that are not named.
     default: bool,
     named: BTreeMap<String, bool>,
+    /// Outputs whose data is put into shared memory; the body does not hold it.
+    elsewhere: BTreeSet<String>,
 }
 
 impl BinaryOutputs {
     /// All outputs as binary tensors.
     pub fn all() -> Self {
-        Self { default: true, named: BTreeMap::new() }
+        Self { default: true, ..Self::default() }
     }
 
     /// All outputs as JSON.
@@ -61,8 +63,32 @@ impl BinaryOutputs {
 
     /// Whether this output is to be a binary tensor.
     pub fn wants(&self, output: &str) -> bool {
-        self.named.get(output).copied().unwrap_or(self.default)
+        self.named.get(output).copied().unwrap_or(self.default) && !self.is_elsewhere(output)
     }
+
+    fn form(&self, output: &str) -> Form {
+        match (self.is_elsewhere(output), self.wants(output)) {
+            (true, _) => Form::Elsewhere,
+            (false, true) => Form::Binary,
+            (false, false) => Form::Json,
+        }
+    }
+
+    /// Whether the body does not hold this output's data, because shared memory does.
+    pub fn is_elsewhere(&self, output: &str) -> bool {
+        self.elsewhere.contains(output)
+    }
+}
+
+/// Where a tensor's data is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// In the JSON.
+    Json,
+    /// Behind the JSON.
+    Binary,
+    /// Not in the body.
+    Elsewhere,
 }
 
 /// The JSON and what follows it.

@@ -1,20 +1,24 @@
 //! Bodies of inference requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::tensors::{Received, Sent, append, receive};
-use super::{BinaryOutputs, EncodedBody, json_error, split};
+use super::{BinaryOutputs, EncodedBody, Form, json_error, split};
 use crate::WireError;
 use crate::infer::{InferRequest, ParameterValue, Parameters, RequestedOutput};
+use crate::shared::{self, NotOffered, Regions};
 use crate::tensor::{DataType, Tensor, element_count, put_string};
 
 /// Parameter of a request: outputs are binary unless they say otherwise themselves.
 const BINARY_DATA_OUTPUT: &str = "binary_data_output";
 /// Parameter of a wanted output: whether it is to be binary.
 const BINARY_DATA: &str = "binary_data";
+
+/// Parameter of a wanted output: its classes instead of its data.
+const CLASSIFICATION: &str = "classification";
 
 /// A request, and how its answer is to be encoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +48,7 @@ struct ReceivedOutput {
     parameters: Parameters,
 }
 
-/// Reads the body of a request for this model.
+/// Reads the body of a request for this model. Tensors in shared memory are refused.
 ///
 /// # Errors
 /// When the body is not what the protocol says; the message says where.
@@ -54,12 +58,31 @@ pub fn decode_request(
     body: &Bytes,
     json_length: Option<usize>,
 ) -> Result<DecodedRequest, WireError> {
+    decode_request_sharing(model, version, body, json_length, &NotOffered)
+}
+
+/// Reads the body of a request for this model, and from `regions` the inputs that are in shared memory.
+///
+/// # Errors
+/// When the body is not what the protocol says, or an input is not where it says; the message says where.
+pub fn decode_request_sharing(
+    model: &str,
+    version: Option<&str>,
+    body: &Bytes,
+    json_length: Option<usize>,
+    regions: &dyn Regions,
+) -> Result<DecodedRequest, WireError> {
     let (json, binary) = split(body, json_length)?;
     let mut received: ReceivedRequest<'_> = serde_json::from_slice(&json).map_err(|error| json_error(&error))?;
     let default = take_flag(&mut received.parameters, BINARY_DATA_OUTPUT)?.unwrap_or(false);
-    let mut named = BTreeMap::new();
+    let (mut named, mut elsewhere) = (BTreeMap::new(), BTreeSet::new());
     for output in &mut received.outputs {
-        if let Some(binary) = take_flag(&mut output.parameters, BINARY_DATA)? {
+        let binary = take_flag(&mut output.parameters, BINARY_DATA)?;
+        if output.parameters.contains_key(shared::REGION) {
+            refuse_both(output, binary)?;
+            elsewhere.insert(output.name.clone());
+        }
+        if let Some(binary) = binary {
             named.insert(output.name.clone(), binary);
         }
     }
@@ -69,10 +92,22 @@ pub fn decode_request(
         model_version: version.map(str::to_owned),
         id: received.id,
         parameters: received.parameters,
-        inputs: receive(received.inputs, binary)?,
+        inputs: receive(received.inputs, binary, regions)?,
         outputs: outputs.map(|output| RequestedOutput { name: output.name, parameters: output.parameters }).collect(),
     };
-    Ok(DecodedRequest { request, binary_outputs: BinaryOutputs { default, named } })
+    Ok(DecodedRequest { request, binary_outputs: BinaryOutputs { default, named, elsewhere } })
+}
+
+/// An output's data is in one place.
+fn refuse_both(output: &ReceivedOutput, binary: Option<bool>) -> Result<(), WireError> {
+    let other = if binary == Some(true) {
+        BINARY_DATA
+    } else if output.parameters.contains_key(CLASSIFICATION) {
+        CLASSIFICATION
+    } else {
+        return Ok(());
+    };
+    Err(WireError::data(&output.name, format!("can't set both '{}' and '{other}'; choose one", shared::REGION)))
 }
 
 fn take_flag(parameters: &mut Parameters, name: &str) -> Result<Option<bool>, WireError> {
@@ -145,7 +180,11 @@ pub fn encode_request(request: &InferRequest, binary: bool) -> Result<EncodedBod
     let sent = SentRequest {
         id: &request.id,
         parameters: &parameters,
-        inputs: request.inputs.iter().map(|input| Sent::new(input, binary)).collect(),
+        inputs: request
+            .inputs
+            .iter()
+            .map(|input| Sent::new(input, if binary { Form::Binary } else { Form::Json }))
+            .collect(),
         outputs: outputs.map(|output| SentOutput { name: &output.name, parameters: &output.parameters }).collect(),
     };
     let json = serde_json::to_vec(&sent).map_err(|error| WireError::Unencodable(error.to_string()))?;

@@ -7,6 +7,7 @@ use super::tensors::{Received, Sent, append, receive};
 use super::{BinaryOutputs, EncodedBody, json_error, split};
 use crate::WireError;
 use crate::infer::{InferResponse, Parameters};
+use crate::shared::NotOffered;
 use crate::tensor::Tensor;
 
 #[derive(Serialize)]
@@ -31,7 +32,7 @@ pub fn encode_response(response: &InferResponse, binary_outputs: &BinaryOutputs)
         model_name: &response.model_name,
         model_version: &response.model_version,
         parameters: &response.parameters,
-        outputs: response.outputs.iter().map(|output| Sent::new(output, is_binary(&output))).collect(),
+        outputs: response.outputs.iter().map(|output| Sent::new(output, binary_outputs.form(&output.name))).collect(),
     };
     let json = serde_json::to_vec(&sent).map_err(|error| WireError::Unencodable(error.to_string()))?;
     let json_length = response.outputs.iter().any(|output| is_binary(&output)).then_some(json.len());
@@ -64,6 +65,6 @@ pub fn decode_response(body: &Bytes, json_length: Option<usize>) -> Result<Infer
         model_version: received.model_version,
         id: received.id,
         parameters: received.parameters,
-        outputs: receive(received.outputs, binary)?,
+        outputs: receive(received.outputs, binary, &NotOffered)?,
     })
 }

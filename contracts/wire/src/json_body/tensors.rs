@@ -6,9 +6,11 @@ use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Form;
 use super::data::{self, Data};
 use crate::WireError;
 use crate::infer::{ParameterValue, Parameters};
+use crate::shared::{self, Place, Regions};
 use crate::tensor::{DataType, Tensor};
 
 /// Parameter of a tensor: its data is that many bytes behind the JSON.
@@ -29,8 +31,13 @@ pub(super) struct Received<'a> {
 }
 
 /// Turns them into tensors. Binary data is taken in order, and must be used up.
-pub(super) fn receive(received: Vec<Received<'_>>, mut binary: Bytes) -> Result<Vec<Tensor>, WireError> {
-    let tensors = received.into_iter().map(|tensor| tensor.into_tensor(&mut binary)).collect::<Result<_, _>>()?;
+pub(super) fn receive(
+    received: Vec<Received<'_>>,
+    mut binary: Bytes,
+    regions: &dyn Regions,
+) -> Result<Vec<Tensor>, WireError> {
+    let tensors = received.into_iter().map(|tensor| tensor.into_tensor(&mut binary, regions));
+    let tensors = tensors.collect::<Result<_, _>>()?;
     if !binary.is_empty() {
         return Err(WireError::Framing(format!(
             "{} bytes follow the last binary tensor; the {BINARY_DATA_SIZE} of all tensors must add up to what \
@@ -42,30 +49,27 @@ pub(super) fn receive(received: Vec<Received<'_>>, mut binary: Bytes) -> Result<
 }
 
 impl Received<'_> {
-    fn into_tensor(self, binary: &mut Bytes) -> Result<Tensor, WireError> {
+    fn into_tensor(self, binary: &mut Bytes, regions: &dyn Regions) -> Result<Tensor, WireError> {
         let Some(datatype) = DataType::parse(&self.datatype) else {
             return Err(WireError::UnknownDatatype { tensor: self.name, datatype: self.datatype.into_owned() });
         };
-        let data = match (self.data, self.parameters.get(BINARY_DATA_SIZE)) {
-            (Some(json), None) => data::parse(&self.name, datatype, json.get())?,
-            (None, Some(size)) => take(&self.name, size, binary)?,
-            (Some(_), Some(_)) => {
-                let what = format!("has both `data` and `{BINARY_DATA_SIZE}`; send only one");
-                return Err(WireError::data(&self.name, what));
-            }
-            (None, None) => return Err(self.without_data()),
+        let shared = Place::of(&self.name, &self.parameters)?;
+        let data = match (self.data, self.parameters.get(BINARY_DATA_SIZE), shared) {
+            (Some(json), None, None) => data::parse(&self.name, datatype, json.get())?,
+            (None, Some(size), None) => take(&self.name, size, binary)?,
+            (None, None, Some(place)) => regions.read(&self.name, &place)?,
+            (None, None, None) => return Err(self.not_one_of("none of")),
+            _ => return Err(self.not_one_of("more than one of")),
         };
         Tensor::new(self.name, datatype, self.shape, data)
     }
 
-    fn without_data(self) -> WireError {
-        if self.parameters.contains_key("shared_memory_region") {
-            return WireError::Unsupported(format!(
-                "tensor '{}' is in shared memory, which is not offered; send the data in the body",
-                self.name
-            ));
-        }
-        WireError::data(&self.name, format!("has neither `data` nor the parameter `{BINARY_DATA_SIZE}`"))
+    fn not_one_of(&self, how_many: &str) -> WireError {
+        let what = format!(
+            "has {how_many} `data`, the parameter `{BINARY_DATA_SIZE}` and the parameter `{}`; send exactly one",
+            shared::REGION
+        );
+        WireError::data(&self.name, what)
     }
 }
 
@@ -101,13 +105,14 @@ struct BinarySize {
 }
 
 impl<'a> Sent<'a> {
-    pub(super) fn new(tensor: &'a Tensor, binary: bool) -> Self {
+    pub(super) fn new(tensor: &'a Tensor, form: Form) -> Self {
+        let binary = form == Form::Binary;
         Self {
             name: &tensor.name,
             datatype: tensor.datatype.as_str(),
             shape: &tensor.shape,
             parameters: binary.then_some(BinarySize { binary_data_size: tensor.data.len() }),
-            data: (!binary).then_some(Data(tensor)),
+            data: (form == Form::Json).then_some(Data(tensor)),
         }
     }
 }

@@ -128,15 +128,61 @@ fn wrong_requests_are_refused_by_name() {
     check(&input("FP16", "[1]", "[1]"), "use the binary tensor data extension");
     check(&input("FLOAT", "[1]", "[1]"), "unknown datatype 'FLOAT'");
     check(&input("FP32", "[-1]", "[1]"), "every dimension must be 0 or more");
-    check(r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}"#, "has neither `data` nor");
+    check(
+        r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1]}]}"#,
+        "has none of `data`, the parameter `binary_data_size`",
+    );
     check("{}", "missing field `inputs`");
     check("[", "cannot read the JSON");
     check(
         r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"parameters":{"shared_memory_region":"r"}}]}"#,
-        "is in shared memory",
+        "no `shared_memory_byte_size`",
     );
+    let shared = r#""parameters":{"shared_memory_region":"r","shared_memory_byte_size":4}"#;
+    check(
+        &format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],{shared}}}]}}"#),
+        "is in shared memory, which is not offered",
+    );
+    check(
+        &format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":[1],{shared}}}]}}"#),
+        "has more than one of `data`",
+    );
+    let twice = r#"{"shared_memory_region":"r","shared_memory_byte_size":4,"classification":1}"#;
+    check(&format!(r#"{{"inputs":[],"outputs":[{{"name":"y","parameters":{twice}}}]}}"#), "'classification'");
+    let twice = twice.replace("classification\":1", "binary_data\":true");
+    check(&format!(r#"{{"inputs":[],"outputs":[{{"name":"y","parameters":{twice}}}]}}"#), "'binary_data'");
     check(r#"{"parameters":{"binary_data_output":1},"inputs":[]}"#, "`binary_data_output` must be true or false");
     check(r#"{"parameters":{"a":{}},"inputs":[]}"#, "a parameter is a boolean, a number or a string");
+}
+
+/// Every region holds the bytes 0, 1, 2 and so on.
+struct Counting;
+
+impl crate::shared::Regions for Counting {
+    fn read(&self, _: &str, place: &crate::shared::Place) -> Result<Bytes, WireError> {
+        Ok((place.offset..place.offset + place.byte_size).map(|byte| byte as u8).collect::<Vec<_>>().into())
+    }
+}
+
+#[test]
+fn shared_tensors_stand_beside_others() {
+    let shared = r#"{"name":"x","datatype":"UINT8","shape":[3],
+        "parameters":{"shared_memory_region":"r","shared_memory_offset":4,"shared_memory_byte_size":3}}"#;
+    let binary = r#"{"name":"z","datatype":"UINT8","shape":[2],"parameters":{"binary_data_size":2}}"#;
+    let output = r#"{"name":"y","parameters":{"shared_memory_region":"r","shared_memory_byte_size":9}}"#;
+    let json = format!(r#"{{"inputs":[{shared},{binary}],"outputs":[{output}]}}"#);
+    let body = Bytes::from(format!("{json}ab"));
+    let decoded = decode_request_sharing("m", None, &body, Some(json.len()), &Counting).unwrap();
+    let data: Vec<_> = decoded.request.inputs.iter().map(|input| input.data.to_vec()).collect();
+    assert_eq!(data, [vec![4, 5, 6], b"ab".to_vec()]);
+    assert!(decoded.binary_outputs.is_elsewhere("y") && !decoded.binary_outputs.wants("y"));
+    assert!(decoded.request.outputs[0].parameters.contains_key("shared_memory_region"), "the server needs it");
+    let output = Tensor::new("y", DataType::Uint8, vec![1], Bytes::from_static(b"7")).unwrap();
+    let response = InferResponse { outputs: vec![output], ..InferResponse::default() };
+    let encoded = encode_response(&response, &decoded.binary_outputs).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+    assert_eq!(json["outputs"][0], serde_json::json!({"name": "y", "datatype": "UINT8", "shape": [1]}));
+    assert_eq!(encoded.json_length, None);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use proofload_wire::grpc::convert::request_sharing;
 use proofload_wire::grpc::inference as pb;
 use proofload_wire::infer::{InferRequest, InferResponse, ParameterValue};
 use proofload_wire::phases::Phases;
@@ -9,17 +10,17 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
 use crate::bodies::Share;
-use crate::engine::{Engine, Failed, Inference, Protocol};
-use crate::front::{context, refusal};
+use crate::engine::{Failed, Inference, Protocol, ServeError};
+use crate::front::{FrontState, context, refusal, sharing};
 
 /// Answers one request; its phases become metadata.
 pub(super) async fn unary(
-    engine: &Engine,
+    state: &FrontState,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
     share: Option<Share>,
 ) -> Result<Response<pb::ModelInferResponse>, Status> {
-    let inference = infer(engine, metadata, message, share).await.map_err(|failed| refusal::failed_status(&failed))?;
+    let inference = infer(state, metadata, message, share).await.map_err(|failed| refusal::failed_status(&failed))?;
     let mut response = Response::new(inference.response.into());
     insert_phases(response.metadata_mut(), &inference.phases);
     Ok(response)
@@ -28,13 +29,13 @@ pub(super) async fn unary(
 /// Answers one message of a stream. Errors are messages, too; phases become parameters of the response, because
 /// metadata belong to the stream as a whole.
 pub(super) async fn streamed(
-    engine: Engine,
+    state: FrontState,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
     share: Option<Share>,
 ) -> pb::ModelStreamInferResponse {
     let (model_name, id) = (message.model_name.clone(), message.id.clone());
-    match infer(&engine, metadata, message, share).await {
+    match infer(&state, metadata, message, share).await {
         Ok(Inference { response, phases }) => stream_response(String::new(), with_phases(response, &phases)),
         Err(Failed { error, phases }) => {
             let response = InferResponse { model_name, id, ..InferResponse::default() };
@@ -48,17 +49,26 @@ fn stream_response(error_message: String, response: InferResponse) -> pb::ModelS
 }
 
 async fn infer(
-    engine: &Engine,
+    state: &FrontState,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
     share: Option<Share>,
 ) -> Result<Inference, Failed> {
-    let mut request = InferRequest::try_from(message).map_err(refusal::serve_error)?;
+    let (mut request, shared_bytes) = decode(state, message)?;
+    let placed = sharing::places(&state.shared_memory, &request.outputs)?;
     let mut context = context::of(&metadata.into_headers(), &request.parameters, Protocol::Grpc, Instant::now())?;
     // Raw contents are slices of the message, which they keep in memory as a whole.
-    context.held_bytes = share.as_ref().map_or(0, Share::bytes);
+    context.held_bytes = share.as_ref().map_or(0, Share::bytes) + shared_bytes;
     share.into_iter().for_each(|share| context::pin(&mut request, share));
-    engine.infer(request, context, Ok).await
+    let encode = |mut response| sharing::put(&placed, &mut response).map(|()| response);
+    state.engine.infer(request, context, encode).await
+}
+
+/// The request, and how many bytes of its inputs came from shared memory.
+fn decode(state: &FrontState, message: pb::ModelInferRequest) -> Result<(InferRequest, usize), ServeError> {
+    let regions = sharing::Inputs::new(&state.shared_memory, &state.bodies);
+    let request = request_sharing(message, &regions).map_err(refusal::serve_error)?;
+    Ok((request, regions.bytes()))
 }
 
 fn insert_phases(metadata: &mut MetadataMap, phases: &Phases) {

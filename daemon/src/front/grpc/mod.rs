@@ -18,7 +18,7 @@ use super::FrontState;
 
 /// Everything that is served over gRPC. Streams end when `draining` turns true.
 pub(super) fn router(state: &FrontState, draining: &watch::Receiver<bool>) -> Router {
-    let inference = service::Inference { engine: state.engine.clone(), draining: draining.clone() };
+    let inference = service::Inference { state: state.clone(), draining: draining.clone() };
     let inference = GrpcInferenceServiceServer::new(inference).max_decoding_message_size(state.limits.max_body_bytes);
     let gate = arriving::Gate { bodies: Arc::clone(&state.bodies), max_body_bytes: state.limits.max_body_bytes };
     let count = middleware::map_request_with_state(gate, arriving::count);

@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use proofload_wire::grpc::inference as pb;
 use proofload_wire::grpc::inference::grpc_inference_service_server::GrpcInferenceService;
+use proofload_wire::grpc::inference::system_shared_memory_status_response::RegionStatus;
 use proofload_wire::types::StatisticsResponse;
 use tokio::sync::watch;
 use tonic::codegen::BoxStream;
@@ -10,16 +11,18 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::arriving::Arriving;
 use super::{incoming, infer};
-use crate::engine::{Engine, ServeError};
+use crate::engine::ServeError;
+use crate::front::FrontState;
 use crate::front::not_offered::NotOffered;
 use crate::front::refusal;
+use crate::shared_memory::Registration;
 
 /// Requests of one stream that are worked on at the same time. Answers keep the order of the requests.
 const STREAM_DEPTH: usize = 32;
 
 /// The service.
 pub(super) struct Inference {
-    pub(super) engine: Engine,
+    pub(super) state: FrontState,
     pub(super) draining: watch::Receiver<bool>,
 }
 
@@ -30,8 +33,8 @@ fn answer<T>(result: Result<T, ServeError>) -> Answer<T> {
     result.map(Response::new).map_err(|error| refusal::status(&error))
 }
 
-/// A version that may be left open.
-fn version(text: &str) -> Option<&str> {
+/// A version, or a name, that may be left open.
+fn named(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
@@ -42,31 +45,31 @@ fn refuse<T>(part: NotOffered) -> Answer<T> {
 #[tonic::async_trait]
 impl GrpcInferenceService for Inference {
     async fn server_live(&self, _: Request<pb::ServerLiveRequest>) -> Answer<pb::ServerLiveResponse> {
-        Ok(Response::new(pb::ServerLiveResponse { live: self.engine.is_live() }))
+        Ok(Response::new(pb::ServerLiveResponse { live: self.state.engine.is_live() }))
     }
 
     async fn server_ready(&self, _: Request<pb::ServerReadyRequest>) -> Answer<pb::ServerReadyResponse> {
-        Ok(Response::new(pb::ServerReadyResponse { ready: self.engine.is_ready() }))
+        Ok(Response::new(pb::ServerReadyResponse { ready: self.state.engine.is_ready() }))
     }
 
     async fn model_ready(&self, request: Request<pb::ModelReadyRequest>) -> Answer<pb::ModelReadyResponse> {
         let request = request.into_inner();
-        let ready = self.engine.model_ready(&request.name, version(&request.version));
+        let ready = self.state.engine.model_ready(&request.name, named(&request.version));
         Ok(Response::new(pb::ModelReadyResponse { ready }))
     }
 
     async fn server_metadata(&self, _: Request<pb::ServerMetadataRequest>) -> Answer<pb::ServerMetadataResponse> {
-        Ok(Response::new(self.engine.server_metadata().into()))
+        Ok(Response::new(self.state.metadata().into()))
     }
 
     async fn model_metadata(&self, request: Request<pb::ModelMetadataRequest>) -> Answer<pb::ModelMetadataResponse> {
         let request = request.into_inner();
-        answer(self.engine.model_metadata(&request.name, version(&request.version)).map(Into::into))
+        answer(self.state.engine.model_metadata(&request.name, named(&request.version)).map(Into::into))
     }
 
     async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
         let (metadata, extensions, message) = request.into_parts();
-        infer::unary(&self.engine, metadata, message, Arriving::of(&extensions).next()).await
+        infer::unary(&self.state, metadata, message, Arriving::of(&extensions).next()).await
     }
 
     async fn model_stream_infer(
@@ -75,12 +78,12 @@ impl GrpcInferenceService for Inference {
     ) -> Answer<BoxStream<pb::ModelStreamInferResponse>> {
         let (metadata, extensions, messages) = request.into_parts();
         let arriving = Arriving::of(&extensions);
-        let engine = self.engine.clone();
+        let state = self.state.clone();
         let answers = incoming::until_drained(messages, self.draining.clone())
             .map(move |message| {
-                let (engine, metadata) = (engine.clone(), metadata.clone());
+                let (state, metadata) = (state.clone(), metadata.clone());
                 let share = message.is_ok().then(|| arriving.next()).flatten();
-                async move { Ok(infer::streamed(engine, metadata, message?, share).await) }
+                async move { Ok(infer::streamed(state, metadata, message?, share).await) }
             })
             .buffered(STREAM_DEPTH);
         Ok(Response::new(answers.boxed()))
@@ -88,7 +91,7 @@ impl GrpcInferenceService for Inference {
 
     async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {
         let request = request.into_inner();
-        let config = self.engine.model_config(&request.name, version(&request.version));
+        let config = self.state.engine.model_config(&request.name, named(&request.version));
         answer(config.map(|config| pb::ModelConfigResponse { config: Some(config) }))
     }
 
@@ -97,7 +100,7 @@ impl GrpcInferenceService for Inference {
         request: Request<pb::ModelStatisticsRequest>,
     ) -> Answer<pb::ModelStatisticsResponse> {
         let request = request.into_inner();
-        let statistics = self.engine.statistics(version(&request.name), version(&request.version));
+        let statistics = self.state.engine.statistics(named(&request.name), named(&request.version));
         answer(statistics.map(|model_stats| StatisticsResponse { model_stats }.into()))
     }
 
@@ -105,7 +108,7 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Answer<pb::RepositoryIndexResponse> {
-        let index = self.engine.repository_index(request.into_inner().ready);
+        let index = self.state.engine.repository_index(request.into_inner().ready);
         Ok(Response::new(pb::RepositoryIndexResponse { models: index.into_iter().map(Into::into).collect() }))
     }
 
@@ -125,44 +128,59 @@ impl GrpcInferenceService for Inference {
 
     async fn system_shared_memory_status(
         &self,
-        _: Request<pb::SystemSharedMemoryStatusRequest>,
+        request: Request<pb::SystemSharedMemoryStatusRequest>,
     ) -> Answer<pb::SystemSharedMemoryStatusResponse> {
-        refuse(NotOffered::SharedMemory)
+        let listed = |about: Registration| {
+            let Registration { name, key, offset, byte_size } = about;
+            (name.clone(), RegionStatus { name, key, offset, byte_size })
+        };
+        let regions = self.state.shared_memory.status(named(&request.into_inner().name));
+        answer(
+            regions.map(|regions| pb::SystemSharedMemoryStatusResponse {
+                regions: regions.into_iter().map(listed).collect(),
+            }),
+        )
     }
 
     async fn system_shared_memory_register(
         &self,
-        _: Request<pb::SystemSharedMemoryRegisterRequest>,
+        request: Request<pb::SystemSharedMemoryRegisterRequest>,
     ) -> Answer<pb::SystemSharedMemoryRegisterResponse> {
-        refuse(NotOffered::SharedMemory)
+        let pb::SystemSharedMemoryRegisterRequest { name, key, offset, byte_size } = request.into_inner();
+        let registered = self.state.shared_memory.register(Registration { name, key, offset, byte_size });
+        answer(registered.map(|()| pb::SystemSharedMemoryRegisterResponse {}))
     }
 
     async fn system_shared_memory_unregister(
         &self,
-        _: Request<pb::SystemSharedMemoryUnregisterRequest>,
+        request: Request<pb::SystemSharedMemoryUnregisterRequest>,
     ) -> Answer<pb::SystemSharedMemoryUnregisterResponse> {
-        refuse(NotOffered::SharedMemory)
+        let forgotten = self.state.shared_memory.unregister(named(&request.into_inner().name));
+        answer(forgotten.map(|()| pb::SystemSharedMemoryUnregisterResponse {}))
     }
 
     async fn cuda_shared_memory_status(
         &self,
-        _: Request<pb::CudaSharedMemoryStatusRequest>,
+        request: Request<pb::CudaSharedMemoryStatusRequest>,
     ) -> Answer<pb::CudaSharedMemoryStatusResponse> {
-        refuse(NotOffered::SharedMemory)
+        let name = request.into_inner().name;
+        let missing = || ServeError::NotFound(format!("Unable to find cuda shared memory region: '{name}'"));
+        answer(if name.is_empty() { Ok(pb::CudaSharedMemoryStatusResponse::default()) } else { Err(missing()) })
     }
 
     async fn cuda_shared_memory_register(
         &self,
         _: Request<pb::CudaSharedMemoryRegisterRequest>,
     ) -> Answer<pb::CudaSharedMemoryRegisterResponse> {
-        refuse(NotOffered::SharedMemory)
+        refuse(NotOffered::CudaSharedMemory)
     }
 
+    /// There is none, so none is left.
     async fn cuda_shared_memory_unregister(
         &self,
         _: Request<pb::CudaSharedMemoryUnregisterRequest>,
     ) -> Answer<pb::CudaSharedMemoryUnregisterResponse> {
-        refuse(NotOffered::SharedMemory)
+        Ok(Response::new(pb::CudaSharedMemoryUnregisterResponse {}))
     }
 
     async fn trace_setting(&self, _: Request<pb::TraceSettingRequest>) -> Answer<pb::TraceSettingResponse> {

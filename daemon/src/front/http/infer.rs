@@ -11,7 +11,8 @@ use http::{HeaderMap, StatusCode};
 use proofload_wire::WireError;
 use proofload_wire::infer::InferRequest;
 use proofload_wire::json_body::{
-    BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request, encode_response,
+    BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request_sharing,
+    encode_response,
 };
 use proofload_wire::phases::Phases;
 use proofload_wire::tensor::Tensor;
@@ -20,7 +21,7 @@ use super::ModelPath;
 use crate::engine::{Engine, Protocol, ServeError};
 use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
-use crate::front::{FrontState, context, phases};
+use crate::front::{FrontState, context, phases, sharing};
 
 /// Serves one inference.
 pub(super) async fn infer(
@@ -30,14 +31,18 @@ pub(super) async fn infer(
     Taken { bytes, mut share }: Taken,
 ) -> Result<Response, Refusal> {
     refuse_compression(&headers)?;
-    let decoded = decode(&state.engine, path, json_length(&headers)?, &bytes)?;
+    let (decoded, shared_bytes) = decode(&state, path, json_length(&headers)?, &bytes)?;
     let mut context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
     let DecodedRequest { mut request, binary_outputs } = decoded;
+    let placed = sharing::places(&state.shared_memory, &request.outputs)?;
     context.held_bytes = held_bytes(&bytes, &request.inputs);
     drop(bytes);
-    share.resize(context.held_bytes).map_err(ServeError::from)?;
+    share.resize(context.held_bytes.saturating_sub(shared_bytes)).map_err(ServeError::from)?;
     context::pin(&mut request, share);
-    let encode = |response| encode_response(&response, &binary_outputs).map_err(|error| unanswerable(&error));
+    let encode = |mut response| {
+        sharing::put(&placed, &mut response)?;
+        encode_response(&response, &binary_outputs).map_err(|error| unanswerable(&error))
+    };
     let inference = state.engine.infer(request, context, encode).await?;
     Ok(respond(inference.response, &inference.phases))
 }
@@ -75,17 +80,19 @@ fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
     })
 }
 
+/// The request, and how many bytes of its inputs came from shared memory.
 fn decode(
-    engine: &Engine,
+    state: &FrontState,
     path: ModelPath,
     json_length: Option<usize>,
     body: &Bytes,
-) -> Result<DecodedRequest, Refusal> {
+) -> Result<(DecodedRequest, usize), Refusal> {
     if json_length == Some(0) {
-        decode_raw(engine, path, body)
-    } else {
-        Ok(decode_request(&path.model, path.version.as_deref(), body, json_length)?)
+        return Ok((decode_raw(&state.engine, path, body)?, 0));
     }
+    let regions = sharing::Inputs::new(&state.shared_memory, &state.bodies);
+    let decoded = decode_request_sharing(&path.model, path.version.as_deref(), body, json_length, &regions)?;
+    Ok((decoded, regions.bytes()))
 }
 
 /// The body is the model's only input. Where its shape leaves more than the batch open, the batch is one.

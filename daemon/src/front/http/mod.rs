@@ -2,9 +2,10 @@
 
 mod infer;
 mod models;
+mod shared_memory;
 
 use axum::Router;
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ pub(super) fn router(state: FrontState) -> Router {
         .route("/v2/repository/index", post(models::index))
         .merge(of_a_model("/v2/models/{model}"))
         .merge(of_a_model("/v2/models/{model}/versions/{version}"))
+        .merge(sharing())
         .merge(not_offered())
         .merge(studio::routes())
         .fallback(no_such_path)
@@ -51,8 +53,21 @@ fn not_offered() -> Router<FrontState> {
         .route("/v2/trace/setting", get(settings).post(settings))
         .route("/v2/models/{model}/trace/setting", get(settings).post(settings))
         .route("/v2/logging", get(settings).post(settings))
-        .route("/v2/systemsharedmemory/{*rest}", any(shared_memory))
-        .route("/v2/cudasharedmemory/{*rest}", any(shared_memory))
+}
+
+fn sharing() -> Router<FrontState> {
+    let (system, cuda) = ("/v2/systemsharedmemory", "/v2/cudasharedmemory");
+    Router::new()
+        .route(&format!("{system}/status"), get(shared_memory::all))
+        .route(&format!("{system}/unregister"), post(shared_memory::forget_all))
+        .route(&format!("{system}/region/{{region}}/status"), get(shared_memory::one))
+        .route(&format!("{system}/region/{{region}}/register"), post(shared_memory::register))
+        .route(&format!("{system}/region/{{region}}/unregister"), post(shared_memory::forget))
+        .route(&format!("{cuda}/status"), get(shared_memory::no_cuda))
+        .route(&format!("{cuda}/unregister"), post(shared_memory::forget_cuda))
+        .route(&format!("{cuda}/region/{{region}}/status"), get(shared_memory::no_such_cuda))
+        .route(&format!("{cuda}/region/{{region}}/register"), post(shared_memory::register_cuda))
+        .route(&format!("{cuda}/region/{{region}}/unregister"), post(shared_memory::forget_cuda))
 }
 
 /// Which model, and which version of it, a path names.
@@ -69,10 +84,6 @@ async fn model_control() -> Refusal {
 
 async fn settings() -> Refusal {
     refuse(NotOffered::Settings)
-}
-
-async fn shared_memory() -> Refusal {
-    refuse(NotOffered::SharedMemory)
 }
 
 async fn generate() -> Refusal {

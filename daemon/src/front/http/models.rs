@@ -16,7 +16,7 @@ use crate::front::{FrontState, ops};
 
 /// `GET /v2`.
 pub(super) async fn server(State(state): State<FrontState>) -> Json<ServerMetadata> {
-    Json(state.engine.server_metadata())
+    Json(state.metadata())
 }
 
 /// `GET /v2/models/{model}`.

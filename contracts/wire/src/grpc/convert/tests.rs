@@ -105,7 +105,40 @@ fn contradictions_are_refused_by_name() {
     let mut shared = message("FP32", &[1], None);
     let region = pb::InferParameter { parameter_choice: Some(ParameterChoice::StringParam("r".to_owned())) };
     shared.inputs[0].parameters.insert("shared_memory_region".to_owned(), region);
-    check(shared, "is in shared memory");
+    check(shared.clone(), "no `shared_memory_byte_size`");
+    let size = pb::InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(4)) };
+    shared.inputs[0].parameters.insert("shared_memory_byte_size".to_owned(), size);
+    check(shared.clone(), "is in shared memory");
+    let refused = |message| request_sharing(message, &Sevens).unwrap_err().to_string();
+    shared.raw_input_contents = vec![Bytes::from_static(&[0; 4])];
+    assert!(refused(shared.clone()).contains("has 1 entries for 0 tensors"));
+    shared.raw_input_contents.clear();
+    shared.inputs[0].contents = Some(pb::InferTensorContents { fp32_contents: vec![1.0], ..Default::default() });
+    assert!(refused(shared).contains("has both `contents` and a `shared_memory_region`"));
+}
+
+/// Every region holds sevens.
+struct Sevens;
+
+impl Regions for Sevens {
+    fn read(&self, _: &str, place: &Place) -> Result<Bytes, WireError> {
+        Ok(vec![7; place.byte_size as usize].into())
+    }
+}
+
+#[test]
+fn raw_contents_have_no_entry_for_shared_tensors() {
+    let shared = |value| pb::InferParameter { parameter_choice: Some(value) };
+    let mut input = message("UINT8", &[2], None).inputs.remove(0);
+    let plain = input.clone();
+    input.parameters.insert("shared_memory_region".to_owned(), shared(ParameterChoice::StringParam("r".to_owned())));
+    input.parameters.insert("shared_memory_byte_size".to_owned(), shared(ParameterChoice::Int64Param(2)));
+    let raw_input_contents = vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cd")];
+    let inputs = vec![plain.clone(), input, plain];
+    let message = pb::ModelInferRequest { inputs, raw_input_contents, ..Default::default() };
+    let request = request_sharing(message, &Sevens).unwrap();
+    let data: Vec<_> = request.inputs.iter().map(|input| input.data.to_vec()).collect();
+    assert_eq!(data, [b"ab".to_vec(), vec![7, 7], b"cd".to_vec()]);
 }
 
 #[test]
