@@ -23,6 +23,7 @@ use crate::gpu::Gpus;
 use crate::model::{Model, StartError};
 use crate::relief::{self, Studio};
 use crate::repository;
+use crate::sched::limiter::RateLimiter;
 use crate::shared_memory::SharedMemory;
 use crate::telemetry::meters::Families;
 use crate::telemetry::process;
@@ -214,12 +215,13 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
     }
     let families = Families::register(&mut registry);
     let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
+    let limiter = config.rate_limit.clone().map(RateLimiter::new);
     let mut models = Models::new();
     for spec in loaded.models {
         let meters = families.meters(&spec.name, spec.version);
         let (name, version) = (spec.name.clone(), spec.version);
         let versions: &mut BTreeMap<i64, Arc<Model>> = models.entry(name).or_default();
-        versions.insert(version, Model::start(spec, meters, &pool)?);
+        versions.insert(version, Model::start(spec, meters, &pool, limiter.as_ref())?);
     }
     let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     registry.register_collector(Box::new(Scrape {

@@ -12,7 +12,8 @@ use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request};
 use crate::repository::spec::{BackendSpec, ModelSpec};
-use crate::sched::driver::{Execution, Pending, Refusal, Scheduler};
+use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
+use crate::sched::limiter::RateLimiter;
 use crate::sched::queue::Entry;
 use crate::sched::usage::Usage;
 use crate::statistics::Counts;
@@ -29,13 +30,13 @@ pub enum StartError {
         /// Why.
         source: CpuError,
     },
-    /// Its threads cannot be started.
-    #[error("model '{model}': cannot start its instance threads: {source}; lower `instance_group.count`")]
-    Threads {
+    /// Its instances cannot run.
+    #[error("model '{model}': {source}")]
+    Instances {
         /// The model.
         model: String,
         /// Why.
-        source: std::io::Error,
+        source: driver::StartError,
     },
 }
 
@@ -48,16 +49,27 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model and starts its instances, which compute on `pool`.
+    /// Loads a model and starts its instances, which compute on `pool` and share what they need at `limiter`.
     ///
     /// # Errors
     /// When the backend cannot run it.
-    pub fn start(mut spec: ModelSpec, meters: Meters, pool: &Arc<ThreadPool>) -> Result<Arc<Self>, StartError> {
+    pub fn start(
+        mut spec: ModelSpec,
+        meters: Meters,
+        pool: &Arc<ThreadPool>,
+        limiter: Option<&Arc<RateLimiter>>,
+    ) -> Result<Arc<Self>, StartError> {
+        if limiter.is_none() && spec.scheduling.rates.iter().any(|rate| !rate.needs.is_empty()) {
+            tracing::warn!(
+                "model '{}': its `rate_limiter` has no effect while models.rate_limit is \"off\"",
+                spec.name
+            );
+        }
         let backends = backends(&mut spec, pool)?;
         let counts = Arc::new(Mutex::new(Counts::default()));
         let observer = observer(Arc::clone(&counts), meters.clone());
-        let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), backends, observer);
-        let scheduler = scheduler.map_err(|source| StartError::Threads { model: spec.name.clone(), source })?;
+        let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
+        let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
         Ok(Arc::new(Self { spec, counts, meters, scheduler }))
     }
 

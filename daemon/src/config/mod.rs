@@ -3,12 +3,13 @@
 
 pub mod written;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use self::written::Written;
+use self::written::{RateLimit, Written};
 use crate::front::FrontLimits;
 use crate::repository::source::Source;
 use crate::sched::queue::Limits;
@@ -44,6 +45,9 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Bounds on the queues of models that do not bound them themselves.
     pub queue: Limits,
+    /// The resources that instances of all models share, where executions are limited: declared numbers, or none for
+    /// as many as the neediest instance takes.
+    pub rate_limit: Option<BTreeMap<String, u64>>,
     /// Threads that compute models on the CPU.
     pub compute_threads: usize,
     /// How much the daemon steps back behind other processes, 0 to 19.
@@ -93,13 +97,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         (0.0..=LONGEST_GRACE_S).contains(&server.grace_seconds),
         "server.grace_seconds must be between 0 and 86400",
     );
-    check.that(models.queue_requests >= 1, "models.queue_requests must be at least 1");
-    check.that(models.queue_bytes >= 1, "models.queue_bytes must be at least 1");
-    let compute_threads = models.compute_threads.unwrap_or_else(|| all_cores_but_one(cores));
-    check.that(
-        (1..=MAX_COMPUTE_THREADS).contains(&compute_threads),
-        "models.compute_threads must be between 1 and 1024",
-    );
+    let compute_threads = check.models(&models, cores);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
     check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
     let endpoint = telemetry.otlp_endpoint;
@@ -122,6 +120,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         exit_with_stdin: server.exit_with_stdin,
         sources: sources(models.repositories),
         queue: Limits { requests: models.queue_requests, bytes: models.queue_bytes },
+        rate_limit: (models.rate_limit == RateLimit::ExecutionCount).then_some(models.rate_limit_resources),
         compute_threads,
         nice: process.nice,
         traces: endpoint.map(|endpoint| TraceConfig { endpoint, share: telemetry.trace_share }),
@@ -138,6 +137,22 @@ impl Check {
         if !right {
             self.errors.push(otherwise.into());
         }
+    }
+
+    /// What is said of models; gives the number of threads that compute them.
+    fn models(&mut self, models: &written::Models, cores: NonZeroUsize) -> usize {
+        self.that(models.queue_requests >= 1, "models.queue_requests must be at least 1");
+        self.that(models.queue_bytes >= 1, "models.queue_bytes must be at least 1");
+        self.that(
+            models.rate_limit == RateLimit::ExecutionCount || models.rate_limit_resources.is_empty(),
+            "models.rate_limit_resources needs models.rate_limit = \"execution_count\"",
+        );
+        let compute_threads = models.compute_threads.unwrap_or_else(|| all_cores_but_one(cores));
+        self.that(
+            (1..=MAX_COMPUTE_THREADS).contains(&compute_threads),
+            "models.compute_threads must be between 1 and 1024",
+        );
+        compute_threads
     }
 
     fn finish(self, config: impl FnOnce() -> Config) -> Result<Config, Vec<String>> {
@@ -189,6 +204,11 @@ mod tests {
             "[models]\nrepositories = [\"/a\", \"/b\"]\nqueue_requests = 3",
             Ok(|config| config.sources.len() == 2 && config.queue.requests == 3),
         );
+        check(
+            "[models]\nrate_limit = \"execution_count\"\nrate_limit_resources = { R1 = 4 }",
+            Ok(|config| config.rate_limit == Some(BTreeMap::from([("R1".to_owned(), 4)]))),
+        );
+        check("[models]\nrate_limit = \"off\"", Ok(|config| config.rate_limit.is_none()));
         check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));
         check("[server]\nhttp_port = 0\ngrpc_port = 0", Ok(|config| config.http_port == 0));
     }
@@ -206,6 +226,8 @@ mod tests {
         check("[server]\nhttp_port = \"x\"", Err(&["line 2"]));
         check("[server]\nhttp_port = 70000", Err(&["70000"]));
         check("server = 1", Err(&["line 1"]));
+        check("[models]\nrate_limit = \"on\"", Err(&["execution_count"]));
+        check("[models]\nrate_limit_resources = { R1 = 4 }", Err(&["needs models.rate_limit"]));
         check(
             "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
              [models]\nqueue_requests = 0\ncompute_threads = 0\n[process]\nnice = 20\n\

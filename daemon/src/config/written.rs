@@ -1,6 +1,7 @@
 //! The configuration file as it is written. Types and defaults only; whether the values can run is `validate`'s
 //! affair.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
@@ -73,14 +74,36 @@ pub struct Models {
     pub queue_requests: usize,
     /// Most bytes that the requests that wait for one model keep in memory.
     pub queue_bytes: usize,
+    /// Whether instances of all models share resources.
+    pub rate_limit: RateLimit,
+    /// How much there is of each; by default what the neediest instance takes.
+    pub rate_limit_resources: BTreeMap<String, u64>,
     /// Threads that compute models on the CPU; by default all cores but one.
     pub compute_threads: Option<usize>,
 }
 
 impl Default for Models {
     fn default() -> Self {
-        Self { repositories: Vec::new(), queue_requests: 512, queue_bytes: 256 * 1024 * 1024, compute_threads: None }
+        Self {
+            repositories: Vec::new(),
+            queue_requests: 512,
+            queue_bytes: 256 * 1024 * 1024,
+            rate_limit: RateLimit::Off,
+            rate_limit_resources: BTreeMap::new(),
+            compute_threads: None,
+        }
     }
+}
+
+/// Triton's `--rate-limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateLimit {
+    /// An instance executes as soon as there is work.
+    #[default]
+    Off,
+    /// And as soon as the resources that its `rate_limiter` names are free; those that executed least go first.
+    ExecutionCount,
 }
 
 /// `[process]`

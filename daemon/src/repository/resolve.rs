@@ -5,15 +5,12 @@ use proofload_wire::grpc::inference::model_instance_group::Kind;
 use proofload_wire::grpc::inference::{ModelConfig, ModelInstanceGroup};
 
 use super::onnx;
-use super::scheduling;
+use super::scheduling::{self, MAX_INSTANCES};
 use super::spec::{BackendSpec, ModelSpec};
 use super::tensors;
 use crate::backend::identity::declaration as identity;
 use crate::backend::simulated::declaration;
 use crate::sched::queue::Limits;
-
-/// More instances than this are a slip of the pen: each is a thread.
-const MAX_INSTANCES: usize = 1024;
 
 /// What computes a model, as its configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +135,7 @@ fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<String>) -> usize {
     if groups.iter().any(|group| group.count < 0) {
         errors.push("the 'count' of an 'instance_group' must be 0 (one instance) or more".to_owned());
     }
-    let count = |group: &ModelInstanceGroup| usize::try_from(group.count.max(1)).unwrap_or(1);
-    let instances = groups.iter().map(count).fold(0, usize::saturating_add).max(1);
+    let instances = scheduling::instances(groups);
     if instances > MAX_INSTANCES {
         errors.push(format!("{instances} instances are more than {MAX_INSTANCES}; each is a thread"));
     }

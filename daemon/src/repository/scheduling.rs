@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use proofload_wire::grpc::inference::model_config::SchedulingChoice;
-use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction as Written;
-use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelQueuePolicy};
+use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction as WrittenAction;
+use proofload_wire::grpc::inference::model_rate_limiter::Resource as Written;
+use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy};
 
 use crate::sched::batch::BatchPolicy;
 use crate::sched::driver::Scheduling;
 use crate::sched::policy::{QueuePolicy, QueueRules, TimeoutAction};
 use crate::sched::queue::Limits;
+use crate::sched::shares::{Rate, Resource};
+
+/// More instances than this are a slip of the pen: each is a thread.
+pub(super) const MAX_INSTANCES: usize = 1024;
 
 /// What a configuration says about scheduling. `defaults` bounds queues that it does not bound itself.
 pub(super) fn read(
@@ -19,14 +24,16 @@ pub(super) fn read(
     defaults: Limits,
     errors: &mut Vec<String>,
 ) -> Scheduling {
+    let rates = rates(&config.instance_group, errors);
     let Some(SchedulingChoice::DynamicBatching(batching)) = &config.scheduling_choice else {
         let queue = QueueRules::without_priorities(defaults);
-        return Scheduling { batching: BatchPolicy::alone(), queue, preserve_ordering: false };
+        return Scheduling { batching: BatchPolicy::alone(), queue, preserve_ordering: false, rates };
     };
     let scheduling = Scheduling {
         batching: batch_policy(batching, max_batch_size, errors),
         queue: queue_rules(batching, defaults, errors),
         preserve_ordering: batching.preserve_ordering,
+        rates,
     };
     if scheduling.preserve_ordering {
         check_order(&scheduling.queue, errors);
@@ -88,8 +95,8 @@ fn queue_policy(policy: &ModelQueuePolicy, defaults: Limits) -> QueuePolicy {
         default_timeout: (timeout_us > 0).then(|| Duration::from_micros(timeout_us)),
         timeout_override: policy.allow_timeout_override,
         action: match policy.timeout_action() {
-            Written::Reject => TimeoutAction::Reject,
-            Written::Delay => TimeoutAction::Delay,
+            WrittenAction::Reject => TimeoutAction::Reject,
+            WrittenAction::Delay => TimeoutAction::Delay,
         },
     }
 }
@@ -104,6 +111,35 @@ fn check_order(rules: &QueueRules, errors: &mut Vec<String>) {
         errors
             .push("'preserve_ordering' needs a 'timeout_action' of REJECT: a delayed request is overtaken".to_owned());
     }
+}
+
+/// How many instances the groups have; 1 without any.
+pub(super) fn instances(groups: &[ModelInstanceGroup]) -> usize {
+    groups.iter().map(count).fold(0, usize::saturating_add).max(1)
+}
+
+fn count(group: &ModelInstanceGroup) -> usize {
+    usize::try_from(group.count.max(1)).unwrap_or(1)
+}
+
+/// What each instance needs to execute, group after group.
+fn rates(groups: &[ModelInstanceGroup], errors: &mut Vec<String>) -> Vec<Rate> {
+    let rates: Vec<_> = groups.iter().map(|group| (rate(group, errors), count(group))).collect();
+    let each = rates.into_iter().flat_map(|(rate, count)| std::iter::repeat_n(rate, count.min(MAX_INSTANCES)));
+    let each: Vec<_> = each.take(MAX_INSTANCES).collect();
+    if each.is_empty() { vec![Rate::default()] } else { each }
+}
+
+fn rate(group: &ModelInstanceGroup, errors: &mut Vec<String>) -> Rate {
+    let Some(limiter) = &group.rate_limiter else { return Rate::default() };
+    let mut rate = Rate { priority: limiter.priority, ..Rate::default() };
+    for Written { name, count, global } in limiter.resources.iter().filter(|resource| resource.count > 0) {
+        let resource = Resource { name: name.clone(), global: *global };
+        if rate.needs.insert(resource, u64::from(*count)).is_some() {
+            errors.push(format!("resource \"{name}\" is given twice in a 'rate_limiter'; give it once"));
+        }
+    }
+    rate
 }
 
 #[cfg(test)]
@@ -151,6 +187,30 @@ mod tests {
         let rules = scheduling.queue;
         assert_eq!((rules.levels, rules.default_level, rules.bytes), (3, 2, 1000));
         assert_eq!([rules.at(1), rules.at(2), rules.at(3)], [&first, &default, &QueuePolicy::bounded(2)]);
+    }
+
+    #[test]
+    fn each_instance_has_the_rate_of_its_group() {
+        let check = |groups: &str, expected: &[(&[(&str, bool, u64)], u32)], wrong: usize| {
+            let mut errors = Vec::new();
+            let rates = rates(&pbtxt::parse(groups).config.instance_group, &mut errors);
+            let rate = |(needs, priority): &(&[(&str, bool, u64)], u32)| {
+                let need = |(name, global, count): &(&str, bool, u64)| {
+                    (Resource { name: (*name).to_owned(), global: *global }, *count)
+                };
+                Rate { needs: needs.iter().map(need).collect(), priority: *priority }
+            };
+            assert_eq!(rates, expected.iter().map(rate).collect::<Vec<_>>(), "{groups}");
+            assert_eq!(errors.len(), wrong, "{groups}: {errors:?}");
+        };
+        check("", &[(&[], 0)], 0);
+        check("instance_group { count: 2 }", &[(&[], 0), (&[], 0)], 0);
+        let limiter =
+            "rate_limiter { resources [{ name: \"a\" count: 4 }, { name: \"b\" global: true count: 2 }] priority: 3 }";
+        let limited: (&[(&str, bool, u64)], u32) = (&[("a", false, 4), ("b", true, 2)], 3);
+        check(&format!("instance_group [{{ count: 2 {limiter} }}, {{ }}]"), &[limited, limited, (&[], 0)], 0);
+        let twice = "rate_limiter { resources { name: \"a\" count: 1 } resources { name: \"a\" count: 2 } }";
+        check(&format!("instance_group {{ {twice} }}"), &[(&[("a", false, 2)], 0)], 1);
     }
 
     #[test]

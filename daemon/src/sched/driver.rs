@@ -11,9 +11,11 @@ use tokio::sync::oneshot;
 use super::backlog::ServiceTime;
 use super::batch::BatchPolicy;
 use super::instance::{self, Answers};
+use super::limiter::{RateLimiter, Seat};
 use super::order::InOrder;
 use super::policy::QueueRules;
 use super::queue::{Entry, Full, Queue, Ticket, Waiting};
+use super::shares::{Rate, RateError};
 use super::usage::Usage;
 use crate::backend::{Backend, BackendError, Request, Timeline};
 
@@ -117,6 +119,8 @@ pub(super) struct Shared {
     /// Answers that wait for those before them, where their order is kept. Never locked before the state.
     pub(super) in_order: Option<Mutex<InOrder<Answers>>>,
     pub(super) usage: Box<[Usage]>,
+    /// Where each instance waits for what it shares with other models; empty where it shares nothing.
+    pub(super) seats: Box<[Seat]>,
     pub(super) observer: Observer,
 }
 
@@ -141,6 +145,19 @@ pub struct Scheduling {
     pub queue: QueueRules,
     /// Whether answers leave in the order in which requests were taken out of the queue.
     pub preserve_ordering: bool,
+    /// What each instance needs to execute, where executions are limited.
+    pub rates: Vec<Rate>,
+}
+
+/// Why a model's instances do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The system has no thread left.
+    #[error("cannot start its instance threads: {0}; lower `instance_group.count`")]
+    Threads(#[from] std::io::Error),
+    /// One of them could never execute.
+    #[error("{0}")]
+    Rate(#[from] RateError),
 }
 
 /// The queue and the instance threads of a model.
@@ -150,17 +167,20 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts one thread per backend.
+    /// Starts one thread per backend. They share resources with those of other models at `limiter`, if there is one.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// When the system has no thread left, or an instance could never execute.
     pub fn start(
         name: &str,
         scheduling: Scheduling,
+        limiter: Option<&Arc<RateLimiter>>,
         backends: Vec<Box<dyn Backend>>,
         observer: Observer,
-    ) -> std::io::Result<Self> {
-        let Scheduling { batching, queue, preserve_ordering } = scheduling;
+    ) -> Result<Self, StartError> {
+        let Scheduling { batching, queue, preserve_ordering, rates } = scheduling;
+        let join = |limiter: &Arc<RateLimiter>| rates.into_iter().map(|rate| limiter.join(rate)).collect();
+        let seats = limiter.map_or_else(|| Ok(Box::default()), join)?;
         let state = State { queue: Queue::new(queue), service: ServiceTime::default(), stopped: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -168,6 +188,7 @@ impl Scheduler {
             batching,
             in_order: preserve_ordering.then(Mutex::default),
             usage: backends.iter().map(|_| Usage::default()).collect(),
+            seats,
             observer,
         });
         let scheduler = Self { shared: Arc::clone(&shared), threads: Mutex::new(Vec::with_capacity(backends.len())) };
@@ -218,6 +239,7 @@ impl Scheduler {
             state.queue.take(usize::MAX)
         };
         self.shared.work.notify_all();
+        self.shared.seats.iter().for_each(Seat::close);
         fail(waiting, &NotServed::Stopped);
     }
 
@@ -341,7 +363,8 @@ mod tests {
 
     fn scheduling(max_elements: u32, preserve_ordering: bool) -> Scheduling {
         let queue = QueueRules::without_priorities(Limits { requests: 100, bytes: 1000 });
-        Scheduling { batching: BatchPolicy { max_elements, ..BatchPolicy::alone() }, queue, preserve_ordering }
+        let batching = BatchPolicy { max_elements, ..BatchPolicy::alone() };
+        Scheduling { batching, queue, preserve_ordering, rates: Vec::new() }
     }
 
     fn scheduler(executions: &Arc<AtomicUsize>) -> Scheduler {
@@ -349,13 +372,13 @@ mod tests {
         let count = move |execution: &Execution| {
             executions.fetch_add(usize::from(execution.succeeded), Ordering::Relaxed);
         };
-        Scheduler::start("picky", scheduling(8, false), vec![Box::new(Picky)], Box::new(count)).expect("started")
+        Scheduler::start("picky", scheduling(8, false), None, vec![Box::new(Picky)], Box::new(count)).expect("started")
     }
     /// Two instances, and a slow request before fast ones: the names in the order in which answers came.
     async fn order_of_answers(preserve_ordering: bool) -> Vec<String> {
         let backends: Vec<Box<dyn Backend>> = vec![Box::new(Sleeper), Box::new(Sleeper)];
         let scheduling = scheduling(1, preserve_ordering);
-        let scheduler = Scheduler::start("order", scheduling, backends, Box::new(|_| {})).expect("started");
+        let scheduler = Scheduler::start("order", scheduling, None, backends, Box::new(|_| {})).expect("started");
         let answers = Arc::new(Mutex::new(Vec::new()));
         let mut clients = Vec::new();
         for name in ["500", "1", "2", "3"] {

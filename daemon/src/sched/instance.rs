@@ -2,13 +2,14 @@
 //! requests. What to take and when is decided in `queue` and `batch`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use proofload_wire::tensor::Tensor;
 
 use super::batch::{Decision, decide, ready_at};
 use super::driver::{Broken, Execution, Job, NotServed, Reply, Served, Shared, State, fail};
+use super::limiter::{Permit, Seat};
 use super::queue::Waiting;
 use crate::backend::{Backend, BackendError, Request, Stages};
 
@@ -16,33 +17,38 @@ use crate::backend::{Backend, BackendError, Request, Stages};
 pub(super) type Answers = Vec<(Reply, Result<Served, NotServed>)>;
 
 /// Requests that run together.
-struct Batch {
+struct Batch<'a> {
     jobs: Vec<Waiting<Job>>,
     /// Since when it could have run.
     ready: Instant,
     /// Its place among the model's answers, where their order is kept.
     place: Option<u64>,
+    /// What its execution takes of what models share.
+    permit: Option<Permit<'a>>,
 }
 
 /// One instance of a model.
 struct Instance<'a> {
     shared: &'a Shared,
     index: usize,
+    seat: Option<&'a Seat>,
     backend: Box<dyn Backend>,
 }
 
 /// Serves until the model is stopped.
 pub(super) fn run(shared: &Shared, index: usize, backend: Box<dyn Backend>) {
-    let mut instance = Instance { shared, index, backend };
+    let mut instance = Instance { shared, index, seat: shared.seats.get(index), backend };
     while let Some(batch) = instance.next_batch() {
         instance.serve(batch);
     }
 }
 
-impl Instance<'_> {
-    /// Waits for work; `None` once the model is stopped.
-    fn next_batch(&self) -> Option<Batch> {
+impl<'a> Instance<'a> {
+    /// Waits for work; `None` once the model is stopped. What models share is waited for before requests leave the
+    /// queue, so that until it is there they can still be joined by others, expire or go away.
+    fn next_batch(&self) -> Option<Batch<'a>> {
         let shared = self.shared;
+        let mut permit = None;
         let mut state = shared.lock();
         while !state.stopped {
             let now = Instant::now();
@@ -54,20 +60,38 @@ impl Instance<'_> {
                 continue;
             }
             match decide(&shared.batching, state.queue.iter(), now) {
-                Decision::Run(count) => return Some(self.take(&mut state, count, now)),
-                Decision::Idle => state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Decision::WaitUntil(until) => {
-                    let until = state.queue.next_due().map_or(until, |due| due.min(until));
-                    let wait = until.saturating_duration_since(now);
-                    state = shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                Decision::Run(count) if permit.is_some() || self.seat.is_none() => {
+                    return Some(self.take(&mut state, count, now, permit));
+                }
+                Decision::Run(_) => {
+                    drop(state);
+                    // Another instance may need less, and be there before this one.
+                    shared.work.notify_one();
+                    permit = self.seat.and_then(Seat::acquire);
+                    state = shared.lock();
+                }
+                decision => {
+                    // Others may take what is not used meanwhile.
+                    drop(permit.take());
+                    state = self.wait(state, decision, now);
                 }
             }
         }
         None
     }
 
-    fn take(&self, state: &mut State, count: usize, now: Instant) -> Batch {
+    fn wait(&self, state: MutexGuard<'a, State>, decision: Decision, now: Instant) -> MutexGuard<'a, State> {
+        let work = &self.shared.work;
+        let Decision::WaitUntil(until) = decision else {
+            return work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        };
+        let until = state.queue.next_due().map_or(until, |due| due.min(until));
+        work.wait_timeout(state, until.saturating_duration_since(now)).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn take(&self, state: &mut State, count: usize, now: Instant, permit: Option<Permit<'a>>) -> Batch<'a> {
         let ready = ready_at(&self.shared.batching, state.queue.iter(), count).unwrap_or(now);
+        let ready = permit.as_ref().map_or(ready, |permit| ready.max(permit.since()));
         let jobs = state.queue.take(count);
         // What is left may be work for another instance that heard only of this batch.
         if !state.queue.is_empty() {
@@ -76,7 +100,7 @@ impl Instance<'_> {
         // While the queue is locked, or another batch might come in between.
         let in_order = self.shared.in_order.as_ref();
         let place = in_order.map(|order| order.lock().unwrap_or_else(PoisonError::into_inner).reserve());
-        Batch { jobs, ready, place }
+        Batch { jobs, ready, place, permit }
     }
 
     fn expire(&self, expired: Vec<Waiting<Job>>) {
@@ -87,9 +111,10 @@ impl Instance<'_> {
     }
 
     /// Runs a batch and answers its requests.
-    fn serve(&mut self, batch: Batch) {
-        let Batch { jobs, ready, place } = batch;
+    fn serve(&mut self, batch: Batch<'_>) {
+        let Batch { jobs, ready, place, permit } = batch;
         let answers = self.compute(jobs, ready);
+        permit.into_iter().for_each(Permit::spend);
         let (Some(order), Some(place)) = (&self.shared.in_order, place) else { return send(answers) };
         // Answers are sent while the order is locked, or two instances might overtake each other.
         let mut order = order.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,4 +11,5 @@ mod levels;
 mod phases;
 mod process;
 mod queueing;
+mod rates;
 mod support;

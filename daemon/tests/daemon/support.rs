@@ -21,10 +21,15 @@ use tokio::net::TcpStream;
 
 /// A simulated model of constant service time; `more` is added to its configuration.
 pub(crate) fn simulated(mean_ms: f64, instances: usize, more: &str) -> String {
+    in_group(mean_ms, &format!("count: {instances}"), more)
+}
+
+/// The same, with an instance group that says this.
+pub(crate) fn in_group(mean_ms: f64, group: &str, more: &str) -> String {
     format!(
         r#"backend: "simulated"
            input {{ name: "x" data_type: TYPE_FP32 dims: [ -1 ] }} output {{ name: "y" data_type: TYPE_FP32 dims: [ -1 ] }}
-           instance_group {{ count: {instances} }}
+           instance_group {{ {group} }}
            parameters {{ key: "mean_ms" value {{ string_value: "{mean_ms}" }} }} {more}"#
     )
 }
@@ -43,6 +48,18 @@ impl Daemon {
         Self { app: start(&args).await, _repository: repository }
     }
 
+    /// Starts a daemon with several models by name, and a configuration file that says this.
+    pub(crate) async fn with_models(models: &[(&str, String)], file: &str) -> Self {
+        let repository = tempfile::tempdir().unwrap();
+        for (name, config) in models {
+            add_model(&repository, name, config);
+        }
+        let path = repository.path().join("daemon.toml");
+        fs::write(&path, file).unwrap();
+        let args = arguments(vec![repository.path().to_owned()], Duration::from_secs(5));
+        Self { app: start(&DaemonArgs { config: Some(path), ..args }).await, _repository: repository }
+    }
+
     /// What serves.
     pub(crate) fn engine(&self) -> Engine {
         self.app.engine().clone()
@@ -52,9 +69,13 @@ impl Daemon {
 /// A repository with one model.
 pub(crate) fn repository(name: &str, config: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir_all(folder.path().join(name)).unwrap();
-    fs::write(folder.path().join(name).join("config.pbtxt"), config).unwrap();
+    add_model(&folder, name, config);
     folder
+}
+
+fn add_model(repository: &TempDir, name: &str, config: &str) {
+    fs::create_dir_all(repository.path().join(name)).unwrap();
+    fs::write(repository.path().join(name).join("config.pbtxt"), config).unwrap();
 }
 
 /// A daemon with the built-in models.

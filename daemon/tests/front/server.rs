@@ -124,6 +124,7 @@ fn config(models: &TempDir) -> Config {
         exit_with_stdin: false,
         sources: vec![Source::Folder(models.path().to_owned())],
         queue: Limits { requests: 64, bytes: 1 << 20 },
+        rate_limit: None,
         compute_threads: 1,
         nice: 0,
         traces: None,

@@ -14,7 +14,7 @@ use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
-const WITHOUT_EFFECT: [&str; 9] = [
+const WITHOUT_EFFECT: [&str; 8] = [
     "optimization",
     "model_warmup",
     "cc_model_filenames",
@@ -23,7 +23,6 @@ const WITHOUT_EFFECT: [&str; 9] = [
     "runtime",
     "model_metrics",
     "label_filename",
-    "rate_limiter",
 ];
 
 /// Fields of Triton's without which the model would be another one.
@@ -39,7 +38,7 @@ const UNSUPPORTED: [&str; 7] = [
 
 /// Fields that may be given several times. Any other that is given twice is refused, as Triton refuses it: one of
 /// the two would be lost.
-const REPEATED: [&str; 10] = [
+const REPEATED: [&str; 11] = [
     "input",
     "output",
     "instance_group",
@@ -50,6 +49,7 @@ const REPEATED: [&str; 10] = [
     "versions",
     "preferred_batch_size",
     "priority_queue_policy",
+    "resources",
 ];
 
 /// Reads the fields of a configuration.

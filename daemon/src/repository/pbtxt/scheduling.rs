@@ -2,7 +2,8 @@
 
 use proofload_wire::grpc::inference::model_instance_group::Kind;
 use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction;
-use proofload_wire::grpc::inference::{ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy};
+use proofload_wire::grpc::inference::model_rate_limiter::Resource;
+use proofload_wire::grpc::inference::{ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy, ModelRateLimiter};
 
 use super::fields::{Reader, boolean, named, number, text};
 use super::text::Message;
@@ -26,10 +27,36 @@ impl Reader {
                     }
                     self.push(field, number(field), &mut group.gpus);
                 }
+                "rate_limiter" => group.rate_limiter = Some(self.nested(field, Self::rate_limiter)),
                 _ => self.other(field, "an instance group"),
             }
         }
         group
+    }
+
+    fn rate_limiter(&mut self, message: &Message) -> ModelRateLimiter {
+        let mut limiter = ModelRateLimiter::default();
+        for field in &message.fields {
+            match field.name.as_str() {
+                "resources" => limiter.resources.push(self.nested(field, Self::resource)),
+                "priority" => self.set(field, number(field), &mut limiter.priority),
+                _ => self.other(field, "a rate limiter"),
+            }
+        }
+        limiter
+    }
+
+    fn resource(&mut self, message: &Message) -> Resource {
+        let mut resource = Resource::default();
+        for field in &message.fields {
+            match field.name.as_str() {
+                "name" => self.set(field, text(field), &mut resource.name),
+                "count" => self.set(field, number(field), &mut resource.count),
+                "global" => self.set(field, boolean(field), &mut resource.global),
+                _ => self.other(field, "a resource"),
+            }
+        }
+        resource
     }
 
     pub(super) fn dynamic_batching(&mut self, message: &Message) -> ModelDynamicBatching {
