@@ -52,7 +52,7 @@ pub struct Snapshot {
     pub in_flight: u64,
     /// Arrivals that wait for a connection.
     pub backlog: u64,
-    /// Connections opened, in the open model.
+    /// Connections that are open, in the open model.
     pub connections: u32,
     /// Set when the target has stopped answering: when the last answer came.
     pub target_lost_since_ns: Option<u64>,

@@ -18,7 +18,8 @@ mod server;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use certificates::Authority;
 use http::{Request, Version};
@@ -234,3 +235,39 @@ fn requests_share_a_connection_where_they_may() {
     let (shared, _) = connections(50, Some(50));
     assert_eq!(shared, 1);
 }
+
+/// Values of a series of the generator, in their order.
+fn generator(folder: &Path, name: &str) -> Vec<f64> {
+    let series = LineReader::<SeriesPoint>::open(&folder.join("run/series-00000.jsonl")).unwrap().map(Result::unwrap);
+    series.filter(|point| point.source == Source::Generator && point.name == name).map(|point| point.value).collect()
+}
+
+#[test]
+fn connections_that_a_stall_opened_are_closed_when_it_is_over() {
+    let (seen, begun) = (Arc::<Seen>::default(), Instant::now());
+    let (noting, most) = (Arc::clone(&seen), Arc::new(AtomicU64::new(0)));
+    let peak = Arc::clone(&most);
+    let stall = Duration::from_millis(1000)..Duration::from_millis(2500);
+    let service = hyper::service::service_fn(move |_: Request<hyper::body::Incoming>| {
+        peak.fetch_max(noting.open(), Ordering::AcqRel);
+        let at = begun.elapsed();
+        let wait = if stall.contains(&at) { stall.end - at } else { Duration::ZERO };
+        async move {
+            tokio::time::sleep(wait).await;
+            Ok::<_, std::io::Error>(fine(0))
+        }
+    });
+    let target =
+        ResolvedTarget { http_url: Some(format!("http://{}", serve(service, None, &seen))), ..Default::default() };
+    let mut scenario = get(CONSTANT, 200.0, 8, None);
+    scenario.load.connections.idle_timeout_ns = Some(1_000_000_000);
+    let driven = drive_at(&scenario, target, StopHandle::default()).unwrap();
+    assert_eq!(driven.end.outcomes, [("ok".to_owned(), 1600)].into(), "closing costs no request");
+    let (open, closed) = (generator(driven.folder.path(), "connections"), generator(driven.folder.path(), CLOSED));
+    let (last, gone, peak) = (open[open.len() - 1], closed[closed.len() - 1], most.load(Ordering::Acquire));
+    assert!(peak > 150 && last < peak as f64 / 2.0, "{peak} at a time, then {open:?}");
+    let reopened = driven.samples.iter().filter(|sample| sample.flags & flags::NEW_CONNECTION != 0).count() as f64;
+    assert!(gone > 0.0 && (reopened - gone - last).abs() <= 20.0, "{reopened} opened, {gone} closed, {last} left");
+}
+
+const CLOSED: &str = "connections_closed_idle";

@@ -35,12 +35,14 @@ const BROKEN: &[(&str, &[&str])] = &[
         &[
             "6:19 load.connect_timeout: write 1ms to load.request_timeout",
             "8:22 load.connection_max_age: is of no use with reuse = \"per-request\"",
-            "9:27 load.requests_per_connection: is of no use with reuse = \"per-request\"",
-            "9:27 load.requests_per_connection: write how many requests a connection carries",
-            "11:12 load.retries.attempts: write 2 to 10, the first included",
-            "12:15 load.retries.on.1: a request that has used up its time limit has none left",
-            "12:26 load.retries.on.2: no such failure is tried again; write connect_error",
-            "12:38 load.retries.on.3: is there twice",
+            "9:27 load.connection_idle_timeout: is of no use with reuse = \"per-request\", which keeps none",
+            "9:27 load.connection_idle_timeout: write 1s or more",
+            "10:27 load.requests_per_connection: is of no use with reuse = \"per-request\"",
+            "10:27 load.requests_per_connection: write how many requests a connection carries",
+            "12:12 load.retries.attempts: write 2 to 10, the first included",
+            "13:15 load.retries.on.1: a request that has used up its time limit has none left",
+            "13:26 load.retries.on.2: no such failure is tried again; write connect_error",
+            "13:38 load.retries.on.3: is there twice",
         ],
     ),
     ("duration_without_unit", &["4:12 load.duration: `30` is not a duration; write a number and a unit"]),
@@ -213,6 +215,15 @@ fn overrides_change_what_they_name_and_are_checked_like_the_file() {
     refused(&["target.http='http://a:1'", "target.headers.te='x'"], "belongs to the protocol itself");
     refused(&["target.http='http://a:1'", "target.headers.a='{{user}}'"], "only an entry's headers are filled");
     refused(&["load.streams_per_connection=8"], "HTTP/1.1 carries one request at a time");
+    let closed = ["load.model=closed", "load.users=2", "load.connection_idle_timeout=1h"];
+    refused(&closed, "connection_idle_timeout: is of no use with model = \"closed\", whose users keep");
+    let shared = ["load.streams_per_connection=8", "load.connection_idle_timeout=1h"];
+    refused(&shared, "connection_idle_timeout: is of no use with streams_per_connection");
+    let idle_ns = |overrides: &[&str]| load(overrides).unwrap().load.connections.idle_timeout_ns;
+    assert_eq!(idle_ns(&[]), Some(30_000_000_000));
+    assert_eq!(idle_ns(&["load.max_connections=9"]), None);
+    assert_eq!(idle_ns(&["load.reuse=per-request"]), None);
+    assert_eq!(idle_ns(&["load.max_connections=9", "load.connection_idle_timeout=5s"]), Some(5_000_000_000));
     refused(&["load.streams_per_connection=0"], "write 1 to 1000 requests at a time");
     refused(&["thresholds=[\"p95 < 1s over any 6s\"]"], "the window is longer than the load");
     refused(&["thresholds=[\"goodput > 1/s over any 2s\"]"], "goodput is measured against an SLO; add [slo]");

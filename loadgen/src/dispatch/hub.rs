@@ -26,8 +26,10 @@ pub struct HubState {
     pub waiting: usize,
     /// Slots that are sending.
     pub busy: usize,
-    /// Slots that were opened.
-    pub opened: u32,
+    /// Slots that are open.
+    pub open: u32,
+    /// Slots that were closed because nothing needed them for long.
+    pub closed: u64,
     /// Whether the timer may still have arrivals to release that are due before the stop.
     pub releasing: bool,
 }
@@ -35,7 +37,8 @@ pub struct HubState {
 #[derive(Debug)]
 struct State {
     dispatcher: Dispatcher,
-    mailboxes: Vec<mpsc::Sender<Arrival>>,
+    /// By slot; `None` of one that was closed.
+    mailboxes: Vec<Option<mpsc::Sender<Arrival>>>,
     /// `None` once the run is over.
     opener: Option<mpsc::UnboundedSender<OpenSlot>>,
     releasing: bool,
@@ -51,7 +54,7 @@ pub struct Hub {
 
 impl Hub {
     /// A hub, and where the slots come out that it wants opened. The channel is unbounded in type only: at most
-    /// `limits.slots` ever pass through it.
+    /// `limits.slots` are in it at a time.
     pub fn new(limits: Limits, ledger: Arc<Ledger>, timeout_ns: u64) -> (Arc<Self>, mpsc::UnboundedReceiver<OpenSlot>) {
         let (opener, slots) = mpsc::unbounded_channel();
         let dispatcher = Dispatcher::new(limits);
@@ -70,7 +73,9 @@ impl Hub {
             Released::Assign(slot) => {
                 self.ledger.assign(slot, &arrival);
                 // An idle slot's mailbox is empty, and its receiver lives as long as the run.
-                let _ = state.mailboxes[slot as usize].try_send(arrival);
+                if let Some(mailbox) = &state.mailboxes[slot as usize] {
+                    let _ = mailbox.try_send(arrival);
+                }
             }
             Released::Open(slot) => {
                 self.ledger.assign(slot, &arrival);
@@ -96,9 +101,11 @@ impl Hub {
         next
     }
 
-    /// Records as timed out what has waited longer than a request may take, and says when to look again.
-    pub fn expire(&self, now_ns: u64) -> Option<u64> {
+    /// Lets slots go that nothing needs any more, records as timed out what has waited longer than a request may take,
+    /// and says when that has to be looked at again.
+    pub fn tend(&self, now_ns: u64) -> Option<u64> {
         let mut state = self.lock();
+        state.let_go(now_ns);
         if let Some(cutoff_ns) = now_ns.checked_sub(self.timeout_ns) {
             while let Some(arrival) = state.dispatcher.expire(cutoff_ns) {
                 let given_up_ns = arrival.intended_ns.saturating_add(self.timeout_ns);
@@ -132,7 +139,8 @@ impl Hub {
         HubState {
             waiting: dispatcher.waiting(),
             busy: dispatcher.busy(),
-            opened: dispatcher.opened(),
+            open: dispatcher.open(),
+            closed: dispatcher.closed(),
             releasing: state.releasing,
         }
     }
@@ -146,9 +154,19 @@ impl State {
     fn open(&mut self, slot: SlotId, arrival: Arrival) {
         let (sender, mailbox) = mpsc::channel(1);
         let _ = sender.try_send(arrival);
-        self.mailboxes.push(sender);
+        match self.mailboxes.get_mut(slot as usize) {
+            Some(vacant) => *vacant = Some(sender),
+            None => self.mailboxes.push(Some(sender)),
+        }
         if let Some(opener) = &self.opener {
             let _ = opener.send(OpenSlot { slot, mailbox });
+        }
+    }
+
+    /// A slot whose mailbox is gone ends, and closes its connections.
+    fn let_go(&mut self, now_ns: u64) {
+        for slot in self.dispatcher.let_go(now_ns) {
+            self.mailboxes[slot as usize] = None;
         }
     }
 }
@@ -181,7 +199,8 @@ mod tests {
     /// Ends a run in the middle of its arrivals, after about `until` of them. Gives those intended and recorded.
     fn cut_short(until: u64) -> (u64, Vec<u64>) {
         let ledger = Arc::new(Ledger::default());
-        let (hub, mut opener) = Hub::new(Limits { slots: 4, backlog: 3 }, Arc::clone(&ledger), u64::MAX);
+        let (hub, mut opener) =
+            Hub::new(Limits { slots: 4, backlog: 3, idle_timeout_ns: None }, Arc::clone(&ledger), u64::MAX);
         let released = AtomicU64::new(0);
         std::thread::scope(|threads| {
             threads.spawn(|| {

@@ -226,14 +226,21 @@ impl Slot {
     }
 }
 
-/// Opens slots as the hub asks for them and runs them until the run is over.
+/// Opens slots as the hub asks for them and runs each until it is let go or the run is over.
 pub async fn host(stage: Arc<Stage>, hub: Arc<Hub>, mut opener: tokio::sync::mpsc::UnboundedReceiver<OpenSlot>) {
     let mut slots = tokio::task::JoinSet::new();
-    while let Some(OpenSlot { slot, mailbox }) = opener.recv().await {
+    loop {
+        let opened = tokio::select! {
+            biased;
+            opened = opener.recv() => opened,
+            // One that was let go: the set would keep what is left of it.
+            Some(_) = slots.join_next() => continue,
+        };
+        let Some(OpenSlot { slot, mailbox }) = opened else { return };
         let (stage, hub) = (Arc::clone(&stage), Arc::clone(&hub));
         slots.spawn(async move { Slot::new(stage, slot, 0).work(&hub, mailbox).await });
+        // Whoever still sends at the end has been recorded as in flight; dropping the set ends it.
     }
-    // Whoever still sends has been recorded as in flight; dropping the set ends it.
 }
 
 fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {

@@ -208,7 +208,7 @@ fn release_arrivals(arrivals: Arrivals, hub: &Hub, clock: &RunClock, curtain: &C
         while let Some(arrival) = arrivals.next_if(|a| a.intended_ns <= now_ns && a.intended_ns < stop_ns) {
             hub.release(arrival);
         }
-        let expiry = hub.expire(now_ns);
+        let expiry = hub.tend(now_ns);
         let next = arrivals.peek().map(|a| a.intended_ns).filter(|t| *t < stop_ns);
         if next.is_none() {
             hub.released_all();
@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_timer_that_dies_leaves_nobody_waiting_for_it() {
-        let (hub, _opener) = Hub::new(Limits { slots: 1, backlog: 1 }, Arc::new(Ledger::default()), 1);
+        let (hub, _opener) =
+            Hub::new(Limits { slots: 1, backlog: 1, idle_timeout_ns: None }, Arc::new(Ledger::default()), 1);
         let inner = Arc::clone(&hub);
         let died = std::thread::spawn(move || {
             let _released = Released(&inner);
@@ -290,7 +291,8 @@ mod tests {
         };
         let arrivals = Arrivals::new(Profile::new(vec![step]), Mix::new([(1.0, 1)]), Process::Constant, 1);
         let ledger = Arc::new(Ledger::default());
-        let (hub, _opener) = Hub::new(Limits { slots: 1, backlog: 10_000 }, Arc::clone(&ledger), 60_000_000_000);
+        let (hub, _opener) =
+            Hub::new(Limits { slots: 1, backlog: 10_000, idle_timeout_ns: None }, Arc::clone(&ledger), 60_000_000_000);
         let (clock, curtain) = (RunClock::default(), Arc::new(Curtain::default()));
         let duty = Duty::Open { arrivals: Box::new(arrivals), hub: Arc::clone(&hub) };
         let timer = start(duty, clock.clone(), Arc::clone(&curtain)).unwrap();

@@ -212,7 +212,8 @@ impl Work {
         let mut values = vec![
             ("intended_total", self.writer.ledger.intended() as f64),
             ("backlog", hub.waiting as f64),
-            ("connections", f64::from(hub.opened)),
+            ("connections", f64::from(hub.open)),
+            ("connections_closed_idle", hub.closed as f64),
             ("in_flight", self.writer.ledger.in_flight() as f64),
         ];
         values.extend(self.live.turn().series());
@@ -243,7 +244,7 @@ impl Work {
             sheds: self.live.total(Outcome::Shed),
             in_flight: self.writer.ledger.in_flight() as u64,
             backlog: hub.waiting as u64,
-            connections: hub.opened,
+            connections: hub.open,
             target_lost_since_ns: self.live.lost_since(now_ns, self.writer.timeout_ns),
             unwritable: self.unwritable.clone(),
             standings: self.writer.watchdog.standings(),

@@ -72,7 +72,7 @@ impl Crew {
             // What is told are connections, of which several slots may share one.
             Some(hub) => Arc::new(move || {
                 let state = hub.state();
-                HubState { opened: state.opened.div_ceil(streams), ..state }
+                HubState { open: state.open.div_ceil(streams), ..state }
             }),
             None => Arc::new(HubState::default),
         };
@@ -215,7 +215,11 @@ impl Cast {
 
     fn open(timing: Timing, seed: u64, stage: Arc<Stage>, plan: Plan) -> Self {
         let waiting = timing.most_within(&plan.profile, stage.timeout_ns) * 1.5 + SPARE_BACKLOG;
-        let limits = Limits { slots: plan.slots, backlog: waiting.min(MOST_BACKLOG) as usize };
+        let limits = Limits {
+            slots: plan.slots,
+            backlog: waiting.min(MOST_BACKLOG) as usize,
+            idle_timeout_ns: stage.connections.idle_timeout_ns,
+        };
         let (hub, opener) = Hub::new(limits, Arc::clone(&stage.ledger), stage.timeout_ns);
         let arrivals = Box::new(Arrivals::new(plan.profile, plan.mix, timing, seed));
         Self {

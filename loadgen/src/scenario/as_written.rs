@@ -230,6 +230,10 @@ pub(super) struct Load {
     /// Nothing more is sent over a connection older than this. Default: never.
     #[schemars(default, rename = "connection_max_age", with = "Duration")]
     pub(super) connection_max_age_ns: Maybe<u64>,
+    /// Connections that nothing has needed for so long are closed, but for as many as were needed meanwhile. Default:
+    /// 30s where `max_connections` is "as-needed", never where it bounds them.
+    #[schemars(default, rename = "connection_idle_timeout", with = "Duration")]
+    pub(super) connection_idle_timeout_ns: Maybe<u64>,
     /// Failed attempts are made again. Rates are then after retries, and the report warns. Default: nothing is.
     #[schemars(default, with = "Retries")]
     pub(super) retries: Option<Retries>,
@@ -375,6 +379,7 @@ fn load(table: &Table<'_>) -> Load {
         requests_per_connection: table.integer("requests_per_connection"),
         streams_per_connection: table.integer("streams_per_connection"),
         connection_max_age_ns: table.quantity("connection_max_age", parse_duration_ns),
+        connection_idle_timeout_ns: table.quantity("connection_idle_timeout", parse_duration_ns),
         retries: table.table("retries").map(|t| retries(&t)),
         warm_up_ns: table.quantity("warm_up", parse_duration_ns),
         drain_ns: table.quantity("drain", parse_duration_ns),

@@ -2,7 +2,7 @@
 
 use proofload_run::sample::Outcome;
 
-use super::as_written::{self as written, ReuseWord};
+use super::as_written::{self as written, ModelWord, ReuseWord};
 use super::reader::{Located, Problems, complain_missing};
 use crate::dispatch::retry::Retries;
 use crate::transport::ConnectionPolicy;
@@ -14,6 +14,10 @@ const DEFAULT_BACKOFF_NS: u64 = 50_000_000;
 const LONGEST_BACKOFF_NS: u64 = 3_600_000_000_000;
 /// Most requests over one connection at a time; servers allow about a hundred.
 const MOST_STREAMS: i64 = 1000;
+/// How long nothing may need a connection, where as many are opened as are needed. Longer than what a load that bursts
+/// a few times a minute leaves idle in between.
+const DEFAULT_IDLE_NS: u64 = 30_000_000_000;
+const SHORTEST_IDLE_NS: u64 = 1_000_000_000;
 /// Shortest time limit of a connection.
 const SHORTEST_NS: u64 = 1_000_000;
 /// After what an attempt can be made again.
@@ -29,7 +33,8 @@ impl Connections<'_> {
         self.problems.borrow_mut().push(at.problem(message));
     }
 
-    pub(super) fn policy(&self, load: &written::Load, request_timeout_ns: u64) -> ConnectionPolicy {
+    /// `as_needed` says that nothing bounds their number.
+    pub(super) fn policy(&self, load: &written::Load, request_timeout_ns: u64, as_needed: bool) -> ConnectionPolicy {
         let per_request = load.reuse.as_ref().is_some_and(|reuse| reuse.value == ReuseWord::PerRequest);
         let vain = "is of no use with reuse = \"per-request\"; remove one of the two";
         if let (Some(requests), true) = (&load.requests_per_connection, per_request) {
@@ -57,7 +62,30 @@ impl Connections<'_> {
                 }
                 age.value
             }),
+            idle_timeout_ns: self.idle_timeout(load, as_needed && streams == 1 && !per_request),
         }
+    }
+
+    /// Slots of the open model that have connections of their own let them go.
+    fn idle_timeout(&self, load: &written::Load, by_default: bool) -> Option<u64> {
+        let closed = load.model.as_ref().is_some_and(|model| model.value == ModelWord::Closed);
+        let Some(timeout) = &load.connection_idle_timeout_ns else {
+            return (by_default && !closed).then_some(DEFAULT_IDLE_NS);
+        };
+        let per_request = load.reuse.as_ref().is_some_and(|reuse| reuse.value == ReuseWord::PerRequest);
+        let shared = load.streams_per_connection.as_ref().is_some_and(|streams| streams.value > 1);
+        if closed || per_request || shared {
+            let why = match () {
+                () if closed => "model = \"closed\", whose users keep their connections",
+                () if per_request => "reuse = \"per-request\", which keeps none",
+                () => "streams_per_connection, by which requests share them",
+            };
+            self.complain(timeout, format!("is of no use with {why}; remove one of the two"));
+        }
+        if timeout.value < SHORTEST_IDLE_NS {
+            self.complain(timeout, "write 1s or more");
+        }
+        Some(timeout.value)
     }
 
     fn requests(&self, requests: &Located<i64>) -> Option<u32> {

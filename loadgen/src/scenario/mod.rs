@@ -42,6 +42,8 @@
 //! requests_per_connection = 100  # closed after so many; default never
 //! streams_per_connection = 8     # HTTP/2, gRPC: requests at a time over one; default 1
 //! connection_max_age = "30s"     # nothing more is sent over an older one; default never
+//! connection_idle_timeout = "30s"               # closed when nothing needed them for so long, but for as many as were
+//!                                # needed; default 30s as-needed, never with a number in max_connections
 //! warm_up = "2s"                 # at the first level, left out of every figure; default none
 //! drain = "10s"                  # wait at the end for what is in flight; default request_timeout
 //! traces = "1%"                  # share of requests that start a sampled W3C trace; default none

@@ -123,9 +123,10 @@ impl Check<'_> {
             _ => None,
         };
         let steps = kind.and_then(|kind| Levels { model, problems: self.problems }.steps(kind, load, recording));
+        let max_connections = self.max_connections(load);
         Some(Load {
-            max_connections: self.max_connections(load),
-            connections: connections.policy(load, request_timeout_ns),
+            max_connections,
+            connections: connections.policy(load, request_timeout_ns, max_connections.is_none()),
             retries: connections.retries(load),
             request_timeout_ns,
             // Shorter, and a target that hangs at the end would leave no timeouts behind.

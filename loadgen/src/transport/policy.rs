@@ -13,11 +13,19 @@ pub struct ConnectionPolicy {
     pub streams: u32,
     /// Age after which it is sent nothing more; `None` for never.
     pub max_age_ns: Option<u64>,
+    /// Those that nothing has needed for this long are closed; `None` for never.
+    pub idle_timeout_ns: Option<u64>,
 }
 
 impl Default for ConnectionPolicy {
     fn default() -> Self {
-        Self { connect_timeout_ns: u64::MAX, requests_per_connection: None, streams: 1, max_age_ns: None }
+        Self {
+            connect_timeout_ns: u64::MAX,
+            requests_per_connection: None,
+            streams: 1,
+            max_age_ns: None,
+            idle_timeout_ns: None,
+        }
     }
 }
 

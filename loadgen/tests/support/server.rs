@@ -22,12 +22,18 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     connections: AtomicU64,
+    ended: AtomicU64,
     requests: Mutex<Vec<(Version, String, HeaderMap)>>,
 }
 
 impl Seen {
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Acquire)
+    }
+
+    /// Connections over TCP that are open now.
+    pub(crate) fn open(&self) -> u64 {
+        self.connections() - self.ended.load(Ordering::Acquire)
     }
 
     /// Remembers a request; gives its number, from 0.
@@ -78,7 +84,7 @@ where
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             seen.connections.fetch_add(1, Ordering::AcqRel);
-            let (acceptor, service) = (acceptor.clone(), service.clone());
+            let (acceptor, service, seen) = (acceptor.clone(), service.clone(), Arc::clone(&seen));
             tokio::spawn(async move {
                 match acceptor {
                     None => talk(tcp, service).await,
@@ -89,6 +95,7 @@ where
                         }
                     }
                 }
+                seen.ended.fetch_add(1, Ordering::AcqRel);
             });
         }
     });
