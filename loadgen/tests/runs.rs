@@ -142,7 +142,7 @@ fn a_run_that_is_cut_off_while_arrivals_pour_in_loses_none() {
         let stop = StopHandle::default();
         let asked = stop.clone();
         std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(500 + 7 * round));
+            std::thread::sleep(Duration::from_millis(1500 + 7 * round));
             // The second request ends the drain before it has begun.
             asked.request("test");
             asked.request("test");
