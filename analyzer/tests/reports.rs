@@ -101,6 +101,30 @@ fn what_machines_read_is_golden() {
 }
 
 #[test]
+fn machines_read_how_far_the_figures_can_be_trusted() {
+    let said = |stalls_ms: &[u64]| {
+        let mut recorded = eventful();
+        stalls_ms.iter().for_each(|ms| recorded.event(15 * S, EventKind::Stalled { for_ns: ms * MS }));
+        let folder = tempfile::tempdir().unwrap();
+        let (_, reports) = reported(&recorded, folder.path());
+        let junit = std::fs::read_to_string(&reports.junit).unwrap();
+        elements(&junit);
+        junit
+    };
+    let check = |junit: &str, word: &str, reason: &str| {
+        let property = format!("<property name=\"proofload.validity\" value=\"{word}\"/>");
+        let output = format!("<system-out>{word}");
+        assert!(junit.contains(&property) && junit.contains(&output), "{word}: {junit}");
+        assert!(junit.matches(reason).count() >= 2, "once in the suite, once in the case: {junit}");
+        let reasons = junit.matches("proofload.validity.reason").count();
+        assert_eq!(reasons > 0, word != "VALID", "{junit}");
+    };
+    check(&said(&[]), "VALID", "VALID");
+    check(&said(&[300]), "SUSPECT", "the generator stalled for 300 ms at 15 s; see what held it up");
+    check(&said(&[3000]), "INVALID", "stalled for 3 s at 15 s");
+}
+
+#[test]
 fn the_page_is_whole_and_needs_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (findings, reports) = reported(&eventful(), folder.path());

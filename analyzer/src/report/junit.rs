@@ -1,9 +1,10 @@
 //! `junit.xml`: a test case per threshold, one per service level, one for the run's validity, one per model for
-//! conservation, and one for the verdict as a whole.
+//! conservation, and one for the verdict as a whole. How far the figures can be trusted (VALID, SUSPECT, INVALID) and why
+//! stands in the suite's properties and in the output of the case about it, since a test cannot pass with a caution.
 
 use std::fmt::Write;
 
-use proofload_run::findings::{Balance, Findings, Kept, Reason};
+use proofload_run::findings::{Balance, Fault, Findings, Kept, Reason};
 use proofload_run::units::NS_PER_S;
 use proofload_run::verdict::Verdict;
 
@@ -15,6 +16,8 @@ struct Case {
     name: String,
     verdict: Verdict,
     message: String,
+    /// Lines that are said whatever the verdict.
+    output: Vec<String>,
 }
 
 /// `junit.xml` as text.
@@ -29,6 +32,7 @@ pub fn junit_xml(findings: &Findings) -> String {
          failures=\"{failures}\" errors=\"{errors}\" time=\"{time:.3}\">\n  <testsuite name=\"{name}\" \
          tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" time=\"{time:.3}\">\n"
     );
+    write_properties(&mut text, findings);
     cases.iter().for_each(|case| write_case(&mut text, case));
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
@@ -42,18 +46,35 @@ fn element(verdict: Verdict) -> Option<&'static str> {
     }
 }
 
+fn write_properties(text: &mut String, findings: &Findings) {
+    let verdict = [("proofload.verdict", findings.verdict.to_string())];
+    let standing = [("proofload.validity", findings.audit.standing().as_str().to_owned())];
+    let reasons = doubts(findings).map(|doubt| ("proofload.validity.reason", said(doubt)));
+    text.push_str("    <properties>\n");
+    for (name, value) in verdict.into_iter().chain(standing).chain(reasons) {
+        line(text, &format!("      <property name=\"{name}\" value=\"{}\"/>", xml(&value)));
+    }
+    text.push_str("    </properties>\n");
+}
+
 fn write_case(text: &mut String, case: &Case) {
-    let (class, name, message) = (case.class, xml(&case.name), xml(&case.message));
-    let verdict = case.verdict;
+    let (verdict, class, name, message) = (case.verdict, case.class, xml(&case.name), xml(&case.message));
+    let failure = element(verdict).map(|element| format!("<{element} type=\"{verdict}\" message=\"{message}\"/>"));
+    let output: Vec<String> = case.output.iter().map(|line| xml(line)).collect();
+    let output = (!output.is_empty()).then(|| format!("<system-out>{}</system-out>", output.join("\n")));
+    let inner: Vec<String> = failure.into_iter().chain(output).collect();
+    let opening = format!("    <testcase classname=\"proofload.{class}\" name=\"{name}\"");
+    if inner.is_empty() {
+        return line(text, &format!("{opening}/>"));
+    }
+    line(text, &format!("{opening}>"));
+    inner.iter().for_each(|element| line(text, &format!("      {element}")));
+    line(text, "    </testcase>");
+}
+
+fn line(text: &mut String, line: &str) {
     // Writing into a string cannot fail.
-    let _ = match element(verdict) {
-        None => writeln!(text, "    <testcase classname=\"proofload.{class}\" name=\"{name}\"/>"),
-        Some(element) => writeln!(
-            text,
-            "    <testcase classname=\"proofload.{class}\" name=\"{name}\">\n      <{element} type=\"{verdict}\" \
-             message=\"{message}\"/>\n    </testcase>"
-        ),
-    };
+    let _ = writeln!(text, "{line}");
 }
 
 fn cases(findings: &Findings) -> Vec<Case> {
@@ -67,6 +88,7 @@ fn cases(findings: &Findings) -> Vec<Case> {
         } else {
             format!("measured {} (n = {}): {}", result.value_text, result.n, result.note)
         },
+        output: Vec::new(),
     }));
     cases.extend(findings.conservation.iter().map(|found| Case {
         class: "conservation",
@@ -77,6 +99,7 @@ fn cases(findings: &Findings) -> Vec<Case> {
             _ => Verdict::Pass,
         },
         message: found.sentence.clone(),
+        output: Vec::new(),
     }));
     if !findings.run.kind.overloads() {
         cases.extend(findings.slos.iter().map(service_level));
@@ -97,20 +120,33 @@ fn service_level(found: &proofload_run::findings::SloResult) -> Case {
             "{:.4} of {} arrivals were bad, {:.4} are allowed",
             found.bad.share, found.bad.n, found.allowed_share
         ),
+        output: Vec::new(),
     }
 }
 
 /// All reasons that no other case states are in this one.
 fn verdict(findings: &Findings) -> Case {
     let all: Vec<&str> = findings.reasons.iter().map(|Reason { sentence, .. }| sentence.as_str()).collect();
-    Case { class: "run", name: "verdict".to_owned(), verdict: findings.verdict, message: all.join("; ") }
+    let (name, message) = ("verdict".to_owned(), all.join("; "));
+    Case { class: "run", name, verdict: findings.verdict, message, output: Vec::new() }
+}
+
+/// What is wrong with the generator's figures, then what is to be known of them.
+fn doubts(findings: &Findings) -> impl Iterator<Item = &Fault> {
+    findings.audit.faults.iter().chain(&findings.audit.cautions)
+}
+
+fn said(doubt: &Fault) -> String {
+    format!("{}; {}", doubt.sentence, doubt.remedy)
 }
 
 fn validity(findings: &Findings) -> Case {
+    let standing = findings.audit.standing().as_str().to_owned();
     Case {
         class: "run",
         name: "validity of the generator".to_owned(),
         verdict: if findings.audit.trustworthy { Verdict::Pass } else { Verdict::Invalid },
         message: findings.audit.faults.iter().map(|f| f.sentence.as_str()).collect::<Vec<_>>().join("; "),
+        output: [standing].into_iter().chain(doubts(findings).map(said)).collect(),
     }
 }
