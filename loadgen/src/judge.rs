@@ -4,7 +4,6 @@
 //! analyzer's affair.
 
 use bytes::Bytes;
-use http::HeaderMap;
 use proofload_run::sample::Outcome;
 use proofload_wire::completion::{Dialect, Usage, read_piece};
 use proofload_wire::grpc::inference::ModelInferResponse;
@@ -14,7 +13,7 @@ use proofload_wire::types::ErrorBody;
 use prost::Message;
 
 use crate::streamed::Seen;
-use crate::transport::{Answer, Failure};
+use crate::transport::{Answer, Failure, Fields};
 
 /// Length of the prefix of a gRPC message: a flag and a length.
 const GRPC_PREFIX: usize = 5;
@@ -149,7 +148,7 @@ fn refuses(expect: &Expect, answer: &Answer) -> bool {
         Expect::KserveHttp { .. } | Expect::Completion(Dialect::Generate) | Expect::Events(Dialect::Generate)
     );
     let says_why = || serde_json::from_slice::<ErrorBody>(&answer.body).is_ok_and(|body| !body.error.is_empty());
-    answer.headers.contains_key(http::header::RETRY_AFTER) || (speaks_kserve && says_why())
+    answer.headers.contains(http::header::RETRY_AFTER.as_str()) || (speaks_kserve && says_why())
 }
 
 fn plain_body(answer: &Answer, status: Option<u16>, min_bytes: u64, content_type: Option<&str>) -> Result<(), String> {
@@ -263,8 +262,8 @@ fn has_outputs<'a, I: Iterator<Item = &'a str>>(wanted: &[String], found: impl F
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+fn text<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
+    headers.get(name)
 }
 
 /// gRPC percent-encodes its messages.
@@ -301,7 +300,7 @@ mod tests {
         let mut answer = Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() };
         answer.body_bytes = body.len() as u64;
         for (name, value) in headers {
-            answer.headers.insert(*name, value.parse().unwrap());
+            answer.headers.push(name, value.as_bytes());
         }
         answer
     }
@@ -355,8 +354,8 @@ mod tests {
         let check = |code: Option<&str>, body: Bytes, expected: Outcome| {
             let mut answer = Answer { status: 200, body_bytes: body.len() as u64, body, ..Answer::default() };
             if let Some(code) = code {
-                answer.trailers.insert("grpc-status", code.parse().unwrap());
-                answer.trailers.insert("grpc-message", "queue%20full".parse().unwrap());
+                answer.trailers.push("grpc-status", code.as_bytes());
+                answer.trailers.push("grpc-message", b"queue%20full");
             }
             let judgement = judge(&Expect::KserveGrpc { outputs: vec!["y".to_owned()] }, &Ok(answer), None);
             assert_eq!(judgement.outcome, expected, "{judgement:?}");
@@ -463,7 +462,7 @@ mod tests {
             assert_eq!(judgement.phases.map(|told| told.phases), Some(stated), "{status}");
         }
         let mut refused = answer(200, &headers, "");
-        refused.trailers.insert("grpc-status", "14".parse().unwrap());
+        refused.trailers.push("grpc-status", b"14");
         let judgement = judge(&Expect::KserveGrpc { outputs: Vec::new() }, &Ok(refused), None);
         assert_eq!((judgement.outcome, judgement.phases.map(|told| told.phases)), (Outcome::Shed, Some(stated)));
     }

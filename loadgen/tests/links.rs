@@ -30,7 +30,8 @@ use proofload_loadgen::run::ResolvedTarget;
 use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
 use proofload_loadgen::transport::{
-    Address, Attempt, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, TlsOptions, Via,
+    Address, Attempt, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Outgoing, Reception, Segments, TlsOptions,
+    Via,
 };
 use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
@@ -49,7 +50,14 @@ fn ask(url: &str, version: HttpVersion, tls: &TlsOptions) -> Attempt {
     let mut links = Links::new(Some(to), None, ConnectionPolicy::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (clock, limit) = (RunClock::default(), Duration::from_secs(5));
-    runtime.block_on(links.exchange(Via::Http, request, &clock, limit, Reception::new(Keep(100), None), |_| {}))
+    runtime.block_on(links.exchange(
+        Via::Http,
+        &Outgoing::of(&request),
+        &clock,
+        limit,
+        Reception::new(Keep(100), None),
+        |_| {},
+    ))
 }
 
 fn tcp(tls: Option<rustls::ServerConfig>) -> (Arc<Seen>, String) {

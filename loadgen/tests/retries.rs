@@ -27,7 +27,7 @@ use proofload_loadgen::run::ResolvedTarget;
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::stop::StopHandle;
 use proofload_loadgen::transport::{
-    Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, TlsOptions, Via,
+    Address, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Outgoing, Reception, Segments, TlsOptions, Via,
 };
 use proofload_run::events::{Event, EventKind};
 use proofload_run::jsonl::LineReader;
@@ -104,8 +104,11 @@ fn a_connection_that_is_not_open_in_time_is_a_connect_error_that_says_so() {
         let request = Request::get("/").body(Segments::default()).unwrap();
         let (clock, limit) = (RunClock::default(), Duration::from_millis(limit_ms));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let work =
-            async { links.exchange(Via::Http, request, &clock, limit, Reception::new(Keep(9), None), |_| {}).await };
+        let work = async {
+            links
+                .exchange(Via::Http, &Outgoing::of(&request), &clock, limit, Reception::new(Keep(9), None), |_| {})
+                .await
+        };
         match runtime.block_on(work).result {
             Err(Failure::Connect(said)) => assert!(said.contains(expected), "{said}"),
             other => panic!("{other:?}"),

@@ -59,11 +59,11 @@ fn framed(message: &impl Message) -> Bytes {
 /// The one message of a successful answer.
 fn message<A: Message + Default>(answer: &Answer) -> Result<A, FetchError> {
     let header = |name| answer.trailers.get(name).or_else(|| answer.headers.get(name));
-    let code = header("grpc-status").and_then(|code| code.to_str().ok());
+    let code = header("grpc-status");
     match code {
         Some("0") => {}
         Some(code) => {
-            let said = header("grpc-message").and_then(|said| said.to_str().ok()).unwrap_or_default();
+            let said = header("grpc-message").unwrap_or_default();
             return Err(FetchError::Form(format!("gRPC status {code} {said}").trim_end().to_owned()));
         }
         None => return Err(FetchError::Form(format!("HTTP status {} without a gRPC status", answer.status))),

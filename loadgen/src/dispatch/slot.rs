@@ -175,7 +175,7 @@ impl Slot {
             stage.ledger.sending(self.number, &Sample { sent_ns, ..*sample });
         };
         let attempt =
-            self.links.exchange(entry.via, prepared.request, &stage.clock, limit, entry.reception(), on_wire).await;
+            self.links.exchange(entry.via, &prepared.request, &stage.clock, limit, entry.reception(), on_wire).await;
         if first_sent_ns == 0 {
             sample.sent_ns = attempt.times.sent_ns;
         }

@@ -1,14 +1,16 @@
 //! An entry of the mix, ready to send.
 
+use std::borrow::Cow;
+
 use http::header::HeaderName;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use proofload_wire::trace::{TRACEPARENT, TraceParent};
 
 use super::{Capture, Escape, Payload, Text, Values};
 use crate::judge::Expect;
 use crate::plan::{Arrival, mix64};
 use crate::streamed::Streaming;
-use crate::transport::{Keep, Reception, Segments, Via};
+use crate::transport::{Keep, Outgoing, Reception, Segments, Via};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -61,17 +63,17 @@ impl Holes {
     fn fill(
         &self,
         payload: u32,
-        request: &mut Request<Segments>,
+        request: &mut Outgoing<'_>,
         fill: impl Fn(&Text, Escape) -> String,
     ) -> Result<(), http::Error> {
         if let Some(path) = &self.path {
-            *request.uri_mut() = Uri::try_from(fill(path, Escape::Percent))?;
+            request.uri = Cow::Owned(Uri::try_from(fill(path, Escape::Percent))?);
         }
         for (name, value) in &self.headers {
-            request.headers_mut().insert(name, HeaderValue::from_bytes(fill(value, Escape::Plain).as_bytes())?);
+            request.own.insert(name, HeaderValue::from_bytes(fill(value, Escape::Plain).as_bytes())?);
         }
         if let Some((body, escape)) = self.bodies.get(payload as usize) {
-            *request.body_mut() = Segments::whole(fill(body, *escape).into());
+            request.body = Segments::whole(fill(body, *escape).into());
         }
         Ok(())
     }
@@ -79,9 +81,9 @@ impl Holes {
 
 /// One request, ready to go.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct Prepared<'a> {
     /// The request.
-    pub request: Request<Segments>,
+    pub request: Outgoing<'a>,
     /// Length of its body.
     pub body_bytes: u64,
     /// The trace it starts; 0 for none.
@@ -99,17 +101,15 @@ impl Entry {
     ///
     /// # Errors
     /// When the values make a path or a header that HTTP does not allow.
-    pub fn request(&self, arrival: &Arrival, values: &Values) -> Result<Prepared, http::Error> {
+    pub fn request(&self, arrival: &Arrival, values: &Values) -> Result<Prepared<'_>, http::Error> {
         let body = self.payloads[arrival.payload as usize].body(arrival.content ^ mix64(self.seed));
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        let trace_id = self.trace(arrival, request.headers_mut());
+        let (uri, own) = (Cow::Borrowed(&self.uri), HeaderMap::new());
+        let mut request = Outgoing { method: &self.method, uri, shared: &self.headers, own, body };
+        let trace_id = self.trace(arrival, &mut request.own);
         if let Some(holes) = &self.holes {
             holes.fill(arrival.payload, &mut request, |text, escape| text.fill(arrival, self.seed, values, escape))?;
         }
-        Ok(Prepared { body_bytes: request.body().len(), request, trace_id })
+        Ok(Prepared { body_bytes: request.body.len(), request, trace_id })
     }
 
     fn trace(&self, arrival: &Arrival, headers: &mut HeaderMap) -> u128 {
@@ -157,7 +157,7 @@ mod tests {
             let in_another_run = again.request(&arrival, &Values::default()).unwrap().trace_id;
             assert_eq!(in_another_run == 0, prepared.trace_id == 0, "the same requests are traced");
             assert!(in_another_run == 0 || in_another_run != prepared.trace_id, "under ids of their own");
-            let header = prepared.request.headers().get(TRACEPARENT).map(|h| h.to_str().unwrap().to_owned());
+            let header = prepared.request.own.get(TRACEPARENT).map(|h| h.to_str().unwrap().to_owned());
             let parsed = header.as_deref().and_then(TraceParent::parse).map_or(0, |parent| parent.trace_id);
             assert_eq!(parsed, prepared.trace_id);
             traced += u32::from(prepared.trace_id != 0);

@@ -412,9 +412,7 @@ inputs = [
     fn bodies(entry: &Entry) -> Vec<Bytes> {
         let arrival = |unique| Arrival { content: unique, ..Arrival::default() };
         (0..200)
-            .map(|unique| {
-                entry.request(&arrival(unique), &Values::default()).unwrap().request.into_body().concat().into()
-            })
+            .map(|unique| entry.request(&arrival(unique), &Values::default()).unwrap().request.body.concat().into())
             .collect()
     }
 

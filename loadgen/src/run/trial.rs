@@ -82,7 +82,7 @@ pub async fn try_each(scenario: &Scenario, target: &ResolvedTarget) -> Result<Ve
         clock.start_in(Duration::ZERO);
         let mut links = Links::new(target.http.clone(), target.grpc.clone(), scenario.load.connections);
         let limit = Duration::from_nanos(scenario.load.request_timeout_ns);
-        let attempt = links.exchange(ready.via, prepared.request, &clock, limit, ready.reception(), |_| {}).await;
+        let attempt = links.exchange(ready.via, &prepared.request, &clock, limit, ready.reception(), |_| {}).await;
         let mut judgement = judge(&ready.expect, &attempt.result, attempt.seen.as_deref());
         if let (Ok(answer), Outcome::Ok) = (&attempt.result, judgement.outcome) {
             match capture(&ready.captures, &answer.body) {

@@ -29,6 +29,11 @@ impl Segments {
         self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 
+    /// The pieces, in order; any may be empty.
+    pub(super) fn pieces(&self) -> &[Bytes; 3] {
+        &self.pieces
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

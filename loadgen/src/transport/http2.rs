@@ -3,17 +3,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::Request;
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::http1::describe;
-use super::link::{Unsent, receive};
+use super::intake::Intake;
+use super::link::Unsent;
 use super::stream::Stream;
-use super::{Answer, Failure, Reception, Segments, Times};
-use crate::clock::RunClock;
+use super::{Failure, Fields, Outgoing, Segments};
 
 /// Receive window of a stream and of the connection: large enough that no answer waits for credit on a fast
 /// network (4 MiB in flight).
@@ -61,23 +62,17 @@ impl Http2 {
         let _ = state.wait_for(|ended| *ended).await;
     }
 
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request<Segments>,
-        clock: &RunClock,
-        times: &mut Times,
-        reception: &mut Reception,
-    ) -> Result<Answer, Unsent> {
+    pub(super) async fn exchange(&mut self, request: &Outgoing<'_>, intake: &mut Intake<'_>) -> Result<(), Unsent> {
         if self.sender.ready().await.is_err() {
-            return Err(Unsent::Closed(Box::new(request)));
+            return Err(Unsent::Closed);
         }
-        times.sent_ns = clock.now_ns();
-        let response = self.sender.try_send_request(request).await.map_err(|mut e| match e.take_message() {
-            Some(request) => Unsent::Closed(Box::new(request)),
-            None => Unsent::Failed(Failure::Transport(describe(e.error()))),
-        })?;
-        times.first_byte_ns = clock.now_ns();
-        Ok(receive(response, clock, reception).await?)
+        intake.sending();
+        let response =
+            self.sender.try_send_request(request.to_request()).await.map_err(|mut e| match e.take_message() {
+                Some(_) => Unsent::Closed,
+                None => Unsent::Failed(Failure::Transport(describe(e.error()))),
+            })?;
+        Ok(receive(response, intake).await?)
     }
 
     /// What the connection broke with, if it did.
@@ -88,6 +83,30 @@ impl Http2 {
     /// Whether another request may go over it.
     pub(super) fn is_usable(&self) -> bool {
         !self.sender.is_closed()
+    }
+}
+
+async fn receive(response: Response<Incoming>, intake: &mut Intake<'_>) -> Result<(), Failure> {
+    let (head, mut incoming) = response.into_parts();
+    intake.head(head.status.as_u16(), Fields::from(&head.headers), None);
+    while let Some(frame) = incoming.frame().await {
+        match frame.map_err(|e| Failure::Transport(describe(&e)))?.into_data() {
+            Ok(data) => intake.piece(&data),
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    intake.trailers(Fields::from(&trailers));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error of hyper with its cause.
+fn describe(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

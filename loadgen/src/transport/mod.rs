@@ -2,9 +2,12 @@
 //! nothing: see [`crate::judge`].
 
 mod body;
+mod fields;
 mod http1;
 mod http2;
+mod intake;
 mod link;
+mod outgoing;
 mod policy;
 mod shared;
 mod side;
@@ -14,13 +17,14 @@ mod tls;
 mod unverified;
 
 pub use body::Segments;
+pub use fields::Fields;
 pub use link::{Links, SharedLinks};
+pub use outgoing::Outgoing;
 pub use policy::ConnectionPolicy;
 pub use target::{Address, AddressError, BaseUrl, Endpoint, HttpVersion};
 pub use tls::{Identity, Tls, TlsError, TlsOptions};
 
 use bytes::Bytes;
-use http::HeaderMap;
 
 use proofload_run::events::Shortage;
 
@@ -52,9 +56,9 @@ pub struct Answer {
     /// HTTP status.
     pub status: u16,
     /// The head.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// The trailers; gRPC says there how it ended.
-    pub trailers: HeaderMap,
+    pub trailers: Fields,
     /// The body, or its beginning: see [`Keep`].
     pub body: Bytes,
     /// Length of the whole body.

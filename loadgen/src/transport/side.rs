@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use http::header::{CONNECTION, HeaderValue};
-
 use super::http1::Http1;
 use super::http2::Http2;
+use super::intake::Intake;
 use super::link::Unsent;
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{Address, Answer, ConnectionPolicy, Failure, HttpVersion, Reception, Segments, Times};
+use super::{Address, ConnectionPolicy, Failure, HttpVersion, Outgoing};
 use crate::clock::RunClock;
 
 /// See the module.
@@ -123,30 +121,19 @@ impl Side {
         }
     }
 
-    /// Sends a request over the connection.
-    pub(super) async fn send(
-        &mut self,
-        mut request: Request<Segments>,
-        clock: &RunClock,
-        times: &mut Times,
-        reception: &mut Reception,
-    ) -> Result<Answer, Unsent> {
-        let Some(held) = &mut self.held else { return Err(Unsent::Closed(Box::new(request))) };
+    /// Sends a request over the connection and takes its answer in.
+    pub(super) async fn send(&mut self, request: &Outgoing<'_>, intake: &mut Intake<'_>) -> Result<(), Unsent> {
+        let Some(held) = &mut self.held else { return Err(Unsent::Closed) };
         held.requests += 1;
         let last = self.policy.is_spent(held.requests);
-        let answer = match &mut held.link {
-            Link::Http1(link) => {
-                if last {
-                    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                link.exchange(request, clock, times, reception).await
-            }
-            Link::Http2(link) => link.exchange(request, clock, times, reception).await,
+        let sent = match &mut held.link {
+            Link::Http1(link) => link.exchange(request, last, intake).await,
+            Link::Http2(link) => link.exchange(request, intake).await,
         };
-        if last && answer.is_ok() {
+        if last && sent.is_ok() {
             self.held = None;
         }
-        answer
+        sent
     }
 }
 
@@ -154,7 +141,7 @@ impl Link {
     async fn open(to: &Address) -> Result<Self, Failure> {
         let stream = Stream::open(to).await?;
         match to.version {
-            HttpVersion::Http1 => Http1::on(stream).await.map(Self::Http1),
+            HttpVersion::Http1 => Ok(Self::Http1(Http1::on(stream))),
             HttpVersion::Http2 => Http2::on(stream).await.map(Self::Http2),
         }
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Request, Uri};
 
 use crate::clock::RunClock;
 use crate::transport::{
-    Address, Answer, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Reception, Segments, Via,
+    Address, Answer, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Outgoing, Reception, Segments, Via,
 };
 
 /// Patience for an answer. A scrape that takes longer than this would delay the next.
@@ -50,7 +50,7 @@ pub(crate) async fn ask(to: &Address, request: Request<Segments>, limit: Duratio
     let mut links = Links::new(Some(to.clone()), None, ConnectionPolicy::default());
     let clock = RunClock::default();
     let reception = Reception::new(Keep(MOST_BYTES), None);
-    let attempt = links.exchange(Via::Http, request, &clock, limit, reception, |_| {}).await;
+    let attempt = links.exchange(Via::Http, &Outgoing::of(&request), &clock, limit, reception, |_| {}).await;
     attempt.result.map_err(|failure| match failure {
         Failure::Timeout => FetchError::Timeout(limit),
         other => FetchError::Transport(other.to_string()),
