@@ -18,6 +18,7 @@ mod unverified;
 
 pub use body::Segments;
 pub use fields::Fields;
+pub use http1::read_answer;
 pub use link::{Links, SharedLinks};
 pub use outgoing::Outgoing;
 pub use policy::ConnectionPolicy;

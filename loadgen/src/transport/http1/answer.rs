@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Status};
 
 use super::chunked::Chunked;
-use crate::transport::Fields;
+use crate::transport::{Answer, Fields};
 
 /// Longest head that is read.
 const MOST_HEAD_BYTES: usize = 256 << 10;
@@ -43,6 +43,24 @@ pub(super) enum Part<'a> {
     Data(&'a [u8]),
     /// What follows a chunked body.
     Trailers(Fields),
+}
+
+/// Reads one answer of HTTP/1.1 out of pieces of bytes, the last of which ends with the connection.
+///
+/// # Errors
+/// When they are no whole answer.
+pub fn read_answer(pieces: &[&[u8]], of_head: bool) -> Result<Answer, String> {
+    let (mut reader, mut answer, mut body) = (Reader::new(of_head), Answer::default(), Vec::new());
+    for piece in pieces {
+        let fed = reader.feed(piece, |part| match part {
+            Part::Head { status, headers, .. } => (answer.status, answer.headers) = (status, headers),
+            Part::Data(data) => body.extend_from_slice(data),
+            Part::Trailers(trailers) => answer.trailers = trailers,
+        });
+        fed.map_err(|why| why.to_string())?;
+    }
+    reader.close().map_err(|why| why.to_string())?;
+    Ok(Answer { body_bytes: body.len() as u64, body: body.into(), ..answer })
 }
 
 /// Where in the answer the next byte stands.
@@ -171,19 +189,15 @@ pub(super) fn whole<'b, T>(
         stash.extend_from_slice(bytes);
         parse(stash)?
     };
-    match parsed {
-        Some((length, parsed)) => {
-            stash.clear();
-            // What was stashed was not whole, so its end lies in these bytes.
-            Ok(Some((parsed, &bytes[length - before..])))
-        }
-        None => {
-            if before == 0 {
-                stash.extend_from_slice(bytes);
-            }
-            Ok(None)
-        }
+    if let Some((length, parsed)) = parsed {
+        stash.clear();
+        // What was stashed was not whole, so its end lies in these bytes.
+        return Ok(Some((parsed, &bytes[length - before..])));
     }
+    if before == 0 {
+        stash.extend_from_slice(bytes);
+    }
+    Ok(None)
 }
 
 /// How the end of a body is known (RFC 9112, section 6.3).

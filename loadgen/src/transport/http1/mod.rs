@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use http::Method;
 use tokio::io::{AsyncRead, ReadBuf};
 
+pub use self::answer::read_answer;
 use self::answer::{Part, Reader, Unreadable};
 use self::outbox::Outbox;
 use super::intake::Intake;
