@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use proofload_loadgen::run::ResolvedTarget;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -53,6 +54,16 @@ impl EmbeddedDaemon {
             http_url: format!("http://{}", ready.http),
             grpc_url: format!("http://{}", ready.grpc),
         })
+    }
+
+    /// Both its sides, as a target.
+    pub(crate) fn target(&self) -> ResolvedTarget {
+        ResolvedTarget {
+            http_url: Some(self.http_url.clone()),
+            grpc_url: Some(self.grpc_url.clone()),
+            embedded: true,
+            ..ResolvedTarget::default()
+        }
     }
 
     /// How it ended, if it has.

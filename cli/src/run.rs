@@ -154,13 +154,7 @@ async fn embedded(planned: &Planned, quiet: bool) -> anyhow::Result<(ResolvedTar
     if !quiet {
         note(&format!("{}: embedded daemon at {} (gRPC {})", planned.scenario.name, daemon.http_url, daemon.grpc_url));
     }
-    let target = ResolvedTarget {
-        http_url: Some(daemon.http_url.clone()),
-        grpc_url: Some(daemon.grpc_url.clone()),
-        embedded: true,
-        ..ResolvedTarget::default()
-    };
-    Ok((target, daemon))
+    Ok((daemon.target(), daemon))
 }
 
 async fn load(args: &RunArgs, planned: &Planned, target: ResolvedTarget, stop: &StopHandle) -> anyhow::Result<()> {

@@ -34,3 +34,26 @@ fn a_scenario_is_tried_before_a_run() {
     check(&grpc, &[], 1, &["--grpc-target"]);
     check(&grpc, &["--grpc-target", &daemon.grpc], 0, &["small: names, types and shapes", "small: status 0"]);
 }
+
+#[test]
+fn without_a_target_the_daemon_that_a_run_would_start_is_tried() {
+    let place = Place::new();
+    let right = small_tensors("rate = \"50/s\"\nduration = \"10s\"");
+    let check = |scenario: &str, more: &[&str], code: i32, says: &[&str]| {
+        let file = place.scenario(scenario);
+        let output = run(&[&["doctor", file.to_str().unwrap()], more].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        for part in says {
+            assert!(said.contains(part), "`{part}` is not in: {said}");
+        }
+        // It does not outlive the checks.
+        let url = said.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+        assert!(std::net::TcpStream::connect(url).is_err(), "{url} still listens: {said}");
+    };
+    let fine = ["a run starts the embedded daemon", "small: names, types and shapes", "small: status 200", "of disk"];
+    check(&right, &[], 0, &fine);
+    check(&right.replace("kserve-http-json", "kserve-grpc"), &[], 0, &["small: status 0"]);
+    check(&right.replace("tiny_mlp", "tiny_mlq"), &[], 1, &["load it into the target, or correct the name"]);
+    check(&right, &["--metrics", "http://127.0.0.1:1/metrics"], 1, &["--metrics belongs to a target"]);
+}

@@ -19,9 +19,6 @@ use crate::disk;
 use crate::target::named_target;
 use check::{Check, State};
 
-/// Values that a scrape of our own daemon brings.
-const SCRAPED_POINTS: usize = 180;
-
 /// Prints every check; exits with 1 when something is in the way of a run.
 pub(crate) fn doctor_command(args: &DoctorArgs) -> ExitCode {
     let scenario = match args.scenario.as_deref().map(|path| Scenario::load(path, &args.overrides)).transpose() {
@@ -50,26 +47,20 @@ fn all_checks(args: &DoctorArgs, scenario: Option<&Scenario>) -> Vec<Check> {
     let folder = args.out.as_deref().unwrap_or(Path::new(crate::run::DEFAULT_FOLDER));
     let mut checks = machine::checks(size.connections);
     let Some(scenario) = scenario else {
-        checks.extend(target.map(|target| target::checks(&target, None).checks).unwrap_or_default());
+        checks.extend(target::checks(target.as_ref(), None).checks);
         return checks;
     };
     checks.push(plan::check(scenario, &size));
     checks.extend(capacity::generator(scenario, size.peak));
     let (range, reuses) = capacity::local_ports();
     checks.extend(capacity::ports(&scenario.load.connections, size.peak, range, reuses));
-    let mut points = SCRAPED_POINTS;
-    match &target {
-        None => checks.push(Check::fine("target", "none named: a run starts the embedded daemon")),
-        Some(target) => {
-            checks.extend(target::problem(&args.target, scenario));
-            let found = target::checks(target, Some(scenario));
-            points = found.points_per_s;
-            checks.extend(found.checks);
-            let system = u64::from(proofload_loadgen::host::connection_limit().0);
-            let needed = found.latency_ns.and_then(|ns| capacity::connections(scenario, size.peak, ns, system));
-            checks.extend(needed);
-        }
-    }
+    checks.extend(target::problem(&args.target, scenario));
+    let found = target::checks(target.as_ref(), Some(scenario));
+    checks.extend(found.checks);
+    let system = u64::from(proofload_loadgen::host::connection_limit().0);
+    let needed = found.latency_ns.and_then(|ns| capacity::connections(scenario, size.peak, ns, system));
+    checks.extend(needed);
+    let points = found.points_per_s;
     checks.push(machine::disk(&Footprint::of(scenario, points), disk::free_bytes(folder)));
     checks
 }

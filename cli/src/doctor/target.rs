@@ -8,6 +8,8 @@ use proofload_loadgen::watch::{fetch, find_metrics, server_name};
 use super::check::{Check, State};
 use super::requests;
 use crate::args::TargetArgs;
+use crate::calibrate::Scratch;
+use crate::embedded::EmbeddedDaemon;
 
 /// What was found at a target.
 #[derive(Debug, Default)]
@@ -19,33 +21,71 @@ pub(crate) struct Found {
     pub(crate) latency_ns: Option<u64>,
 }
 
-/// All checks of a target.
-pub(crate) fn checks(target: &ResolvedTarget, scenario: Option<&Scenario>) -> Found {
+impl From<Check> for Found {
+    fn from(check: Check) -> Self {
+        Self { checks: vec![check], ..Self::default() }
+    }
+}
+
+/// All checks of a target; of a daemon of our own where none is named, which is started for them as for a run.
+pub(crate) fn checks(target: Option<&ResolvedTarget>, scenario: Option<&Scenario>) -> Found {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let check = Check::in_the_way("target", error.to_string(), "free some memory or threads");
-            return Found { checks: vec![check], ..Found::default() };
-        }
+        Err(error) => return Check::in_the_way("target", error.to_string(), "free some memory or threads").into(),
     };
     runtime.block_on(async {
-        let mut found = Found::default();
-        if let Some(url) = &target.http_url {
-            found.checks.extend(http_side(url, target.http().await, scenario).await);
+        match (target, scenario) {
+            (Some(target), scenario) => look_at(target, scenario).await,
+            (None, Some(scenario)) => embedded(scenario).await,
+            (None, None) => Found::default(),
         }
-        if let Some(url) = &target.grpc_url {
-            found.checks.push(grpc_side(url, &target.tls).await);
-        }
-        let reachable = found.checks.iter().all(|check| check.state != State::InTheWay || check.name == "model");
-        if let Some(scenario) = scenario.filter(|_| reachable) {
-            found.points_per_s = scraped_points(target).await;
-            found.checks.extend(requests::inputs(scenario, target).await);
-            let (checks, latency_ns) = requests::trials(scenario, target).await;
-            found.checks.extend(checks);
-            found.latency_ns = latency_ns;
-        }
-        found
     })
+}
+
+async fn embedded(scenario: &Scenario) -> Found {
+    let in_the_way = |error: &anyhow::Error| {
+        let remedy = "no run can start it either: mend what it says, or name a target with --target";
+        Check::in_the_way("daemon", format!("{error:#}"), remedy)
+    };
+    // The folder has to outlive the daemon, whose messages go there.
+    let scratch = match Scratch::new() {
+        Ok(scratch) => scratch,
+        Err(error) => return in_the_way(&error.into()).into(),
+    };
+    let daemon = match EmbeddedDaemon::start(&scratch.0.join("daemon.log")).await {
+        Ok(daemon) => daemon,
+        Err(error) => return in_the_way(&error).into(),
+    };
+    let mut found = look_at(&daemon.target(), Some(scenario)).await;
+    let started = "no target is named: a run starts the embedded daemon, as was done for these checks";
+    found.checks.insert(0, Check::fine("daemon", started));
+    if let Err(error) = daemon.stop().await {
+        found.checks.push(Check::doubtful(
+            "daemon",
+            format!("{error:#}"),
+            "look at its messages (daemon.log of a run)",
+        ));
+    }
+    found
+}
+
+async fn look_at(target: &ResolvedTarget, scenario: Option<&Scenario>) -> Found {
+    let mut found = Found::default();
+    if let Some(url) = &target.http_url {
+        found.checks.extend(http_side(url, target.http().await, scenario).await);
+    }
+    if let Some(url) = &target.grpc_url {
+        found.checks.push(grpc_side(url, &target.tls).await);
+    }
+    let reachable = found.checks.iter().all(|check| check.state != State::InTheWay || check.name == "model");
+    if let Some(scenario) = scenario.filter(|_| reachable) {
+        found.points_per_s = scraped_points(target).await;
+        found.checks.extend(requests::inputs(scenario, target).await);
+        let (checks, latency_ns) = requests::trials(scenario, target).await;
+        found.checks.extend(checks);
+        found.latency_ns = latency_ns;
+    }
+    found
 }
 
 /// What the command line lacks for the scenario.
