@@ -16,7 +16,7 @@ use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
 use crate::sched::queue::Entry;
 use crate::sched::usage::Usage;
-use crate::statistics::Counts;
+use crate::statistics::{Counts, PartEnd, PartTimes};
 use crate::telemetry::meters::{Meters, Outcome};
 
 /// Why a model cannot be started.
@@ -111,6 +111,11 @@ impl Model {
         lock(&self.counts).succeeded(phases, unix_ms);
         self.meters.phases(phases);
         self.meters.outcome(Outcome::Success);
+    }
+
+    /// Counts response number `index` of a request to a decoupled model.
+    pub fn count_part(&self, index: usize, times: PartTimes, end: PartEnd) {
+        lock(&self.counts).part(index, times, end);
     }
 
     /// Counts a request that got none, `ns` after it was received. One that never fitted the model is not the

@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use proofload_wire::phases::Phases;
-use proofload_wire::types::{BatchStatistics, InferStatistics, ModelStatistics, StatisticDuration};
+use proofload_wire::types::{BatchStatistics, InferStatistics, ModelStatistics, ResponseStatistics, StatisticDuration};
 
 use crate::backend::Timeline;
+use crate::backend::responses::Part;
+
+/// Responses of decoupled models from this number on are counted as one: a stream has no end that is known before.
+const MAX_PARTS: usize = 1024;
 
 /// The counts since the model was started.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,8 @@ pub struct Counts {
     execution_count: u64,
     requests: InferStatistics,
     batches: BTreeMap<u32, BatchStatistics>,
+    /// By the response's number within its request, as far as they are told apart.
+    parts: Vec<ResponseStatistics>,
 }
 
 impl Counts {
@@ -49,6 +55,25 @@ impl Counts {
         add(&mut self.requests.fail, ns);
     }
 
+    /// Counts response number `index` of a request to a decoupled model.
+    pub fn part(&mut self, index: usize, times: PartTimes, end: PartEnd) {
+        let index = index.min(MAX_PARTS);
+        if self.parts.len() <= index {
+            self.parts.resize_with(index + 1, ResponseStatistics::default);
+        }
+        let part = &mut self.parts[index];
+        let whole = times.infer_ns.saturating_add(times.output_ns);
+        match end {
+            PartEnd::Sent | PartEnd::Failed => {
+                add(&mut part.compute_infer, times.infer_ns);
+                add(&mut part.compute_output, times.output_ns);
+                add(if end == PartEnd::Sent { &mut part.success } else { &mut part.fail }, whole);
+            }
+            PartEnd::Empty => add(&mut part.empty_response, whole),
+            PartEnd::Cancelled => add(&mut part.cancel, whole),
+        }
+    }
+
     /// The counts in the form of the protocol.
     pub fn to_wire(&self, name: &str, version: i64) -> ModelStatistics {
         ModelStatistics {
@@ -58,9 +83,43 @@ impl Counts {
             inference_count: self.inference_count,
             execution_count: self.execution_count,
             inference_stats: self.requests.clone(),
+            response_stats: self.parts.iter().enumerate().map(|(i, part)| (i.to_string(), part.clone())).collect(),
             batch_stats: self.batches.values().cloned().collect(),
             memory_usage: Vec::new(),
         }
+    }
+}
+
+/// What became of a response of a decoupled model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartEnd {
+    /// It was handed over.
+    Sent,
+    /// It could not be given as it was asked for.
+    Failed,
+    /// It says that there are no more.
+    Empty,
+    /// Its client went away first.
+    Cancelled,
+}
+
+/// How long a response of a decoupled model took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartTimes {
+    infer_ns: u64,
+    output_ns: u64,
+}
+
+impl PartTimes {
+    /// The times of a response.
+    pub fn of(part: &Part) -> Self {
+        let infer_ns = nanoseconds(part.computing, part.computed);
+        Self { infer_ns, output_ns: nanoseconds(part.computed, part.finished) }
+    }
+
+    /// Of one that brought nothing, awaited since then.
+    pub fn waited(from: Instant, to: Instant) -> Self {
+        Self { infer_ns: nanoseconds(from, to), output_ns: 0 }
     }
 }
 
@@ -133,6 +192,25 @@ mod tests {
         assert_eq!(stats.fail, StatisticDuration { count: 1, ns: 7 });
         assert_eq!(wire.batch_stats.len(), 1);
         assert_eq!(wire.batch_stats[0].compute_infer, StatisticDuration { count: 1, ns: 8_000 });
+    }
+
+    #[test]
+    fn responses_of_decoupled_models_are_counted_by_their_number() {
+        let mut counts = Counts::default();
+        let times = PartTimes { infer_ns: 5, output_ns: 2 };
+        for (index, end) in [(0, PartEnd::Sent), (1, PartEnd::Sent), (2, PartEnd::Empty), (0, PartEnd::Sent)] {
+            counts.part(index, times, end);
+        }
+        counts.part(1, times, PartEnd::Failed);
+        counts.part(0, times, PartEnd::Cancelled);
+        counts.part(usize::MAX, times, PartEnd::Sent);
+        let stats = counts.to_wire("m", 1).response_stats;
+        let twice = StatisticDuration { count: 2, ns: 14 };
+        let once = StatisticDuration { count: 1, ns: 7 };
+        assert_eq!((stats["0"].success, stats["0"].cancel), (twice, once));
+        assert_eq!((stats["1"].success, stats["1"].fail, stats["2"].empty_response), (once, once, once));
+        assert_eq!(stats["1"].compute_infer, StatisticDuration { count: 2, ns: 10 });
+        assert_eq!((stats.len(), stats["1024"].success), (1025, once), "however long a stream is");
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! Metadata, statistics and the repository index in their JSON forms, with Triton's field names, and the
 //! conversions to their gRPC forms. Absent fields read as empty, because servers differ in what they send.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::grpc::inference as pb;
@@ -69,6 +71,8 @@ pub struct ModelStatistics {
     pub execution_count: u64,
     /// Counts and times of requests.
     pub inference_stats: InferStatistics,
+    /// Counts and times of the responses of decoupled models, by their number within their request, from "0".
+    pub response_stats: BTreeMap<String, ResponseStatistics>,
     /// Counts and times of executions by batch size.
     pub batch_stats: Vec<BatchStatistics>,
     /// Memory that the model holds.
@@ -95,6 +99,24 @@ pub struct InferStatistics {
     pub cache_hit: StatisticDuration,
     /// Answers looked for in the cache and not found.
     pub cache_miss: StatisticDuration,
+}
+
+/// Counts and times of responses that have the same number within their requests.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResponseStatistics {
+    /// Computing.
+    pub compute_infer: StatisticDuration,
+    /// Making the outputs ready.
+    pub compute_output: StatisticDuration,
+    /// Responses that were given.
+    pub success: StatisticDuration,
+    /// Responses that could not be given.
+    pub fail: StatisticDuration,
+    /// Responses without outputs, which say that there are no more.
+    pub empty_response: StatisticDuration,
+    /// Responses that were never made, because the client went away.
+    pub cancel: StatisticDuration,
 }
 
 /// How often something happened, and how long it took altogether.
@@ -225,7 +247,7 @@ impl From<ModelStatistics> for pb::ModelStatistics {
             inference_stats: Some(from.inference_stats.into()),
             batch_stats: from.batch_stats.into_iter().map(Into::into).collect(),
             memory_usage: from.memory_usage.into_iter().map(Into::into).collect(),
-            response_stats: std::collections::BTreeMap::new(),
+            response_stats: from.response_stats.into_iter().map(|(key, stats)| (key, stats.into())).collect(),
         }
     }
 }
@@ -241,6 +263,19 @@ impl From<InferStatistics> for pb::InferStatistics {
             compute_output: Some(from.compute_output.into()),
             cache_hit: Some(from.cache_hit.into()),
             cache_miss: Some(from.cache_miss.into()),
+        }
+    }
+}
+
+impl From<ResponseStatistics> for pb::InferResponseStatistics {
+    fn from(from: ResponseStatistics) -> Self {
+        Self {
+            compute_infer: Some(from.compute_infer.into()),
+            compute_output: Some(from.compute_output.into()),
+            success: Some(from.success.into()),
+            fail: Some(from.fail.into()),
+            empty_response: Some(from.empty_response.into()),
+            cancel: Some(from.cancel.into()),
         }
     }
 }

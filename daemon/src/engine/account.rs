@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime};
 
-use proofload_wire::infer::{InferResponse, Parameters};
+use proofload_wire::infer::InferResponse;
 use proofload_wire::phases::Phases;
-use proofload_wire::tensor::Tensor;
 
+use super::answer::{self, Wanted};
 use super::patience::Patience;
 use super::{Failed, Inference, RequestContext, ServeError};
 use crate::backend::{BackendError, Timeline};
@@ -52,16 +52,16 @@ impl<'a> Account<'a> {
     /// Makes the answer out of the outputs. The request has succeeded only when that can be done.
     pub(super) fn succeed<T>(
         mut self,
-        wanted: &[usize],
+        wanted: &[Wanted],
         served: Served,
         id: String,
         encode: impl FnOnce(InferResponse) -> Result<T, ServeError>,
     ) -> Result<Inference<T>, Failed> {
         let Served { outputs, timeline, batch_elements } = served;
-        let response = response(self.model, pick(outputs, wanted), id);
+        let response = answer::respond(self.model.spec(), wanted, outputs, id);
         let answered = Instant::now();
         let phases = statistics::phases(self.context.received, &timeline, answered, batch_elements);
-        match encode(response) {
+        match response.and_then(encode) {
             Ok(response) => {
                 self.model.count_success(&phases, unix_ms());
                 self.settle(answered, Ok((timeline, batch_elements)));
@@ -72,6 +72,21 @@ impl<'a> Account<'a> {
                 Err(Failed { error, phases })
             }
         }
+    }
+
+    /// Closes the account of a request that got its responses one by one.
+    pub(super) fn complete(mut self, served: &Served) -> Phases {
+        let Served { timeline, batch_elements, .. } = *served;
+        let answered = Instant::now();
+        let phases = statistics::phases(self.context.received, &timeline, answered, batch_elements);
+        self.model.count_success(&phases, unix_ms());
+        self.settle(answered, Ok((timeline, batch_elements)));
+        phases
+    }
+
+    /// Closes the account of a request one of whose responses cannot be given as it was asked for.
+    pub(super) fn broken(self, error: ServeError) -> Failed {
+        self.fail(Outcome::BackendFailed, error, statistics::phases_in_the_queue)
     }
 
     /// Turns a request away that does not fit the model.
@@ -166,25 +181,6 @@ impl Drop for Account<'_> {
 
 fn stopping(model: &str) -> String {
     format!("model '{model}' is not served any more: the daemon is stopping")
-}
-
-fn response(model: &Model, outputs: Vec<Tensor>, id: String) -> InferResponse {
-    let spec = model.spec();
-    InferResponse {
-        model_name: spec.name.clone(),
-        model_version: spec.version.to_string(),
-        id,
-        parameters: Parameters::new(),
-        outputs,
-    }
-}
-
-/// The wanted outputs in the wanted order. An output that is wanted twice is given twice.
-fn pick(outputs: Vec<Tensor>, wanted: &[usize]) -> Vec<Tensor> {
-    if wanted.iter().copied().eq(0..outputs.len()) {
-        return outputs;
-    }
-    wanted.iter().filter_map(|&index| outputs.get(index).cloned()).collect()
 }
 
 fn unix_ms() -> u64 {

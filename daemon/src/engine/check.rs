@@ -3,6 +3,7 @@
 use proofload_wire::infer::RequestedOutput;
 use proofload_wire::tensor::Tensor;
 
+use super::answer::{self, Wanted};
 use super::error::ServeError;
 use crate::repository::spec::{ModelSpec, TensorSpec};
 
@@ -15,8 +16,8 @@ pub struct Checked {
     pub elements: u32,
     /// Its dimensions beside the batch, input after input.
     pub shape: Vec<i64>,
-    /// Which outputs it wants, as indices into the configuration, in the order it wants them.
-    pub outputs: Vec<usize>,
+    /// Which outputs it wants, in the order it wants them.
+    pub outputs: Vec<Wanted>,
 }
 
 /// Checks a request against its model and puts its inputs into order.
@@ -36,7 +37,7 @@ pub fn check(spec: &ModelSpec, inputs: Vec<Tensor>, outputs: &[RequestedOutput])
     }
     let batch_dims = usize::from(spec.batched());
     let shape = inputs.iter().flat_map(|input| input.shape.iter().skip(batch_dims).copied()).collect();
-    Ok(Checked { outputs: wanted(spec, outputs)?, inputs, elements: elements.unwrap_or(1), shape })
+    Ok(Checked { outputs: answer::wanted(spec, outputs)?, inputs, elements: elements.unwrap_or(1), shape })
 }
 
 fn in_order(spec: &ModelSpec, mut inputs: Vec<Tensor>) -> Result<Vec<Tensor>, ServeError> {
@@ -97,20 +98,6 @@ fn check_batch(spec: &ModelSpec, input: &Tensor, elements: &mut Option<u32>) -> 
         ))),
         _ => Ok(()),
     }
-}
-
-fn wanted(spec: &ModelSpec, outputs: &[RequestedOutput]) -> Result<Vec<usize>, ServeError> {
-    if outputs.is_empty() {
-        return Ok((0..spec.outputs.len()).collect());
-    }
-    let index = |output: &RequestedOutput| {
-        if output.parameters.contains_key("classification") {
-            return Err(ServeError::Unsupported("the classification extension is not supported".to_owned()));
-        }
-        let index = spec.outputs.iter().position(|declared| declared.name == output.name);
-        index.ok_or_else(|| invalid(format!("unexpected inference output '{}' for model '{}'", output.name, spec.name)))
-    };
-    outputs.iter().map(index).collect()
 }
 
 fn brackets(shape: &[i64]) -> String {

@@ -6,7 +6,8 @@ use super::ServeError;
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
 /// The extensions of Triton that this server implements in full.
-const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_configuration", "statistics"];
+const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "classification", "model_configuration", "schedule_policy", "statistics"];
 
 pub(super) fn server() -> ServerMetadata {
     ServerMetadata {

@@ -2,9 +2,12 @@
 //! request, lets it wait and run, and accounts for it; how bytes arrive and leave is not its affair.
 
 mod account;
+mod answer;
 pub mod check;
+mod classify;
 mod describe;
 mod error;
+mod parts;
 mod patience;
 
 use std::collections::BTreeMap;
@@ -21,10 +24,13 @@ use proofload_wire::trace::TraceParent;
 use proofload_wire::types::{ModelMetadata, ModelStatistics, RepositoryIndexEntry, ServerMetadata};
 
 use self::account::{Account, InFlight};
+use self::answer::Wanted;
 use self::check::Checked;
 pub use self::error::{Failed, ServeError};
+pub use self::parts::Part;
 use self::patience::Patience;
 use crate::backend::Request;
+use crate::backend::responses::Responses;
 use crate::model::Model;
 use crate::sched::driver::{Pending, Refusal};
 use crate::sched::queue::Entry;
@@ -102,6 +108,15 @@ struct Inner {
     ready: AtomicBool,
 }
 
+/// A request in the queue, and what its answer needs.
+struct Admitted<'a> {
+    account: Account<'a>,
+    pending: Pending,
+    wanted: Vec<Wanted>,
+    patience: Patience,
+    id: String,
+}
+
 /// The one handle that the fronts share. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Engine {
@@ -127,6 +142,22 @@ impl Engine {
     ) -> Result<Inference<T>, Failed> {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
+        refuse_decoupled(model, context.protocol)?;
+        let Admitted { account, pending, wanted, patience, id } = self.admit(model, request, context, None)?;
+        match pending.outcome(patience.ends()).await {
+            Ok(served) => account.succeed(&wanted, served, id, encode),
+            Err(why) => Err(account.not_served(&why, patience)),
+        }
+    }
+
+    /// Puts a request that fits its model into the queue.
+    fn admit<'a>(
+        &'a self,
+        model: &'a Model,
+        request: InferRequest,
+        context: RequestContext,
+        responses: Option<Responses>,
+    ) -> Result<Admitted<'a>, Failed> {
         let queue = &model.spec().scheduling.queue;
         let level = queue.level(context.priority);
         let patience = Patience::new(queue.at(level), context.timeout, context.deadline, context.received);
@@ -137,13 +168,9 @@ impl Engine {
             Err(error) => return Err(account.invalid(error)),
         };
         let wanted = checked.outputs.clone();
-        let pending = match submit(model, checked, held_bytes, level, patience) {
-            Ok(pending) => pending,
-            Err(refusal) => return Err(account.refuse(refusal)),
-        };
-        match pending.outcome(patience.ends()).await {
-            Ok(served) => account.succeed(&wanted, served, request.id, encode),
-            Err(why) => Err(account.not_served(&why, patience)),
+        match submit(model, checked, responses, held_bytes, level, patience) {
+            Ok(pending) => Ok(Admitted { account, pending, wanted, patience, id: request.id }),
+            Err(refusal) => Err(account.refuse(refusal)),
         }
     }
 
@@ -282,9 +309,25 @@ impl Engine {
     }
 }
 
+/// In Triton's words, which say where to go instead.
+fn refuse_decoupled(model: &Model, protocol: Protocol) -> Result<(), ServeError> {
+    let door = match protocol {
+        _ if !model.spec().decoupled => return Ok(()),
+        Protocol::Http => {
+            "HTTP end point doesn't support models with decoupled transaction policy; use generate_stream"
+        }
+        Protocol::Grpc => {
+            "ModelInfer RPC doesn't support models with decoupled transaction policy; use ModelStreamInfer"
+        }
+        Protocol::Internal => "this part of the daemon doesn't support models with decoupled transaction policy",
+    };
+    Err(ServeError::Unsupported(door.to_owned()))
+}
+
 fn submit(
     model: &Model,
     checked: Checked,
+    responses: Option<Responses>,
     held_bytes: usize,
     level: u32,
     patience: Patience,
@@ -294,5 +337,5 @@ fn submit(
     let bytes = held_bytes.max(inputs.iter().map(|input| input.data.len()).sum());
     let (timeout, deadline) = (patience.timeout(), patience.deadline());
     let entry = Entry { level, elements, bytes, shape, enqueued, timeout, deadline };
-    model.submit(entry, Request::new(inputs, elements))
+    model.submit(entry, Request { inputs, elements, responses })
 }

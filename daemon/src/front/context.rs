@@ -15,6 +15,10 @@ use crate::engine::{Protocol, RequestContext, ServeError};
 const TIMEOUT: &str = "timeout";
 /// Parameter of a request: how urgent it is, from 1; 0 means the model's default.
 const PRIORITY: &str = "priority";
+/// Parameters with this beginning are Triton's own, and no client's.
+const RESERVED: &str = "triton_";
+/// The one of them that a client may send, in a stream: whether it wants to be told when there are no more responses.
+pub(super) const EMPTY_FINAL: &str = "triton_enable_empty_final_response";
 /// gRPC's header for the caller's deadline.
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 /// HTTP has none of its own; this one is in whole milliseconds, 0 meaning no deadline.
@@ -27,6 +31,7 @@ pub(super) fn of(
     protocol: Protocol,
     received: Instant,
 ) -> Result<RequestContext, ServeError> {
+    refuse_reserved(parameters, protocol)?;
     let of_transport = match protocol {
         Protocol::Grpc => header(headers, GRPC_TIMEOUT).and_then(grpc_timeout),
         Protocol::Http => request_timeout(headers)?,
@@ -43,6 +48,17 @@ pub(super) fn of(
         part_of: None,
         held_bytes: 0,
     })
+}
+
+fn refuse_reserved(parameters: &Parameters, protocol: Protocol) -> Result<(), ServeError> {
+    let allowed = |name: &str| protocol == Protocol::Grpc && name == EMPTY_FINAL;
+    match parameters.keys().find(|name| name.starts_with(RESERVED) && !allowed(name)) {
+        None => Ok(()),
+        Some(name) => Err(ServeError::InvalidArgument(format!(
+            "parameter keys starting with 'triton_' are reserved for Triton usage and should not be specified; remove \
+             '{name}'"
+        ))),
+    }
 }
 
 /// Lets a request's inputs keep the share of the body that they came in.
@@ -194,6 +210,20 @@ mod tests {
         check(Some(ParameterValue::Uint(u64::MAX)), Some(u32::MAX));
         check(Some(ParameterValue::Int(-1)), None);
         check(Some(ParameterValue::String("1".to_owned())), None);
+    }
+
+    #[test]
+    fn reserved_parameters_are_refused() {
+        let check = |protocol, name: &str, expected| {
+            let parameters = [(name.to_owned(), ParameterValue::Bool(true))].into();
+            let context = of(&HeaderMap::new(), &parameters, protocol, Instant::now());
+            assert_eq!(context.is_ok(), expected, "{name}");
+        };
+        check(Protocol::Http, "temperature", true);
+        check(Protocol::Http, "triton_x", false);
+        check(Protocol::Grpc, "triton_x", false);
+        check(Protocol::Http, EMPTY_FINAL, false);
+        check(Protocol::Grpc, EMPTY_FINAL, true);
     }
 
     #[test]

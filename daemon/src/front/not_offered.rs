@@ -12,8 +12,6 @@ pub(super) enum NotOffered {
     Settings,
     /// Tensors in a GPU's memory that client and server share.
     CudaSharedMemory,
-    /// Text generation.
-    Generate,
 }
 
 impl From<NotOffered> for ServeError {
@@ -28,7 +26,6 @@ impl From<NotOffered> for ServeError {
             NotOffered::CudaSharedMemory => {
                 "CUDA shared memory is not offered; use system shared memory, or send tensors in the request"
             }
-            NotOffered::Generate => "the generate extension is not offered; use infer",
         };
         Self::Unsupported(message.to_owned())
     }

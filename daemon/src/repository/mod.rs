@@ -2,6 +2,7 @@
 //! `<repository>/<model>/<version>/model.onnx`. It reads and checks everything, and starts nothing.
 
 pub mod embedded;
+mod labels;
 pub mod onnx;
 pub mod pbtxt;
 pub mod resolve;
@@ -111,7 +112,8 @@ fn load_version(
         },
         _ => Vec::new(),
     };
-    match resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults) {
+    let resolved = resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults);
+    match resolved.and_then(|mut spec| labels::read(source, &mut spec).map(|()| spec)) {
         Ok(spec) => loaded.models.push(spec),
         Err(errors) => {
             let place = source.config_place(name);

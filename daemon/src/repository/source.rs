@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::embedded::{self, EmbeddedModel};
 
@@ -44,6 +44,19 @@ impl Source {
                 read => read.map(Some),
             },
             Self::Embedded => Ok(find(model).map(|model| model.config.to_owned())),
+        }
+    }
+
+    /// The content of a text file in a model's folder, and of none outside it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn text(&self, model: &str, file: &str) -> io::Result<String> {
+        let plain = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+        match self {
+            Self::Folder(root) if plain => fs::read_to_string(root.join(model).join(file)),
+            Self::Folder(_) => Err(io::Error::other("it must be a file in the model's folder")),
+            Self::Embedded => Err(io::ErrorKind::NotFound.into()),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use proofload_wire::grpc::inference::ModelConfig;
 use proofload_wire::tensor::DataType;
+use std::sync::Arc;
 
 use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
@@ -19,6 +20,8 @@ pub struct TensorSpec {
     pub dims: Vec<i64>,
     /// The dimensions that the model itself sees, where they differ; none of them is variable.
     pub reshape: Option<Vec<i64>>,
+    /// Names of its classes, for an output that has them; may be fewer than there are classes.
+    pub labels: Arc<[String]>,
 }
 
 impl TensorSpec {

@@ -1,6 +1,8 @@
 //! The inputs and outputs of a model: what its configuration says and what its ONNX file says, brought together.
 //! What the configuration leaves out comes from the file; where both speak they must agree. Pure.
 
+use std::sync::Arc;
+
 use proofload_wire::grpc::inference::{ModelConfig, ModelInput, ModelOutput, ModelTensorReshape};
 use proofload_wire::tensor::DataType;
 
@@ -90,7 +92,13 @@ fn one(written: &Written<'_>, ports: Option<&[Port]>, batched: bool) -> Result<T
     if let Some(ports) = ports {
         agree(written.direction, written.name, datatype, reshape.as_deref().unwrap_or(written.dims), ports, batched)?;
     }
-    Ok(TensorSpec { name: written.name.to_owned(), datatype, dims: written.dims.to_vec(), reshape })
+    Ok(TensorSpec {
+        name: written.name.to_owned(),
+        datatype,
+        dims: written.dims.to_vec(),
+        reshape,
+        labels: Arc::default(),
+    })
 }
 
 fn checked_reshape(dims: &[i64], shape: &[i64]) -> Result<Vec<i64>, String> {

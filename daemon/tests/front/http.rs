@@ -45,7 +45,7 @@ async fn models_describe_themselves() {
     assert_eq!(index[0]["state"], "READY");
     let about = get(&server, "/v2").await.json();
     let extensions: Vec<String> = serde_json::from_value(about["extensions"].clone()).unwrap();
-    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "logging", "trace", "generate"] {
+    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "logging", "trace"] {
         assert!(!extensions.iter().any(|extension| extension == absent), "{absent} is not offered");
     }
 }

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod datatypes;
+mod decoupled;
 mod grpc;
 mod http;
 mod peers;

@@ -8,6 +8,7 @@
 //! a tree of values in between.
 
 mod data;
+mod generate;
 mod request;
 mod response;
 mod tensors;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+pub use generate::{decode_generate, encode_generated};
 pub use request::{DecodedRequest, decode_raw_request, decode_request, decode_request_sharing, encode_request};
 pub use response::{decode_response, encode_response};
 

@@ -159,6 +159,11 @@ fn check_strings(name: &str, elements: usize, data: &[u8]) -> Result<(), WireErr
     Ok(())
 }
 
+/// How many whole `BYTES` elements there are.
+pub(crate) fn string_count(data: &[u8]) -> usize {
+    Strings { rest: data }.count()
+}
+
 /// Appends one `BYTES` element.
 pub(crate) fn put_string(name: &str, string: &[u8], out: &mut BytesMut) -> Result<(), WireError> {
     let length = u32::try_from(string.len())

@@ -102,6 +102,7 @@ mod tests {
             datatype,
             dims: dims.to_vec(),
             reshape: None,
+            labels: Default::default(),
         };
         let (x, y) = (tensor("x", DataType::Bf16, &[-1]), tensor("y", DataType::Bf16, &[-1]));
         let check = |inputs: &[&TensorSpec], outputs: &[&TensorSpec], expected: &[&str]| {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use futures::stream::{self, BoxStream, StreamExt};
 use proofload_wire::grpc::convert::request_sharing;
 use proofload_wire::grpc::inference as pb;
 use proofload_wire::infer::{InferRequest, InferResponse, ParameterValue};
@@ -9,9 +10,14 @@ use proofload_wire::phases::Phases;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
+use super::conversation::Reply;
 use crate::bodies::Share;
-use crate::engine::{Failed, Inference, Protocol, ServeError};
-use crate::front::{FrontState, context, refusal, sharing};
+use crate::engine::{Failed, Inference, Part, Protocol, RequestContext, ServeError};
+use crate::front::sharing::{self, Placed};
+use crate::front::{FrontState, context, refusal};
+
+/// Parameter of a streamed response: whether it is the last one of its request.
+const FINAL: &str = "triton_final_response";
 
 /// Answers one request; its phases become metadata.
 pub(super) async fn unary(
@@ -26,26 +32,85 @@ pub(super) async fn unary(
     Ok(response)
 }
 
-/// Answers one message of a stream. Errors are messages, too; phases become parameters of the response, because
-/// metadata belong to the stream as a whole.
-pub(super) async fn streamed(
+/// How one message of a stream is answered. Errors are messages, too; phases become parameters of the last response,
+/// because metadata belong to the stream as a whole.
+pub(super) fn streamed(
     state: FrontState,
     metadata: MetadataMap,
     message: pb::ModelInferRequest,
     share: Option<Share>,
-) -> pb::ModelStreamInferResponse {
-    let (model_name, id) = (message.model_name.clone(), message.id.clone());
-    match infer(&state, metadata, message, share).await {
-        Ok(Inference { response, phases }) => stream_response(String::new(), with_phases(response, &phases)),
-        Err(Failed { error, phases }) => {
-            let response = InferResponse { model_name, id, ..InferResponse::default() };
-            stream_response(error.to_string(), with_phases(response, &phases))
+) -> Reply {
+    let version = Some(message.model_version.as_str()).filter(|version| !version.is_empty());
+    // A model that does not exist is told by the answer.
+    if state.engine.is_decoupled(&message.model_name, version).unwrap_or(false) {
+        return Reply::Many(many(&state, metadata, message, share));
+    }
+    Reply::One(Box::pin(async move {
+        let about = about(&message);
+        match infer(&state, metadata, message, share).await {
+            Ok(Inference { response, phases }) => last(String::new(), response, &phases),
+            Err(Failed { error, phases }) => last(error.to_string(), about, &phases),
         }
+    }))
+}
+
+/// The responses of a decoupled model. That there are no more is told only to those who asked for it.
+fn many(
+    state: &FrontState,
+    metadata: MetadataMap,
+    message: pb::ModelInferRequest,
+    share: Option<Share>,
+) -> BoxStream<'static, pb::ModelStreamInferResponse> {
+    let about = about(&message);
+    let Asked { request, context, placed } = match ask(state, metadata, message, share) {
+        Ok(asked) => asked,
+        Err(error) => return stream::iter([last(error.to_string(), about, &Phases::default())]).boxed(),
+    };
+    let wants_end = wants_end(&request);
+    let parts = state.engine.infer_parts(request, context);
+    let answer = move |part| match part {
+        Part::Response(mut response) => Some(match sharing::put(&placed, &mut response) {
+            Ok(()) => with_final(String::new(), response, false),
+            Err(error) => with_final(error.to_string(), about.clone(), false),
+        }),
+        Part::End(Ok(phases)) if wants_end => Some(last(String::new(), about.clone(), &phases)),
+        Part::End(Ok(_)) => None,
+        Part::End(Err(Failed { error, phases })) => Some(last(error.to_string(), about.clone(), &phases)),
+    };
+    parts.filter_map(move |part| std::future::ready(answer(part))).boxed()
+}
+
+/// Whether a request wants to be told when there are no more responses.
+fn wants_end(request: &InferRequest) -> bool {
+    matches!(request.parameters.get(context::EMPTY_FINAL), Some(ParameterValue::Bool(true)))
+}
+
+/// A response without outputs that says which request it answers.
+fn about(message: &pb::ModelInferRequest) -> InferResponse {
+    InferResponse {
+        model_name: message.model_name.clone(),
+        model_version: message.model_version.clone(),
+        id: message.id.clone(),
+        ..InferResponse::default()
     }
 }
 
-fn stream_response(error_message: String, response: InferResponse) -> pb::ModelStreamInferResponse {
+fn last(error_message: String, mut response: InferResponse, phases: &Phases) -> pb::ModelStreamInferResponse {
+    let phases = phases.to_headers().map(|(name, value)| (name.to_owned(), ParameterValue::String(value)));
+    response.parameters.extend(phases);
+    with_final(error_message, response, true)
+}
+
+fn with_final(error_message: String, mut response: InferResponse, last: bool) -> pb::ModelStreamInferResponse {
+    response.parameters.insert(FINAL.to_owned(), ParameterValue::Bool(last));
     pb::ModelStreamInferResponse { error_message, infer_response: Some(response.into()) }
+}
+
+/// A request that is ready to be served.
+struct Asked {
+    request: InferRequest,
+    context: RequestContext,
+    placed: Vec<Placed>,
 }
 
 async fn infer(
@@ -54,14 +119,24 @@ async fn infer(
     message: pb::ModelInferRequest,
     share: Option<Share>,
 ) -> Result<Inference, Failed> {
+    let Asked { request, context, placed } = ask(state, metadata, message, share)?;
+    let encode = |mut response| sharing::put(&placed, &mut response).map(|()| response);
+    state.engine.infer(request, context, encode).await
+}
+
+fn ask(
+    state: &FrontState,
+    metadata: MetadataMap,
+    message: pb::ModelInferRequest,
+    share: Option<Share>,
+) -> Result<Asked, ServeError> {
     let (mut request, shared_bytes) = decode(state, message)?;
     let placed = sharing::places(&state.shared_memory, &request.outputs)?;
     let mut context = context::of(&metadata.into_headers(), &request.parameters, Protocol::Grpc, Instant::now())?;
     // Raw contents are slices of the message, which they keep in memory as a whole.
     context.held_bytes = share.as_ref().map_or(0, Share::bytes) + shared_bytes;
     share.into_iter().for_each(|share| context::pin(&mut request, share));
-    let encode = |mut response| sharing::put(&placed, &mut response).map(|()| response);
-    state.engine.infer(request, context, encode).await
+    Ok(Asked { request, context, placed })
 }
 
 /// The request, and how many bytes of its inputs came from shared memory.
@@ -77,10 +152,4 @@ fn insert_phases(metadata: &mut MetadataMap, phases: &Phases) {
             metadata.insert(name, value);
         }
     }
-}
-
-fn with_phases(mut response: InferResponse, phases: &Phases) -> InferResponse {
-    let phases = phases.to_headers().map(|(name, value)| (name.to_owned(), ParameterValue::String(value)));
-    response.parameters.extend(phases);
-    response
 }

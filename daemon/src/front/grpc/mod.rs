@@ -1,6 +1,7 @@
 //! KServe v2 over gRPC, and gRPC's own health service.
 
 mod arriving;
+mod conversation;
 mod health;
 mod incoming;
 mod infer;

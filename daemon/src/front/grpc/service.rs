@@ -10,15 +10,12 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::arriving::Arriving;
-use super::{incoming, infer};
+use super::{conversation, incoming, infer};
 use crate::engine::ServeError;
 use crate::front::FrontState;
 use crate::front::not_offered::NotOffered;
 use crate::front::refusal;
 use crate::shared_memory::Registration;
-
-/// Requests of one stream that are worked on at the same time. Answers keep the order of the requests.
-const STREAM_DEPTH: usize = 32;
 
 /// The service.
 pub(super) struct Inference {
@@ -79,14 +76,11 @@ impl GrpcInferenceService for Inference {
         let (metadata, extensions, messages) = request.into_parts();
         let arriving = Arriving::of(&extensions);
         let state = self.state.clone();
-        let answers = incoming::until_drained(messages, self.draining.clone())
-            .map(move |message| {
-                let (state, metadata) = (state.clone(), metadata.clone());
-                let share = message.is_ok().then(|| arriving.next()).flatten();
-                async move { Ok(infer::streamed(state, metadata, message?, share).await) }
-            })
-            .buffered(STREAM_DEPTH);
-        Ok(Response::new(answers.boxed()))
+        let replies = incoming::until_drained(messages, self.draining.clone()).map(move |message| {
+            let share = message.is_ok().then(|| arriving.next()).flatten();
+            Ok(infer::streamed(state.clone(), metadata.clone(), message?, share))
+        });
+        Ok(Response::new(conversation::answers(replies.boxed()).boxed()))
     }
 
     async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {

@@ -61,7 +61,7 @@ fn unanswerable(error: &WireError) -> ServeError {
     ServeError::Internal(error.to_string())
 }
 
-fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {
     match headers.get(CONTENT_ENCODING) {
         None => Ok(()),
         Some(encoding) if encoding == "identity" => Ok(()),

@@ -1,5 +1,6 @@
 //! KServe v2 over HTTP: which path leads where.
 
+mod generate;
 mod infer;
 mod models;
 mod shared_memory;
@@ -41,8 +42,8 @@ fn of_a_model(prefix: &str) -> Router<FrontState> {
         .route(&format!("{prefix}/config"), get(models::config))
         .route(&format!("{prefix}/stats"), get(models::statistics))
         .route(&format!("{prefix}/infer"), post(infer::infer))
-        .route(&format!("{prefix}/generate"), post(generate))
-        .route(&format!("{prefix}/generate_stream"), post(generate))
+        .route(&format!("{prefix}/generate"), post(generate::generate))
+        .route(&format!("{prefix}/generate_stream"), post(generate::generate_stream))
 }
 
 /// Parts of the protocol that this server knows and does not offer; none is among its `extensions`.
@@ -84,10 +85,6 @@ async fn model_control() -> Refusal {
 
 async fn settings() -> Refusal {
     refuse(NotOffered::Settings)
-}
-
-async fn generate() -> Refusal {
-    refuse(NotOffered::Generate)
 }
 
 fn refuse(part: NotOffered) -> Refusal {

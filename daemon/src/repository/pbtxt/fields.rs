@@ -14,16 +14,8 @@ use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
-const WITHOUT_EFFECT: [&str; 8] = [
-    "optimization",
-    "model_warmup",
-    "cc_model_filenames",
-    "metric_tags",
-    "response_cache",
-    "runtime",
-    "model_metrics",
-    "label_filename",
-];
+const WITHOUT_EFFECT: [&str; 7] =
+    ["optimization", "model_warmup", "cc_model_filenames", "metric_tags", "response_cache", "runtime", "model_metrics"];
 
 /// Fields of Triton's without which the model would be another one.
 const UNSUPPORTED: [&str; 7] = [
@@ -210,6 +202,7 @@ impl Reader {
                 "data_type" => self.set(field, named(field, DataType::from_str_name), &mut output.data_type),
                 "dims" => self.push(field, number(field), &mut output.dims),
                 "reshape" => output.reshape = Some(self.nested(field, Self::reshape)),
+                "label_filename" => self.set(field, text(field), &mut output.label_filename),
                 _ => self.other(field, "an output"),
             }
         }
