@@ -78,6 +78,7 @@ pub struct App {
     drain: Drain,
     http: SocketAddr,
     grpc: SocketAddr,
+    metrics: Option<SocketAddr>,
     answering: Arc<AtomicUsize>,
     stop_fronts: oneshot::Sender<()>,
     fronts: JoinHandle<()>,
@@ -96,11 +97,16 @@ impl App {
         let listeners = Listeners {
             http: bind(config.bind, config.http_port).await?,
             grpc: bind(config.bind, config.grpc_port).await?,
+            metrics: match config.metrics_port {
+                Some(port) => Some(bind(config.bind, port).await?),
+                None => None,
+            },
         };
         let address = |listener: &TcpListener| {
             listener.local_addr().map_err(|source| DaemonError::System { what: "cannot read a port's number", source })
         };
         let (http, grpc) = (address(&listeners.http)?, address(&listeners.grpc)?);
+        let metrics = listeners.metrics.as_ref().map(address).transpose()?;
         let (stop_fronts, stopped) = oneshot::channel();
         let limits = relief::workshop::Limits::for_threads(config.compute_threads);
         let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
@@ -117,7 +123,17 @@ impl App {
             // A sender that is gone means the same as its message: nobody needs the fronts any more.
             let _ = stopped.await;
         }));
-        Ok(Self { engine, studio, drain: Drain::new(config.grace), http, grpc, answering, stop_fronts, fronts })
+        Ok(Self {
+            engine,
+            studio,
+            drain: Drain::new(config.grace),
+            http,
+            grpc,
+            metrics,
+            answering,
+            stop_fronts,
+            fronts,
+        })
     }
 
     /// Where HTTP is served.
@@ -128,6 +144,11 @@ impl App {
     /// Where gRPC is served.
     pub fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where metrics have a port of their own.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// What serves.

@@ -25,6 +25,9 @@ pub struct DaemonArgs {
     /// Port for gRPC; 0 for any free one [default: 8001].
     #[arg(long, value_name = "PORT")]
     pub grpc_port: Option<u16>,
+    /// Further port for metrics, such as Triton's 8002; 0 for any free one [default: none, they are on HTTP's].
+    #[arg(long, value_name = "PORT")]
+    pub metrics_port: Option<u16>,
     /// Address to listen on [default: 127.0.0.1].
     #[arg(long, value_name = "IP")]
     pub bind: Option<String>,
@@ -75,6 +78,7 @@ impl DaemonArgs {
         }
         set(self.http_port, &mut written.server.http_port);
         set(self.grpc_port, &mut written.server.grpc_port);
+        set(self.metrics_port.map(Some), &mut written.server.metrics_port);
         set(self.bind.clone(), &mut written.server.bind);
         set(self.grace, &mut written.server.grace_seconds);
         set(self.nice, &mut written.process.nice);

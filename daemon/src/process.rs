@@ -3,19 +3,16 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
-use std::str::FromStr;
 
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::app::{App, DaemonError, cores};
 use crate::cli::DaemonArgs;
 use crate::config::Config;
 use crate::drain::Outcome;
+use crate::telemetry::logs;
 
 /// More connection threads than this gain nothing: models compute on threads of their own.
 const MAX_WORKERS: usize = 4;
@@ -28,7 +25,7 @@ const MAX_WORKERS: usize = 4;
 pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
     let config = args.configuration(cores())?;
     step_back(config.nice)?;
-    log_to_stderr();
+    logs::to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores().get().min(MAX_WORKERS))
         .thread_name("daemon")
@@ -72,12 +69,19 @@ struct Ready {
     event: &'static str,
     http: String,
     grpc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
     pid: u32,
 }
 
 fn print_ready(app: &App) -> std::io::Result<()> {
-    let ready =
-        Ready { event: "ready", http: app.http().to_string(), grpc: app.grpc().to_string(), pid: std::process::id() };
+    let ready = Ready {
+        event: "ready",
+        http: app.http().to_string(),
+        grpc: app.grpc().to_string(),
+        metrics: app.metrics().map(|address| address.to_string()),
+        pid: std::process::id(),
+    };
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &ready)?;
     out.write_all(b"\n")?;
@@ -125,15 +129,4 @@ fn step_back(nice: i32) -> Result<(), DaemonError> {
     }
     let stepped = rustix::process::nice(nice);
     stepped.map(drop).map_err(|error| DaemonError::System { what: "cannot lower the priority", source: error.into() })
-}
-
-/// Messages go to standard error; `RUST_LOG` chooses which. The libraries' own are rarely of interest.
-fn log_to_stderr() {
-    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| Targets::from_str(&text).ok());
-    let targets = chosen.unwrap_or_else(|| {
-        Targets::new().with_default(tracing::Level::WARN).with_target("proofload_daemon", tracing::Level::INFO)
-    });
-    let messages = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // It fails where a subscriber is set already; then messages go there.
-    let _ = tracing_subscriber::registry().with(messages).with(targets).try_init();
 }

@@ -166,7 +166,7 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
         answering: Arc::default(),
     };
     let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
+    let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap(), metrics: None };
     let address = listeners.http.local_addr().unwrap();
     tokio::spawn(listen(state, listeners, std::future::pending()));
     let place = studio.enter().unwrap();

@@ -33,6 +33,8 @@ pub struct Config {
     pub http_port: u16,
     /// Port for gRPC; 0 for any free one.
     pub grpc_port: u16,
+    /// A further port for metrics, if any; 0 for any free one.
+    pub metrics_port: Option<u16>,
     /// Bounds on what clients may ask for.
     pub front: FrontLimits,
     /// Whether clients may hand over tensors in shared memory.
@@ -81,6 +83,10 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         "server.http_port and server.grpc_port must differ, or be 0 for any free port",
     );
     check.that(
+        server.metrics_port.is_none_or(|port| port == 0 || ![server.http_port, server.grpc_port].contains(&port)),
+        "server.metrics_port must differ from server.http_port and server.grpc_port, or be 0 for any free port",
+    );
+    check.that(
         server.max_body_bytes >= SMALLEST_BODY_BYTES,
         format!("server.max_body_bytes must be at least {SMALLEST_BODY_BYTES}"),
     );
@@ -109,6 +115,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         bind,
         http_port: server.http_port,
         grpc_port: server.grpc_port,
+        metrics_port: server.metrics_port,
         front: FrontLimits {
             max_body_bytes: server.max_body_bytes,
             total_body_bytes: server.total_body_bytes,

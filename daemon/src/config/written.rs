@@ -31,6 +31,8 @@ pub struct Server {
     pub http_port: u16,
     /// Port for gRPC; 0 for any free one.
     pub grpc_port: u16,
+    /// Port for metrics beside HTTP's, as Triton has one; 0 for any free one, none for no further port.
+    pub metrics_port: Option<u16>,
     /// Largest body of a request.
     pub max_body_bytes: usize,
     /// Most bytes of bodies that are held at a time, over all requests.
@@ -53,6 +55,7 @@ impl Default for Server {
             bind: "127.0.0.1".to_owned(),
             http_port: 8000,
             grpc_port: 8001,
+            metrics_port: None,
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             total_body_bytes: 8 * DEFAULT_MAX_BODY_BYTES,
             http2_ping_seconds: 20.0,

@@ -6,8 +6,15 @@ use super::ServeError;
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
 /// The extensions of Triton that this server implements in full.
-const EXTENSIONS: [&str; 5] =
-    ["binary_tensor_data", "classification", "model_configuration", "schedule_policy", "statistics"];
+const EXTENSIONS: [&str; 7] = [
+    "binary_tensor_data",
+    "classification",
+    "logging",
+    "model_configuration",
+    "schedule_policy",
+    "statistics",
+    "trace",
+];
 
 pub(super) fn server() -> ServerMetadata {
     ServerMetadata {

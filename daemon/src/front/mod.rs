@@ -11,6 +11,7 @@ mod not_offered;
 mod ops;
 mod phases;
 pub mod refusal;
+mod settings;
 mod sharing;
 pub mod studio;
 
@@ -27,6 +28,9 @@ use crate::bodies::Bodies;
 use crate::engine::Engine;
 use crate::relief::Studio;
 use crate::shared_memory::SharedMemory;
+
+/// Connections at a time to the port of metrics alone.
+const METRICS_CONNECTIONS: usize = 16;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -62,7 +66,7 @@ pub struct FrontLimits {
     pub max_body_bytes: usize,
     /// Most bytes of bodies that are held at a time, over all requests.
     pub total_body_bytes: usize,
-    /// Most connections at a time, over both listeners. Further ones wait to be accepted.
+    /// Most connections at a time, over HTTP and gRPC together. Further ones wait to be accepted.
     pub max_connections: usize,
     /// How often a peer over HTTP/2 is asked whether it is still there, and how long it has to answer.
     pub http2_ping: Duration,
@@ -74,6 +78,8 @@ pub struct Listeners {
     pub http: TcpListener,
     /// gRPC.
     pub grpc: TcpListener,
+    /// Metrics alone, if they have a port of their own.
+    pub metrics: Option<TcpListener>,
 }
 
 /// Serves until `shutdown` resolves, then stops accepting, lets what is in flight finish, and returns. How long
@@ -90,8 +96,17 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
         // Kept until everybody has seen it: a dropped sender would look like an error.
         drain.closed().await;
     };
+    // Places of their own: whoever watches must get in when the house is full.
+    let metrics_doors = connections::Doors { places: Arc::new(Semaphore::new(METRICS_CONNECTIONS)), ..doors.clone() };
+    let metrics_router = http::metrics_router(state.clone());
+    let metrics = async move {
+        if let Some(listener) = listeners.metrics {
+            connections::serve(listener, metrics_router, metrics_doors).await;
+        }
+    };
     tokio::join!(
         stop,
+        metrics,
         connections::serve(listeners.http, http::router(state), doors.clone()),
         connections::serve(listeners.grpc, grpc, doors),
     );

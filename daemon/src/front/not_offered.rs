@@ -8,8 +8,6 @@ use crate::engine::ServeError;
 pub(super) enum NotOffered {
     /// Loading and unloading models.
     ModelControl,
-    /// Reading and changing trace and log settings.
-    Settings,
     /// Tensors in a GPU's memory that client and server share.
     CudaSharedMemory,
 }
@@ -19,9 +17,6 @@ impl From<NotOffered> for ServeError {
         let message = match part {
             NotOffered::ModelControl => {
                 "models cannot be loaded or unloaded while the server runs; change the repository and restart it"
-            }
-            NotOffered::Settings => {
-                "trace and log settings cannot be read or changed while the server runs; they are options of its start"
             }
             NotOffered::CudaSharedMemory => {
                 "CUDA shared memory is not offered; use system shared memory, or send tensors in the request"

@@ -86,6 +86,17 @@ pub const NV_INFER_US: Metric =
 pub const NV_OUTPUT_US: Metric =
     metric("nv_inference_compute_output_duration_us", "Cumulative compute output time (microseconds)");
 
+/// Triton: answers found in the cache.
+pub const NV_CACHE_HITS: Metric = metric("nv_cache_num_hits_per_model", "Number of cache hits per model");
+/// Triton: answers looked for in the cache and not found.
+pub const NV_CACHE_MISSES: Metric = metric("nv_cache_num_misses_per_model", "Number of cache misses per model");
+/// Triton: microseconds.
+pub const NV_CACHE_HIT_US: Metric =
+    metric("nv_cache_hit_duration_per_model", "Cumulative time of cache hits per model (microseconds)");
+/// Triton: microseconds.
+pub const NV_CACHE_MISS_US: Metric =
+    metric("nv_cache_miss_duration_per_model", "Cumulative time of cache misses per model (microseconds)");
+
 /// Triton, by `gpu_uuid`: 0 to 1.
 pub const GPU_UTILIZATION: Metric = metric("nv_gpu_utilization", "GPU utilization (0.0 to 1.0)");
 /// Triton, by `gpu_uuid`: bytes.

@@ -100,6 +100,10 @@ impl Scrape {
         export(catalogue::NV_INPUT_US, &|stats| micros(stats.inference_stats.compute_input.ns))?;
         export(catalogue::NV_INFER_US, &|stats| micros(stats.inference_stats.compute_infer.ns))?;
         export(catalogue::NV_OUTPUT_US, &|stats| micros(stats.inference_stats.compute_output.ns))?;
+        export(catalogue::NV_CACHE_HITS, &|stats| stats.inference_stats.cache_hit.count as f64)?;
+        export(catalogue::NV_CACHE_MISSES, &|stats| stats.inference_stats.cache_miss.count as f64)?;
+        export(catalogue::NV_CACHE_HIT_US, &|stats| micros(stats.inference_stats.cache_hit.ns))?;
+        export(catalogue::NV_CACHE_MISS_US, &|stats| micros(stats.inference_stats.cache_miss.ns))?;
         let waiting = self.models.iter().map(|model| (labels(model), model.waiting() as f64));
         family(encoder, catalogue::NV_PENDING, MetricType::Gauge, waiting)?;
         self.encode_failures(encoder)

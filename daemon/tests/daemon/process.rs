@@ -1,6 +1,6 @@
 //! The daemon as a process: how it says that it is ready, and every way in which it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +63,33 @@ fn signals_drain_it() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         assert!(ended(child).success(), "{signal:?}");
     }
+}
+
+/// Sends a request over HTTP/1.1 and reads the answer, headers and all.
+fn exchange(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn log_settings_take_effect_in_the_process() {
+    let check = |body: &str, expected: bool| {
+        let mut child = daemon(&[&READY[..], &["--until-stdin-closes"]].concat());
+        let ready = ready(&mut child);
+        let head =
+            format!("POST /v2/logging HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}", body.len());
+        let answer = exchange(ready["http"].as_str().unwrap(), &format!("{head}\r\n\r\n{body}"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        drop(child.stdin.take());
+        let messages = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert!(messages.contains("serving HTTP on"), "it was said before: {messages}");
+        assert_eq!(messages.contains("every request in flight was answered"), expected, "{body}: {messages}");
+    };
+    check("{}", true);
+    check(r#"{"log_info":false}"#, false);
 }
 
 #[test]

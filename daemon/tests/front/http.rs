@@ -45,7 +45,7 @@ async fn models_describe_themselves() {
     assert_eq!(index[0]["state"], "READY");
     let about = get(&server, "/v2").await.json();
     let extensions: Vec<String> = serde_json::from_value(about["extensions"].clone()).unwrap();
-    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "logging", "trace"] {
+    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "parameters"] {
         assert!(!extensions.iter().any(|extension| extension == absent), "{absent} is not offered");
     }
 }
@@ -136,7 +136,7 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
     let late = ECHO.replace("\"id\":\"7\"", "\"parameters\":{\"timeout\":1}").replace("[1,2]", "[2]");
     let gzip = [("content-encoding", "gzip")];
     let no_number = [("inference-header-content-length", "x")];
-    let rows: [Row<'_>; 21] = [
+    let rows: [Row<'_>; 20] = [
         ("GET", "/nowhere", &[], "", 404, "nothing at /nowhere"),
         ("GET", "/v2/models/none", &[], "", 404, "none"),
         ("GET", "/v2/models/none/ready", &[], "", 404, "none"),
@@ -157,7 +157,6 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", "/v2/models/slow/infer", &[], &late, 503, "Request timeout expired"),
         ("POST", "/v2/repository/models/echo/unload", &[], "", 501, "restart"),
         ("POST", "/v2/cudasharedmemory/region/r/register", &[], "", 501, "shared memory"),
-        ("GET", "/v2/logging", &[], "", 501, "settings"),
     ];
     for (method, path, headers, body, status, words) in rows {
         let answer = send(server.http, request(method, path, headers, body.to_owned())).await;

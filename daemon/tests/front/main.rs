@@ -10,4 +10,5 @@ mod grpc;
 mod http;
 mod peers;
 mod server;
+mod settings;
 mod shared;

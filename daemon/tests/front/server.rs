@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use proofload_daemon::app::App;
-use proofload_daemon::config::Config;
+use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
 use proofload_daemon::front::FrontLimits;
@@ -64,6 +64,7 @@ const MODELS: [(&str, &str); 4] = [
 pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) grpc: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     pub(crate) engine: Engine,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Outcome>,
@@ -80,6 +81,11 @@ impl Server {
         Self::start_on(&Config { front, ..config(&folder(MODELS)) }).await
     }
 
+    /// Starts it with traces that go somewhere.
+    pub(crate) async fn with_traces(traces: Option<TraceConfig>) -> Self {
+        Self::start_on(&Config { traces, ..config(&folder(MODELS)) }).await
+    }
+
     /// Starts it with other models, each a name and its configuration.
     pub(crate) async fn with_models(models: &[(String, String)]) -> Self {
         let models = folder(models.iter().map(|(name, config)| (name.as_str(), config.as_str())));
@@ -89,12 +95,13 @@ impl Server {
     async fn start_on(config: &Config) -> Self {
         let app = App::start(config).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
+        let metrics = app.metrics().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async {
             let stopped = async { stopped.await.unwrap_or_default() };
             app.run_until(stopped).await.unwrap()
         });
-        Self { http, grpc, engine, stop, serving }
+        Self { http, grpc, metrics, engine, stop, serving }
     }
 
     /// Asks it to stop. The handle ends when everything in flight is answered, or the grace period is over.
@@ -118,6 +125,7 @@ fn config(models: &TempDir) -> Config {
         bind: Ipv4Addr::LOCALHOST.into(),
         http_port: 0,
         grpc_port: 0,
+        metrics_port: Some(0),
         front: LIMITS,
         allow_client_shm: true,
         grace: Duration::from_secs(5),

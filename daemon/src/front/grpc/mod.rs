@@ -6,6 +6,7 @@ mod health;
 mod incoming;
 mod infer;
 mod service;
+mod settings;
 
 use std::sync::Arc;
 

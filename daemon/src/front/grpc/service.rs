@@ -10,11 +10,11 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::arriving::Arriving;
-use super::{conversation, incoming, infer};
+use super::{conversation, incoming, infer, settings};
 use crate::engine::ServeError;
-use crate::front::FrontState;
 use crate::front::not_offered::NotOffered;
 use crate::front::refusal;
+use crate::front::{self, FrontState};
 use crate::shared_memory::Registration;
 
 /// The service.
@@ -177,11 +177,14 @@ impl GrpcInferenceService for Inference {
         Ok(Response::new(pb::CudaSharedMemoryUnregisterResponse {}))
     }
 
-    async fn trace_setting(&self, _: Request<pb::TraceSettingRequest>) -> Answer<pb::TraceSettingResponse> {
-        refuse(NotOffered::Settings)
+    async fn trace_setting(&self, request: Request<pb::TraceSettingRequest>) -> Answer<pb::TraceSettingResponse> {
+        let pb::TraceSettingRequest { settings, model_name } = request.into_inner();
+        let wanted = settings::wanted(settings);
+        answer(front::settings::trace(&self.state.engine, named(&model_name), &wanted).map(settings::shown))
     }
 
-    async fn log_settings(&self, _: Request<pb::LogSettingsRequest>) -> Answer<pb::LogSettingsResponse> {
-        refuse(NotOffered::Settings)
+    async fn log_settings(&self, request: Request<pb::LogSettingsRequest>) -> Answer<pb::LogSettingsResponse> {
+        let wanted = settings::log_wanted(request.into_inner().settings);
+        answer(front::settings::log(&wanted).map(settings::log_shown))
     }
 }

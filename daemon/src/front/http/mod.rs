@@ -3,6 +3,7 @@
 mod generate;
 mod infer;
 mod models;
+mod settings;
 mod shared_memory;
 
 use axum::Router;
@@ -27,9 +28,21 @@ pub(super) fn router(state: FrontState) -> Router {
         .route("/v2/repository/index", post(models::index))
         .merge(of_a_model("/v2/models/{model}"))
         .merge(of_a_model("/v2/models/{model}/versions/{version}"))
+        .route("/v2/trace/setting", get(settings::trace).post(settings::change_trace))
+        .route("/v2/models/{model}/trace/setting", get(settings::model_trace).post(settings::change_model_trace))
+        .route("/v2/logging", get(settings::log).post(settings::change_log))
         .merge(sharing())
         .merge(not_offered())
         .merge(studio::routes())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_verb)
+        .with_state(state)
+}
+
+/// Metrics alone, for a port of their own.
+pub(super) fn metrics_router(state: FrontState) -> Router {
+    Router::new()
+        .route("/metrics", get(ops::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
         .with_state(state)
@@ -51,9 +64,6 @@ fn not_offered() -> Router<FrontState> {
     Router::new()
         .route("/v2/repository/models/{model}/load", post(model_control))
         .route("/v2/repository/models/{model}/unload", post(model_control))
-        .route("/v2/trace/setting", get(settings).post(settings))
-        .route("/v2/models/{model}/trace/setting", get(settings).post(settings))
-        .route("/v2/logging", get(settings).post(settings))
 }
 
 fn sharing() -> Router<FrontState> {
@@ -81,10 +91,6 @@ struct ModelPath {
 
 async fn model_control() -> Refusal {
     refuse(NotOffered::ModelControl)
-}
-
-async fn settings() -> Refusal {
-    refuse(NotOffered::Settings)
 }
 
 fn refuse(part: NotOffered) -> Refusal {

@@ -4,11 +4,12 @@
 
 mod outbox;
 mod record;
+pub mod settings;
 mod spans;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 
 use self::outbox::{Finished, Outbox};
 pub use self::record::{Inference, Interval, Record, Relief, Slot};
+use self::settings::{Refused, Settings, Shown, Wanted};
 
 /// Records that wait to be made into spans.
 const WAITING_RECORDS: usize = 4096;
@@ -45,6 +47,7 @@ pub struct Traces {
     /// When the last spans must have left, once the daemon stops.
     until: Arc<OnceLock<Instant>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    settings: Mutex<Settings>,
 }
 
 impl Traces {
@@ -71,7 +74,8 @@ impl Traces {
         let finished = Finished::default();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(finished.clone())
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share))))
+            // Which requests are traced was decided before: see `settings`.
+            .with_sampler(Sampler::AlwaysOn)
             .with_resource(resource)
             .build();
         let until = Arc::<OnceLock<Instant>>::default();
@@ -79,14 +83,37 @@ impl Traces {
         let (records, receiver) = sync_channel(waiting);
         let run = move || make_spans(&receiver, &provider, &mut outbox);
         let thread = std::thread::Builder::new().name("traces".to_owned()).spawn(run)?;
-        Ok(Self { records, dropped, until, thread: Mutex::new(Some(thread)) })
+        let settings = Mutex::new(Settings::with_share(share));
+        Ok(Self { records, dropped, until, thread: Mutex::new(Some(thread)), settings })
     }
 
-    /// Hands a record over, or drops it when too many wait.
+    /// Hands a record over that is to be traced, or drops it when too many wait.
     pub fn record(&self, record: impl Into<Record>) {
-        if self.records.try_send(Some(record.into())).is_err() {
+        let record = record.into();
+        let decided = record.parent().map(|parent| parent.sampled);
+        if !self.settings().trace(record.model(), decided) {
+            return;
+        }
+        if self.records.try_send(Some(record)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Changes the settings of a model, or of the whole server, and says which hold then.
+    ///
+    /// # Errors
+    /// When a name or a value means nothing. Nothing is changed then.
+    pub fn change(&self, model: Option<&str>, wanted: &Wanted) -> Result<Shown, Refused> {
+        let mut settings = self.settings();
+        // To ask for nothing must not begin the counts again.
+        if !wanted.is_empty() {
+            settings.change(model, wanted)?;
+        }
+        Ok(settings.show(model))
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends what is left, for a bounded time. Blocks.

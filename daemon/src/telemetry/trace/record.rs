@@ -16,6 +16,24 @@ pub enum Record {
     Relief(Relief),
 }
 
+impl Record {
+    /// The caller's span.
+    pub fn parent(&self) -> Option<TraceParent> {
+        match self {
+            Self::Inference(inference) => inference.parent,
+            Self::Relief(relief) => relief.parent,
+        }
+    }
+
+    /// The model that was asked for, if the request was for one.
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Self::Inference(inference) => Some(&inference.model),
+            Self::Relief(_) => None,
+        }
+    }
+}
+
 /// A request for inference.
 #[derive(Debug, Clone)]
 pub struct Inference {
