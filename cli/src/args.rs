@@ -82,12 +82,37 @@ pub(crate) struct NewArgs {
     /// How requests travel. [default: binary tensors over KServe HTTP, or what else the target speaks]
     #[arg(long, value_name = "PROTOCOL", value_parser = protocol)]
     pub(crate) protocol: Option<Protocol>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// The file to write. [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Replace the file if it exists.
     #[arg(long, requires = "output")]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    /// A header of every request, once for each. A secret stays in the environment: 'authorization: Bearer ${env:TOKEN}',
+    /// in single quotes.
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
+    pub(crate) headers: Vec<String>,
+    /// Authorities from which the target's certificate may come, in PEM. [default: the system's]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Who we say we are, where the target asks, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub(crate) client_key: Option<PathBuf>,
+    /// The name that the target's certificate has. [default: the URL's host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+    /// Take any certificate.
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 /// What a starting file is to ask.

@@ -83,6 +83,32 @@ fn what_the_target_is_decides_what_is_written() {
     assert!(std::fs::read_to_string(&file).unwrap().contains("tiny_mlp"));
 }
 
+#[test]
+fn headers_and_certificates_are_written_and_secrets_are_not() {
+    let place = Place::new();
+    let url = one_page("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let file = place.path("made.toml");
+    let check = |arguments: &[&str], code: i32, says: &str| {
+        let new = ["scenario", "new", "--kind", "constant", "--target", &url, "--force", "-o", file.to_str().unwrap()];
+        let output = run(&[&new[..], arguments].concat());
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(says) && !said.contains("s3cret"), "{arguments:?}: {said}");
+    };
+    let home = "authorization: Bearer ${env:HOME}";
+    check(&["--header", home, "-H", "X-Team: blue"], 0, "written");
+    let made = std::fs::read_to_string(&file).unwrap();
+    assert!(made.contains("Bearer ${env:HOME}") && !made.contains(&std::env::var("HOME").unwrap()), "{made}");
+    let headers = Scenario::load(&file, &[]).unwrap().target.unwrap().headers;
+    assert_eq!(headers["x-team"], "blue");
+    check(&["--header", "authorization: Bearer s3cret"], 2, "Bearer ${env:TOKEN}");
+    check(&["--header", "x: ${env:PROOFLOAD_NO_SUCH}"], 2, "`PROOFLOAD_NO_SUCH` is not set");
+    check(&["--header", "nonsense"], 2, "is no header");
+    check(&["--insecure"], 2, "no URL begins with https://");
+    check(&["--client-cert", "client.pem"], 2, "--client-key");
+    check(&["--ca", "ca.pem", "--insecure"], 2, "cannot be used with");
+}
+
 /// A server that says the same to everybody, until the test ends.
 fn one_page(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -21,13 +21,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use certificates::Authority;
 use http::{Request, Version};
+use http_body_util::Full;
 use hyper_util::service::TowerToHyperService;
 use proofload_loadgen::clock::RunClock;
+use proofload_loadgen::discover::{Access, Question, Tells, survey};
 use proofload_loadgen::plan::{Process, Timing};
-use proofload_loadgen::run::ResolvedTarget;
+use proofload_loadgen::run::{ResolvedTarget, try_each};
 use proofload_loadgen::scenario::{Model, Scenario};
+use proofload_loadgen::starter::{Shape, Starter};
 use proofload_loadgen::stop::StopHandle;
 use proofload_loadgen::transport::{
     Address, Attempt, ConnectionPolicy, Failure, HttpVersion, Keep, Links, Outgoing, Reception, Segments, TlsOptions,
@@ -279,3 +283,49 @@ fn connections_that_a_stall_opened_are_closed_when_it_is_over() {
 }
 
 const CLOSED: &str = "connections_closed_idle";
+
+#[test]
+fn a_target_behind_certificates_and_a_token_is_asked_with_them_and_the_file_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::in_folder(folder.path());
+    let seen = Arc::<Seen>::default();
+    let noting = Arc::clone(&seen);
+    let token = format!("Bearer {}", std::env::var("HOME").unwrap());
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        noting.note(&request);
+        let known = request.headers().get("authorization").is_some_and(|value| value == token.as_str());
+        let body = if request.uri().path() == "/v2" { "{\"name\":\"s\",\"version\":\"1\"}" } else { METADATA };
+        let status = if known { 200 } else { 401 };
+        async move { http::Response::builder().status(status).body(Full::new(Bytes::from_static(body.as_bytes()))) }
+    });
+    let url = format!("https://{}", serve(service, Some(authority.server("api.example", &BOTH, true, false)), &seen));
+    let mut access = Access { tls: trusting(&authority), ..Access::default() };
+    access.tls.identity = Some(authority.client(folder.path()));
+    access.tls.server_name = Some("api.example".to_owned());
+    let model = Some("m".to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = |access: &Access| {
+        let question =
+            Question { url: url.clone(), model: model.clone(), access: access.clone(), ..Question::default() };
+        runtime.block_on(survey(&question))
+    };
+    assert!(found(&Access::default()).is_err(), "nobody knows its authority");
+    // Without the token it is there, and says nothing of itself.
+    assert_eq!(found(&access).unwrap().tells, Tells::Nothing);
+    access.add_header("Authorization: Bearer ${env:HOME}").unwrap();
+    let survey = found(&access).unwrap();
+    let text = Starter { name: "x", shape: Shape::Constant, survey: &survey, access: &access, schema: "s" }.text();
+    let scenario = Scenario::parse(Path::new("x.toml"), &text, &["load.duration=1s".to_owned()]).unwrap();
+    let target = scenario.target.clone().unwrap();
+    assert_eq!(target.tls.as_ref(), Some(&access.tls), "{text}");
+    let resolved = ResolvedTarget {
+        http_url: target.http.clone(),
+        headers: target.headers,
+        tls: target.tls.unwrap_or_default(),
+        ..ResolvedTarget::default()
+    };
+    let trials = runtime.block_on(try_each(&scenario, &resolved)).unwrap();
+    assert_eq!(trials[0].judgement.status, 200, "{:?}", trials[0]);
+}
+
+const METADATA: &str = r#"{"name":"m","inputs":[{"name":"i","datatype":"FP32","shape":[2]}],"outputs":[]}"#;

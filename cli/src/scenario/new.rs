@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use proofload_loadgen::discover::{Question, survey};
+use proofload_loadgen::discover::{Access, AccessError, Question, survey};
 use proofload_loadgen::scenario::Scenario;
 use proofload_loadgen::starter::{Shape, Starter};
+use proofload_loadgen::transport::{Identity, TlsOptions};
 
-use crate::args::{NewArgs, StarterKind};
+use crate::args::{AccessArgs, NewArgs, StarterKind};
 use crate::console::{note, print};
 
 /// Writes the file, or says why not.
@@ -35,13 +36,16 @@ fn new(args: &NewArgs) -> anyhow::Result<()> {
         grpc_url: args.grpc_target.clone(),
         model: args.model.clone(),
         protocol: args.protocol,
+        access: access(&args.access)?,
     };
     let survey = runtime.block_on(survey(&question))?;
-    let (name, schema) = (name(path, args.kind), schema(path.and_then(Path::parent)));
-    let text = Starter { name: &name, shape: shape(args.kind), survey: &survey, schema: &schema }.text();
+    let folder = path.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (name, schema, access) = (name(path, args.kind), schema(folder), question.access.seen_from(folder));
+    let starter = Starter { name: &name, shape: shape(args.kind), survey: &survey, access: &access, schema: &schema };
+    let text = starter.text();
     let place = path.map_or_else(|| PathBuf::from(format!("{name}.toml")), Path::to_owned);
     Scenario::parse(&place, &text, &[])
-        .context("what the target says of itself makes no scenario; write this file by hand")?;
+        .context("what is known of the target makes no scenario; mend what is named, or write this file by hand")?;
     match path {
         None => print(text.trim_end()),
         Some(path) => {
@@ -50,6 +54,17 @@ fn new(args: &NewArgs) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Headers and TLS as the command line has them.
+fn access(args: &AccessArgs) -> Result<Access, AccessError> {
+    let identity = args.client_cert.as_ref().zip(args.client_key.as_ref());
+    let identity = identity.map(|(cert, key)| Identity { cert: cert.clone(), key: key.clone() });
+    let (ca, server_name) = (args.ca.clone(), args.server_name.clone());
+    let tls = TlsOptions { ca, identity, server_name, insecure: args.insecure };
+    let mut access = Access { tls, ..Access::default() };
+    args.headers.iter().try_for_each(|text| access.add_header(text))?;
+    Ok(access)
 }
 
 fn exists(path: &Path) -> String {
@@ -76,8 +91,7 @@ fn name(path: Option<&Path>, kind: StarterKind) -> String {
 }
 
 /// Where a schema lies beside the file or above it, as seen from the file; beside it where there is none yet.
-fn schema(folder: Option<&Path>) -> String {
-    let folder = folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+fn schema(folder: &Path) -> String {
     let places = ["./schema.json", "../schema.json", "./scenarios/schema.json", "../scenarios/schema.json"];
     places.into_iter().find(|place| folder.join(place).is_file()).unwrap_or(places[0]).to_owned()
 }
@@ -116,9 +130,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let load = folder.path().join("load");
         std::fs::create_dir(&load).unwrap();
-        assert_eq!(schema(Some(&load)), "./schema.json");
+        assert_eq!(schema(&load), "./schema.json");
         std::fs::write(folder.path().join("schema.json"), "{}").unwrap();
-        assert_eq!(schema(Some(&load)), "../schema.json");
-        assert_eq!(schema(Some(folder.path())), "./schema.json");
+        assert_eq!(schema(&load), "../schema.json");
+        assert_eq!(schema(folder.path()), "./schema.json");
     }
 }

@@ -35,11 +35,12 @@ pub(super) async fn grpc<A: Message + Default>(
     method: &str,
     question: impl Message,
 ) -> Result<A, FetchError> {
-    let request = Request::post(format!("{}{GRPC_SERVICE}/{method}", at.origin()))
+    let mut request = Request::post(format!("{}{GRPC_SERVICE}/{method}", at.origin()))
         .header(CONTENT_TYPE, "application/grpc")
         .header("te", "trailers")
         .body(Segments::whole(framed(&question)))
         .map_err(|e| impossible(&e))?;
+    request.headers_mut().extend(at.headers.as_ref().clone());
     message(&ask(at, request, LIMIT).await?)
 }
 

@@ -1,6 +1,7 @@
 //! What a target is, which models it has and what these take: asked of the target itself, over HTTP or gRPC, before a
 //! run or instead of one. It sends no load.
 
+mod access;
 mod call;
 mod fit;
 mod survey;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::transport::Address;
 use crate::watch::FetchError;
 
+pub use access::{Access, AccessError};
 pub use fit::mismatches;
 pub use survey::{Question, Survey, SurveyError, Tells, survey};
 

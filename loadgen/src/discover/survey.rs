@@ -1,8 +1,8 @@
 //! Finding out what a target speaks and what to ask it for, for somebody who knows little more than its URL.
 
-use super::{Kserve, call};
+use super::{Access, AccessError, Kserve, call};
 use crate::scenario::Protocol;
-use crate::transport::{Address, AddressError, HttpVersion, TlsOptions, probe};
+use crate::transport::{Address, AddressError, HttpVersion, probe};
 use crate::watch::FetchError;
 use proofload_wire::types::{ModelMetadata, ServerMetadata};
 
@@ -17,6 +17,8 @@ pub struct Question {
     pub model: Option<String>,
     /// The protocol; the target's best when not stated.
     pub protocol: Option<Protocol>,
+    /// Headers, and what TLS needs.
+    pub access: Access,
 }
 
 /// What was found out.
@@ -51,6 +53,9 @@ pub enum SurveyError {
     /// The URL.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The headers, or what TLS needs.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// Nobody is there.
     #[error("{url} does not accept connections: {why}; start it, or name another target")]
     Unreachable {
@@ -111,8 +116,8 @@ enum Side {
 /// # Errors
 /// When it cannot be reached, does not speak what was asked for, or somebody has to choose a model first.
 pub async fn survey(question: &Question) -> Result<Survey, SurveyError> {
-    let tls = TlsOptions::default();
-    let side = identify(&question.url, &tls).await?;
+    question.access.check([&question.url].into_iter().chain(&question.grpc_url).map(String::as_str))?;
+    let side = identify(&question.url, &question.access).await?;
     let is_grpc = matches!(&side, Side::Kserve(kserve, _) if matches!(**kserve, Kserve::Grpc(_)));
     let server = match &side {
         Side::Kserve(_, said) => format!("{} {}", said.name, said.version).trim_end().to_owned(),
@@ -137,7 +142,7 @@ pub async fn survey(question: &Question) -> Result<Survey, SurveyError> {
             Side::Kserve(kserve, _) => Tells::Inputs(metadata(question, kserve).await?),
             // Its HTTP side may be something else altogether, such as metrics.
             Side::OpenAi(_) | Side::Plain => {
-                Tells::Inputs(metadata(question, &grpc_side(question, protocol, &tls).await?).await?)
+                Tells::Inputs(metadata(question, &grpc_side(question, protocol).await?).await?)
             }
         },
     };
@@ -157,8 +162,8 @@ fn check_sides(question: &Question, protocol: Protocol, is_grpc: bool, has_grpc:
     }
 }
 
-async fn identify(url: &str, tls: &TlsOptions) -> Result<Side, SurveyError> {
-    let at = Address::reach(url, HttpVersion::Http1, tls).await?;
+async fn identify(url: &str, access: &Access) -> Result<Side, SurveyError> {
+    let at = access.reach(url, HttpVersion::Http1).await?;
     probe(&at).await.map_err(|why| SurveyError::Unreachable { url: url.to_owned(), why: why.to_string() })?;
     let http = Kserve::Http(at.clone());
     let no_http = match http.server().await {
@@ -170,7 +175,7 @@ async fn identify(url: &str, tls: &TlsOptions) -> Result<Side, SurveyError> {
     if let (true, Some(models)) = (is_http, open_ai_models(&at).await) {
         return Ok(Side::OpenAi(models));
     }
-    let grpc = Kserve::Grpc(Address::reach(url, HttpVersion::Http2, tls).await?);
+    let grpc = Kserve::Grpc(access.reach(url, HttpVersion::Http2).await?);
     match grpc.server().await {
         Ok(said) => Ok(Side::Kserve(Box::new(grpc), said)),
         Err(_) if is_http => Ok(Side::Plain),
@@ -187,11 +192,11 @@ async fn open_ai_models(at: &Address) -> Option<Vec<String>> {
     Some(models.filter_map(|model| model.get("id")?.as_str().map(str::to_owned)).collect())
 }
 
-async fn grpc_side(question: &Question, protocol: Protocol, tls: &TlsOptions) -> Result<Kserve, SurveyError> {
+async fn grpc_side(question: &Question, protocol: Protocol) -> Result<Kserve, SurveyError> {
     let Some(url) = question.grpc_url.as_ref().filter(|_| protocol.is_grpc()) else {
         return Err(no_kserve(question, protocol));
     };
-    Ok(Kserve::Grpc(Address::reach(url, HttpVersion::Http2, tls).await?))
+    Ok(Kserve::Grpc(question.access.reach(url, HttpVersion::Http2).await?))
 }
 
 fn no_kserve(question: &Question, protocol: Protocol) -> SurveyError {

@@ -5,7 +5,8 @@ mod entries;
 mod load;
 mod shape;
 
-use crate::discover::Survey;
+use crate::discover::{Access, Survey};
+use crate::transport::TlsOptions;
 
 /// What a starting file is to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Starter<'a> {
     pub shape: Shape,
     /// What the target says.
     pub survey: &'a Survey,
+    /// Headers, and what TLS needs, with files as seen from the file.
+    pub access: &'a Access,
     /// Where the schema is, as seen from the file.
     pub schema: &'a str,
 }
@@ -50,6 +53,7 @@ impl Starter<'_> {
         [
             self.head(),
             self.target(),
+            self.access(),
             load::section(self.shape, &pace),
             entries::sections(self.survey, self.shape == Shape::Mixed),
             pace.slo(),
@@ -95,6 +99,39 @@ impl Starter<'_> {
             side("grpc", grpc_url, "http://127.0.0.1:8001"),
         )
     }
+
+    /// The tables that follow `[target]`, where there is something to say.
+    fn access(&self) -> String {
+        let Access { headers, tls } = self.access;
+        let mut lines = Vec::new();
+        if !headers.is_empty() {
+            lines.push(
+                "[target.headers]                # of every request; a secret stays in the environment".to_owned(),
+            );
+            lines.extend(headers.iter().map(|(name, value)| format!("{} = {}", quoted(name), quoted(value))));
+        }
+        if *tls != TlsOptions::default() {
+            lines.push("[target.tls]                    # paths are as seen from this file".to_owned());
+            lines.extend(tls_lines(tls));
+        }
+        lines.into_iter().map(|line| line + "\n").collect()
+    }
+}
+
+fn tls_lines(tls: &TlsOptions) -> impl Iterator<Item = String> {
+    let path = |path: &std::path::Path| quoted(&path.to_string_lossy());
+    let identity = tls.identity.as_ref();
+    let stated = [
+        ("ca", tls.ca.as_deref().map(path)),
+        ("client_cert", identity.map(|identity| path(&identity.cert))),
+        ("client_key", identity.map(|identity| path(&identity.key))),
+        ("server_name", tls.server_name.as_deref().map(quoted)),
+        (
+            "insecure",
+            tls.insecure.then(|| "true            # any certificate will do; the report warns of it".to_owned()),
+        ),
+    ];
+    stated.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}", value?)))
 }
 
 /// A TOML string.
@@ -157,7 +194,8 @@ mod tests {
     }
 
     fn read(shape: Shape, survey: &Survey) -> (String, Scenario) {
-        let text = Starter { name: "first", shape, survey, schema: "./schema.json" }.text();
+        let access = Access::default();
+        let text = Starter { name: "first", shape, survey, access: &access, schema: "./schema.json" }.text();
         let scenario = Scenario::parse(Path::new("first.toml"), &text, &[]);
         let scenario = scenario.unwrap_or_else(|errors| panic!("{errors}\n{text}"));
         (text, scenario)
@@ -175,6 +213,23 @@ mod tests {
                 assert_eq!(scenario.mix.len(), wanted, "{shape:?} {protocol:?}");
             }
         }
+    }
+
+    #[test]
+    fn how_the_target_is_spoken_to_is_written_down() {
+        let survey = Survey { http_url: Some("https://127.0.0.1:1".to_owned()), ..survey(Protocol::Http, &[]) };
+        let read = |access: &Access| {
+            let starter = Starter { name: "first", shape: Shape::Mixed, survey: &survey, access, schema: "s" };
+            let scenario = Scenario::parse(Path::new("first.toml"), &starter.text(), &[]);
+            scenario.unwrap_or_else(|errors| panic!("{errors}\n{}", starter.text())).target.unwrap()
+        };
+        let mut access = Access::default();
+        assert_eq!((read(&access).headers, read(&access).tls), (access.headers.clone(), None));
+        access.add_header("X-Odd~Name: \"quoted\\\"").unwrap();
+        // A variable that every test has.
+        access.add_header("authorization: Bearer ${env:CARGO_MANIFEST_DIR}").unwrap();
+        access.tls = TlsOptions { server_name: Some("api.example".to_owned()), insecure: true, ..Default::default() };
+        assert_eq!((read(&access).headers, read(&access).tls), (access.headers.clone(), Some(access.tls.clone())));
     }
 
     #[test]
