@@ -1,7 +1,6 @@
 //! Puts the daemon together, in one place: configuration, models, telemetry, engine, fronts. What it gives back can
 //! be asked for its addresses and drained; it decides nothing about requests.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,15 +16,15 @@ use tokio::task::JoinHandle;
 use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::drain::{Drain, Event, Outcome, State};
-use crate::engine::{Engine, Models, Parts};
+use crate::engine::{Engine, Parts};
+use crate::front::admin::Admin;
 use crate::front::{self, FrontState, Listeners};
 use crate::gpu::Gpus;
-use crate::model::{Model, StartError};
+use crate::lifecycle::Live;
+use crate::model::Means;
 use crate::relief::{self, Studio};
-use crate::repository;
 use crate::sched::limiter::RateLimiter;
 use crate::shared_memory::SharedMemory;
-use crate::telemetry::meters::Families;
 use crate::telemetry::process;
 use crate::telemetry::scrape::Scrape;
 use crate::telemetry::trace::{TraceError, Traces};
@@ -44,9 +43,6 @@ pub enum DaemonError {
     /// The models cannot be served.
     #[error("the models cannot be served:\n  {}", .0.join("\n  "))]
     Models(Vec<String>),
-    /// A model cannot be started.
-    #[error(transparent)]
-    Start(#[from] StartError),
     /// An address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another port, or 0 for any free one")]
     Bind {
@@ -116,6 +112,7 @@ impl App {
             studio: Arc::clone(&studio),
             limits: config.front,
             bodies,
+            admin: Admin { reachable: !config.bind.is_loopback() },
             shared_memory: SharedMemory::new(config.allow_client_shm),
             answering: Arc::clone(&answering),
         };
@@ -227,26 +224,12 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
 }
 
 fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Result<Engine, DaemonError> {
-    let loaded = repository::load(&config.sources, config.queue);
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    if !loaded.errors.is_empty() {
-        return Err(DaemonError::Models(loaded.errors));
-    }
-    let families = Families::register(&mut registry);
     let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
     let limiter = config.rate_limit.clone().map(RateLimiter::new);
-    let mut models = Models::new();
-    for spec in loaded.models {
-        let meters = families.meters(&spec.name, spec.version);
-        let (name, version) = (spec.name.clone(), spec.version);
-        let versions: &mut BTreeMap<i64, Arc<Model>> = models.entry(name).or_default();
-        versions.insert(version, Model::start(spec, meters, &pool, limiter.as_ref())?);
-    }
+    let models = Live::start(config.models.clone(), Means { pool, limiter }).map_err(DaemonError::Models)?;
     let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     registry.register_collector(Box::new(Scrape {
-        models: models.values().flat_map(BTreeMap::values).cloned().collect(),
+        models: Arc::clone(&models),
         in_flight: Arc::clone(&in_flight),
         dropped_traces: Arc::clone(&dropped),
         bodies,

@@ -19,6 +19,19 @@ pub struct DaemonArgs {
     /// Model repository in Triton's layout, instead of the built-in models; may be given several times.
     #[arg(long, value_name = "DIR")]
     pub model_repository: Vec<PathBuf>,
+    /// Who decides which models are loaded: none (all at the start), explicit (clients), poll (the repository)
+    /// [default: none].
+    #[arg(long, value_name = "MODE")]
+    pub model_control_mode: Option<String>,
+    /// With explicit, a model to load at the start, `*` for all; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub load_model: Vec<String>,
+    /// With poll, how often the repository is looked at [default: 15].
+    #[arg(long, value_name = "SECONDS")]
+    pub repository_poll_secs: Option<f64>,
+    /// Whether a model that cannot be loaded at the start keeps the daemon from starting [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub exit_on_error: Option<bool>,
     /// Port for HTTP; 0 for any free one [default: 8000].
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<u16>,
@@ -76,6 +89,12 @@ impl DaemonArgs {
         if !self.model_repository.is_empty() {
             written.models.repositories.clone_from(&self.model_repository);
         }
+        if !self.load_model.is_empty() {
+            written.models.load.clone_from(&self.load_model);
+        }
+        set(self.model_control_mode.clone(), &mut written.models.control);
+        set(self.repository_poll_secs.map(Some), &mut written.models.poll_seconds);
+        set(self.exit_on_error, &mut written.models.exit_on_error);
         set(self.http_port, &mut written.server.http_port);
         set(self.grpc_port, &mut written.server.grpc_port);
         set(self.metrics_port.map(Some), &mut written.server.metrics_port);

@@ -1,8 +1,9 @@
 //! The inference daemon as a library: KServe v2 over HTTP and gRPC in front of models from a Triton-style
 //! repository, with dynamic batching, and every response saying where its time went.
 //!
-//! Shell and core are apart: `drain`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and the
-//! repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `sched::driver` and `backend`.
+//! Shell and core are apart: `drain`, `lifecycle::snapshot`, `sched::{queue, batch, backlog}`, `statistics`,
+//! `engine::check` and the repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `lifecycle`,
+//! `sched::driver` and `backend`.
 
 pub mod app;
 pub mod backend;
@@ -13,6 +14,7 @@ pub mod drain;
 pub mod engine;
 pub mod front;
 pub mod gpu;
+pub mod lifecycle;
 pub mod model;
 mod process;
 pub mod relief;

@@ -40,6 +40,15 @@ pub enum StartError {
     },
 }
 
+/// What all models compute with.
+#[derive(Clone)]
+pub struct Means {
+    /// The threads that compute.
+    pub pool: Arc<ThreadPool>,
+    /// Where instances share what they need, if executions are limited.
+    pub limiter: Option<Arc<RateLimiter>>,
+}
+
 /// A model that runs.
 pub struct Model {
     spec: ModelSpec,
@@ -49,28 +58,25 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model and starts its instances, which compute on `pool` and share what they need at `limiter`.
+    /// Loads a model and starts its instances.
     ///
     /// # Errors
     /// When the backend cannot run it.
-    pub fn start(
-        mut spec: ModelSpec,
-        meters: Meters,
-        pool: &Arc<ThreadPool>,
-        limiter: Option<&Arc<RateLimiter>>,
-    ) -> Result<Arc<Self>, StartError> {
+    pub fn start(mut spec: ModelSpec, means: &Means) -> Result<Self, StartError> {
+        let limiter = means.limiter.as_ref();
         if limiter.is_none() && spec.scheduling.rates.iter().any(|rate| !rate.needs.is_empty()) {
             tracing::warn!(
                 "model '{}': its `rate_limiter` has no effect while models.rate_limit is \"off\"",
                 spec.name
             );
         }
-        let backends = backends(&mut spec, pool)?;
+        let meters = Meters::default();
+        let backends = backends(&mut spec, &means.pool)?;
         let counts = Arc::new(Mutex::new(Counts::default()));
         let observer = observer(Arc::clone(&counts), meters.clone());
         let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
-        Ok(Arc::new(Self { spec, counts, meters, scheduler }))
+        Ok(Self { spec, counts, meters, scheduler })
     }
 
     /// What it is.

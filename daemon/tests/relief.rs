@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
 use proofload_daemon::bodies::Bodies;
+use proofload_daemon::front::admin::Admin;
 use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
@@ -158,6 +159,7 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     };
     let bodies = Bodies::new(limits.total_body_bytes);
     let state = FrontState {
+        admin: Admin { reachable: false },
         engine: app.engine().clone(),
         studio: Arc::clone(&studio),
         limits,

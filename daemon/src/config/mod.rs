@@ -1,18 +1,17 @@
 //! The daemon's configuration in two steps: `written` is what a file and the command line say, `Config` is what
 //! will run. Nothing is opened here; every contradiction is found before anything starts.
 
+mod models;
 pub mod written;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use self::written::{RateLimit, Written};
 use crate::front::FrontLimits;
-use crate::repository::source::Source;
-use crate::sched::queue::Limits;
+use crate::lifecycle::Options;
 
 /// More threads than this are a slip of the pen.
 const MAX_COMPUTE_THREADS: usize = 1024;
@@ -43,13 +42,11 @@ pub struct Config {
     pub grace: Duration,
     /// Whether the end of standard input stops the daemon.
     pub exit_with_stdin: bool,
-    /// Where models are read from.
-    pub sources: Vec<Source>,
-    /// Bounds on the queues of models that do not bound them themselves.
-    pub queue: Limits,
     /// The resources that instances of all models share, where executions are limited: declared numbers, or none for
     /// as many as the neediest instance takes.
     pub rate_limit: Option<BTreeMap<String, u64>>,
+    /// Which models are loaded, and when.
+    pub models: Options,
     /// Threads that compute models on the CPU.
     pub compute_threads: usize,
     /// How much the daemon steps back behind other processes, 0 to 19.
@@ -104,6 +101,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         "server.grace_seconds must be between 0 and 86400",
     );
     let compute_threads = check.models(&models, cores);
+    let options = models::options(&models, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
     check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
     let endpoint = telemetry.otlp_endpoint;
@@ -125,9 +123,8 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         allow_client_shm: server.allow_client_shm,
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
-        sources: sources(models.repositories),
-        queue: Limits { requests: models.queue_requests, bytes: models.queue_bytes },
         rate_limit: (models.rate_limit == RateLimit::ExecutionCount).then_some(models.rate_limit_resources),
+        models: options,
         compute_threads,
         nice: process.nice,
         traces: endpoint.map(|endpoint| TraceConfig { endpoint, share: telemetry.trace_share }),
@@ -172,17 +169,11 @@ fn all_cores_but_one(cores: NonZeroUsize) -> usize {
     cores.get().saturating_sub(1).max(1)
 }
 
-/// Naming a repository replaces the built-in models.
-fn sources(repositories: Vec<PathBuf>) -> Vec<Source> {
-    if repositories.is_empty() {
-        return vec![Source::Embedded];
-    }
-    repositories.into_iter().map(Source::Folder).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::Control;
+    use crate::repository::source::Source;
 
     const CORES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
@@ -200,7 +191,7 @@ mod tests {
 
     #[test]
     fn defaults_are_safe() {
-        check("", Ok(|config| config.bind.is_loopback() && config.sources == [Source::Embedded]));
+        check("", Ok(|config| config.bind.is_loopback() && config.models.sources == [Source::Embedded]));
         check("", Ok(|config| config.compute_threads == 3 && config.nice == 0 && config.traces.is_none()));
         check("", Ok(|config| (config.http_port, config.grpc_port) == (8000, 8001)));
     }
@@ -209,7 +200,7 @@ mod tests {
     fn what_is_written_runs() {
         check(
             "[models]\nrepositories = [\"/a\", \"/b\"]\nqueue_requests = 3",
-            Ok(|config| config.sources.len() == 2 && config.queue.requests == 3),
+            Ok(|config| config.models.sources.len() == 2 && config.models.queue.requests == 3),
         );
         check(
             "[models]\nrate_limit = \"execution_count\"\nrate_limit_resources = { R1 = 4 }",
@@ -217,6 +208,10 @@ mod tests {
         );
         check("[models]\nrate_limit = \"off\"", Ok(|config| config.rate_limit.is_none()));
         check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));
+        let explicit = |config: &Config| config.models.control == Control::Explicit(vec!["m".to_owned()]);
+        check("[models]\ncontrol = \"explicit\"\nload = [\"m\"]", Ok(explicit));
+        let poll = |config: &Config| config.models.control == Control::Poll(Duration::from_millis(500));
+        check("[models]\ncontrol = \"poll\"\npoll_seconds = 0.5", Ok(poll));
         check("[server]\nhttp_port = 0\ngrpc_port = 0", Ok(|config| config.http_port == 0));
     }
 
@@ -235,6 +230,13 @@ mod tests {
         check("server = 1", Err(&["line 1"]));
         check("[models]\nrate_limit = \"on\"", Err(&["execution_count"]));
         check("[models]\nrate_limit_resources = { R1 = 4 }", Err(&["needs models.rate_limit"]));
+        check("[models]\nload = [\"m\", \"*\"]", Err(&["[\"*\"] alone", "models.load needs"]));
+        check(
+            "[models]\ncontrol = \"some\"\npoll_seconds = 2",
+            Err(&["poll_seconds needs", "control = \"some\" must"]),
+        );
+        check("[models]\ncontrol = \"poll\"\npoll_seconds = nan", Err(&["poll_seconds must be"]));
+        check("[models]\nload_threads = 0", Err(&["models.load_threads"]));
         check(
             "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
              [models]\nqueue_requests = 0\ncompute_threads = 0\n[process]\nnice = 20\n\

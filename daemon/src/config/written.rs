@@ -73,6 +73,16 @@ impl Default for Server {
 pub struct Models {
     /// Model repositories in Triton's layout; none for the built-in models.
     pub repositories: Vec<PathBuf>,
+    /// Who decides which models are loaded: `none`, `explicit` or `poll`.
+    pub control: String,
+    /// With `explicit`, the models of the start; `*` for all.
+    pub load: Vec<String>,
+    /// With `poll`, how often the repositories are looked at; 15 s by default.
+    pub poll_seconds: Option<f64>,
+    /// Whether a model that cannot be loaded at the start keeps the daemon from starting.
+    pub exit_on_error: bool,
+    /// Models that are loaded side by side.
+    pub load_threads: usize,
     /// Most requests that wait for one model, unless its configuration says otherwise.
     pub queue_requests: usize,
     /// Most bytes that the requests that wait for one model keep in memory.
@@ -89,6 +99,11 @@ impl Default for Models {
     fn default() -> Self {
         Self {
             repositories: Vec::new(),
+            control: "none".to_owned(),
+            load: Vec::new(),
+            poll_seconds: None,
+            exit_on_error: true,
+            load_threads: 4,
             queue_requests: 512,
             queue_bytes: 256 * 1024 * 1024,
             rate_limit: RateLimit::Off,

@@ -1,16 +1,19 @@
 //! What clients are told about the server and its models. Pure: from specifications to the protocol's types.
 
-use proofload_wire::types::{ModelMetadata, RepositoryIndexEntry, ServerMetadata, TensorMetadata};
+use proofload_wire::types::{ModelMetadata, ServerMetadata, TensorMetadata};
 
 use super::ServeError;
+use crate::lifecycle::snapshot::{Missing, Snapshot};
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
 /// The extensions of Triton that this server implements in full.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 9] = [
     "binary_tensor_data",
     "classification",
     "logging",
     "model_configuration",
+    "model_repository",
+    "model_repository(unload_dependents)",
     "schedule_policy",
     "statistics",
     "trace",
@@ -47,24 +50,24 @@ pub(super) fn metadata(spec: &ModelSpec, versions: &[i64]) -> ModelMetadata {
     }
 }
 
-pub(super) fn index_entry(spec: &ModelSpec, ready: bool) -> RepositoryIndexEntry {
-    let (state, reason) = if ready { ("READY", "") } else { ("UNLOADING", "the server is stopping") };
-    RepositoryIndexEntry {
-        name: spec.name.clone(),
-        version: spec.version.to_string(),
-        state: state.to_owned(),
-        reason: reason.to_owned(),
+/// Why nothing serves what was asked for, in Triton's words.
+pub(super) fn missing<T>(missing: &Missing, name: &str, version: &str, snapshot: &Snapshot<T>) -> ServeError {
+    let unknown = "Request for unknown model";
+    match missing {
+        Missing::Model => {
+            let known = snapshot.names().map(String::as_str).collect::<Vec<_>>().join(", ");
+            ServeError::NotFound(format!("{unknown}: '{name}' is not found; this server has {known}"))
+        }
+        Missing::NoneReady => ServeError::NotFound(format!("{unknown}: '{name}' has no available versions")),
+        Missing::Version => {
+            let known = snapshot.ready_of(name).map(|(version, _)| version.to_string()).collect::<Vec<_>>().join(", ");
+            ServeError::NotFound(format!(
+                "{unknown}: '{name}' version '{version}' is not found; its versions are {known}"
+            ))
+        }
+        Missing::NotReady => {
+            let message = format!("{unknown}: '{name}' version {version} is not at ready state");
+            ServeError::Unavailable { message, retry_after: None }
+        }
     }
-}
-
-pub(super) fn unknown_model<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> ServeError {
-    let known = known.map(String::as_str).collect::<Vec<_>>().join(", ");
-    ServeError::NotFound(format!("Request for unknown model: '{name}' is not found; this server has {known}"))
-}
-
-pub(super) fn unknown_version<'a>(name: &str, version: &str, known: impl Iterator<Item = &'a i64>) -> ServeError {
-    let known = known.map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    ServeError::NotFound(format!(
-        "Request for unknown model: '{name}' version '{version}' is not found; its versions are {known}"
-    ))
 }

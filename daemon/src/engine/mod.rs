@@ -5,12 +5,12 @@ mod account;
 mod answer;
 pub mod check;
 mod classify;
+mod control;
 mod describe;
 mod error;
 mod parts;
 mod patience;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use proofload_wire::infer::{InferRequest, InferResponse};
 use proofload_wire::phases::Phases;
 use proofload_wire::tensor::DataType;
 use proofload_wire::trace::TraceParent;
-use proofload_wire::types::{ModelMetadata, ModelStatistics, RepositoryIndexEntry, ServerMetadata};
+use proofload_wire::types::{ModelMetadata, ModelStatistics, ServerMetadata};
 
 use self::account::{Account, InFlight};
 use self::answer::Wanted;
@@ -31,6 +31,7 @@ pub use self::parts::Part;
 use self::patience::Patience;
 use crate::backend::Request;
 use crate::backend::responses::Responses;
+use crate::lifecycle::{Live, Serving};
 use crate::model::Model;
 use crate::sched::driver::{Pending, Refusal};
 use crate::sched::queue::Entry;
@@ -88,13 +89,10 @@ pub struct Inference<T = InferResponse> {
     pub phases: Phases,
 }
 
-/// Versions of models by name and number.
-pub type Models = BTreeMap<String, BTreeMap<i64, Arc<Model>>>;
-
 /// The parts that an engine is made of.
 pub struct Parts {
-    /// The models, running.
-    pub models: Models,
+    /// The models.
+    pub models: Arc<Live>,
     /// The metrics.
     pub registry: Registry,
     /// Where traces go, if anywhere.
@@ -142,8 +140,8 @@ impl Engine {
     ) -> Result<Inference<T>, Failed> {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
-        refuse_decoupled(model, context.protocol)?;
-        let Admitted { account, pending, wanted, patience, id } = self.admit(model, request, context, None)?;
+        refuse_decoupled(&model, context.protocol)?;
+        let Admitted { account, pending, wanted, patience, id } = self.admit(&model, request, context, None)?;
         match pending.outcome(patience.ends()).await {
             Ok(served) => account.succeed(&wanted, served, id, encode),
             Err(why) => Err(account.not_served(&why, patience)),
@@ -202,13 +200,13 @@ impl Engine {
     /// Fails what still waits for a model, and everything that comes.
     pub fn close(&self) {
         self.begin_drain();
-        self.all().for_each(|model| model.close());
+        self.inner.parts.models.close();
     }
 
     /// Ends the models' threads. Blocks until the executions that run are over.
     pub fn stop_models(&self) {
         self.close();
-        self.all().for_each(|model| model.stop());
+        self.inner.parts.models.stop();
     }
 
     /// Sends the last traces, if traces go anywhere. Blocks, for a bounded time.
@@ -232,8 +230,9 @@ impl Engine {
     /// When there is no such model.
     pub fn model_metadata(&self, model: &str, version: Option<&str>) -> Result<ModelMetadata, ServeError> {
         let found = self.model(model, version)?;
-        let versions = self.inner.parts.models.get(model).into_iter().flat_map(BTreeMap::keys).copied();
-        Ok(describe::metadata(found.spec(), &versions.collect::<Vec<_>>()))
+        let snapshot = self.inner.parts.models.snapshot();
+        let versions: Vec<_> = snapshot.ready_of(model).map(|(version, _)| version).collect();
+        Ok(describe::metadata(found.spec(), &versions))
     }
 
     /// A model's configuration.
@@ -251,20 +250,13 @@ impl Engine {
     pub fn statistics(&self, model: Option<&str>, version: Option<&str>) -> Result<Vec<ModelStatistics>, ServeError> {
         let version = version.filter(|version| !version.is_empty());
         let Some(name) = model.filter(|name| !name.is_empty()) else {
-            return Ok(self.all().map(|model| model.statistics()).collect());
+            return Ok(self.inner.parts.models.ready().iter().map(|model| model.statistics()).collect());
         };
         let newest = self.model(name, version)?;
         if version.is_some() {
             return Ok(vec![newest.statistics()]);
         }
-        let versions = self.inner.parts.models.get(name).into_iter().flat_map(BTreeMap::values);
-        Ok(versions.map(|model| model.statistics()).collect())
-    }
-
-    /// What the repository holds. Every model that was loaded is ready; a daemon does not start with others.
-    pub fn repository_index(&self, ready_only: bool) -> Vec<RepositoryIndexEntry> {
-        let ready = self.is_ready();
-        self.all().filter(|_| ready || !ready_only).map(|model| describe::index_entry(model.spec(), ready)).collect()
+        Ok(self.inner.parts.models.snapshot().ready_of(name).map(|(_, model)| model.statistics()).collect())
     }
 
     /// All metrics in the `OpenMetrics` text format.
@@ -294,18 +286,11 @@ impl Engine {
         }
     }
 
-    fn model(&self, name: &str, version: Option<&str>) -> Result<&Arc<Model>, ServeError> {
+    fn model(&self, name: &str, version: Option<&str>) -> Result<Arc<Serving>, ServeError> {
         let models = &self.inner.parts.models;
-        let versions = models.get(name).ok_or_else(|| describe::unknown_model(name, models.keys()))?;
-        let found = match version.filter(|version| !version.is_empty()) {
-            None => versions.values().next_back(),
-            Some(version) => version.parse().ok().and_then(|version: i64| versions.get(&version)),
-        };
-        found.ok_or_else(|| describe::unknown_version(name, version.unwrap_or_default(), versions.keys()))
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Arc<Model>> {
-        self.inner.parts.models.values().flat_map(BTreeMap::values)
+        let version = version.filter(|version| !version.is_empty());
+        let found = models.find(name, version);
+        found.map_err(|missing| describe::missing(&missing, name, version.unwrap_or_default(), &models.snapshot()))
     }
 }
 

@@ -79,7 +79,8 @@ async fn run(
     sink: mpsc::Sender<InferResponse>,
 ) -> Result<Phases, Failed> {
     let _in_flight = InFlight::enter(&engine.inner.parts.in_flight);
-    let model = engine.model(&request.model_name, request.model_version.as_deref())?;
+    let serving = engine.model(&request.model_name, request.model_version.as_deref())?;
+    let model: &Model = &serving;
     let (responses, mut parts) = Responses::channel();
     let admitted = engine.admit(model, request, context, Some(responses))?;
     let Admitted { account, pending, wanted, patience, id } = admitted;

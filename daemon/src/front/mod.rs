@@ -1,6 +1,7 @@
 //! The daemon's doors: KServe v2 over HTTP and gRPC, operations, and the studio. They decode, ask the engine, and
 //! encode; they hold no policy.
 
+pub mod admin;
 mod answering;
 mod body;
 mod connections;
@@ -24,6 +25,7 @@ use proofload_wire::types::ServerMetadata;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use self::admin::Admin;
 use crate::bodies::Bodies;
 use crate::engine::Engine;
 use crate::relief::Studio;
@@ -43,6 +45,8 @@ pub struct FrontState {
     pub limits: FrontLimits,
     /// The memory of all bodies.
     pub bodies: Arc<Bodies>,
+    /// Who may load and unload models.
+    pub admin: Admin,
     /// Memory that clients share with the daemon.
     pub shared_memory: Arc<SharedMemory>,
     /// Connections on which a request has begun and that are still open. While draining, a connection is closed once

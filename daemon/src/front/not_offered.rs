@@ -6,8 +6,6 @@ use crate::engine::ServeError;
 /// A part of the protocol that is not offered.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum NotOffered {
-    /// Loading and unloading models.
-    ModelControl,
     /// Tensors in a GPU's memory that client and server share.
     CudaSharedMemory,
 }
@@ -15,9 +13,6 @@ pub(super) enum NotOffered {
 impl From<NotOffered> for ServeError {
     fn from(part: NotOffered) -> Self {
         let message = match part {
-            NotOffered::ModelControl => {
-                "models cannot be loaded or unloaded while the server runs; change the repository and restart it"
-            }
             NotOffered::CudaSharedMemory => {
                 "CUDA shared memory is not offered; use system shared memory, or send tensors in the request"
             }

@@ -4,6 +4,7 @@
 pub mod embedded;
 mod labels;
 pub mod onnx;
+pub mod origin;
 pub mod pbtxt;
 pub mod resolve;
 mod scheduling;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use proofload_wire::grpc::inference::model_version_policy::PolicyChoice;
 use proofload_wire::grpc::inference::{ModelConfig, ModelVersionPolicy};
 
+use self::origin::{Origin, Text};
 use self::pbtxt::Remark;
 use self::resolve::{BackendName, Found, backend, resolve};
 use self::source::Source;
@@ -25,99 +27,112 @@ use crate::sched::queue::Limits;
 /// The name of a model's file unless its configuration says otherwise.
 pub const DEFAULT_MODEL_FILENAME: &str = "model.onnx";
 
-/// Every model of some sources.
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// In one source.
+    In(&'a Source),
+    /// In several, so that nobody knows which is meant. The text says where.
+    Twice(String),
+}
+
+/// The names of all models of some sources, and what is wrong with the sources themselves.
+pub fn places(sources: &[Source]) -> (BTreeMap<String, Place<'_>>, Vec<String>) {
+    let mut places = BTreeMap::new();
+    let mut errors = Vec::new();
+    for source in sources {
+        let names = source.models().unwrap_or_else(|error| {
+            errors.push(format!("{source}: cannot read the model repository: {error}"));
+            Vec::new()
+        });
+        for name in names {
+            let place = match places.get(&name) {
+                None => Place::In(source),
+                Some(Place::In(first)) => Place::Twice(format!("model '{name}' is in {first} and again in {source}")),
+                Some(Place::Twice(before)) => Place::Twice(format!("{before} and in {source}")),
+            };
+            places.insert(name, place);
+        }
+    }
+    (places, errors)
+}
+
+/// What was read of one model.
 #[derive(Debug, Default)]
-pub struct Loaded {
-    /// The models, ready to be started.
-    pub models: Vec<ModelSpec>,
+pub struct Read {
+    /// Its versions, ready to be started.
+    pub versions: Vec<ModelSpec>,
     /// What is wrong, one line each. With any, nothing should be started.
     pub errors: Vec<String>,
     /// What has no effect, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Reads all models of all sources. `defaults` bounds the queues of models that do not bound them themselves.
-pub fn load(sources: &[Source], defaults: Limits) -> Loaded {
-    let mut loaded = Loaded::default();
-    let mut places: BTreeMap<String, &Source> = BTreeMap::new();
-    for source in sources {
-        let names = source.models().unwrap_or_else(|error| {
-            loaded.errors.push(format!("{source}: cannot read the model repository: {error}"));
-            Vec::new()
-        });
-        for name in names {
-            match places.insert(name.clone(), source) {
-                None => load_model(source, &name, defaults, &mut loaded),
-                Some(first) => loaded.errors.push(format!("model '{name}' is in {first} and again in {source}")),
-            }
-        }
-    }
-    if loaded.models.is_empty() && loaded.errors.is_empty() {
-        let places = sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        loaded
-            .errors
-            .push(format!("no model found in {places}; expected <model>/config.pbtxt and <model>/1/model.onnx"));
-    }
-    loaded
-}
-
-fn load_model(source: &Source, name: &str, defaults: Limits, loaded: &mut Loaded) {
-    let place = source.config_place(name);
-    let config = match source.config(name) {
-        Ok(text) => read_config(&place, text.as_deref().unwrap_or_default(), loaded),
+/// Reads the versions of a model that its policy wants. `defaults` bounds its queue where it does not do so itself.
+pub fn read(name: &str, origin: &Origin<'_>, defaults: Limits) -> Read {
+    let mut read = Read::default();
+    let place = origin.config_place(name);
+    let config = match origin.config(name) {
+        Ok(text) => read_config(&place, &text, &mut read),
         Err(error) => {
-            loaded.errors.push(format!("{place}: cannot be read: {error}"));
+            read.errors.push(format!("{place}: cannot be read: {error}"));
             None
         }
     };
-    let Some(config) = config else { return };
-    let versions = source.versions(name).map_err(|error| error.to_string());
+    let Some(config) = config else { return read };
+    let versions = origin.versions(name).map_err(|error| error.to_string());
     match versions.and_then(|versions| choose_versions(&config, versions)) {
         Ok(versions) => {
             for version in versions {
-                load_version(source, name, version, &config, defaults, loaded);
+                read_version(origin, name, version, &config, defaults, &mut read);
             }
         }
-        Err(what) => loaded.errors.push(format!("{place}: {what}")),
+        Err(what) => read.errors.push(format!("{place}: {what}")),
     }
+    read
 }
 
-fn read_config(place: &str, text: &str, loaded: &mut Loaded) -> Option<ModelConfig> {
-    let parsed = pbtxt::parse(text);
-    let line = |Remark { line, what }: Remark| format!("{place}:{line}: {what}");
-    loaded.warnings.extend(parsed.warnings.into_iter().map(line));
+fn read_config(place: &str, text: &Text, read: &mut Read) -> Option<ModelConfig> {
+    let (parsed, numbered) = match text {
+        Text::Pbtxt(text) => (pbtxt::parse(text), true),
+        Text::Json(text) => (pbtxt::json::parse(text), false),
+    };
+    let line = |Remark { line, what }: Remark| {
+        if numbered { format!("{place}:{line}: {what}") } else { format!("{place}: {what}") }
+    };
+    read.warnings.extend(parsed.warnings.into_iter().map(line));
     let usable = parsed.errors.is_empty();
-    loaded.errors.extend(parsed.errors.into_iter().map(line));
+    read.errors.extend(parsed.errors.into_iter().map(line));
     usable.then_some(parsed.config)
 }
 
-fn load_version(
-    source: &Source,
+fn read_version(
+    origin: &Origin<'_>,
     name: &str,
     version: i64,
     config: &ModelConfig,
     defaults: Limits,
-    loaded: &mut Loaded,
+    read: &mut Read,
 ) {
     let file = Some(config.default_model_filename.as_str()).filter(|file| !file.is_empty());
     let file = file.unwrap_or(DEFAULT_MODEL_FILENAME);
     let onnx = match backend(config) {
-        Ok(BackendName::Cpu) => match source.file(name, version, file) {
+        Ok(BackendName::Cpu) => match origin.file(name, version, file) {
             Ok(onnx) => onnx,
             Err(error) => {
-                let place = source.file_place(name, version, file);
-                loaded.errors.push(format!("{place}: the model file cannot be read: {error}"));
+                let place = origin.file_place(name, version, file);
+                read.errors.push(format!("{place}: the model file cannot be read: {error}"));
                 return;
             }
         },
         _ => Vec::new(),
     };
     let resolved = resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults);
-    match resolved.and_then(|mut spec| labels::read(source, &mut spec).map(|()| spec)) {
-        Ok(spec) => loaded.models.push(spec),
+    match resolved.and_then(|mut spec| labels::read(origin, &mut spec).map(|()| spec)) {
+        Ok(spec) => read.versions.push(spec),
         Err(errors) => {
-            let place = source.config_place(name);
-            loaded.errors.extend(errors.into_iter().map(|what| format!("{place}: {what}")));
+            let place = origin.config_place(name);
+            read.errors.extend(errors.into_iter().map(|what| format!("{place}: {what}")));
         }
     }
 }
@@ -150,12 +165,32 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use super::origin::Given;
     use super::*;
 
     const LIMITS: Limits = Limits { requests: 8, bytes: 1 << 20 };
     const SIMULATED: &str = r#"backend: "simulated"
         input { name: "x" data_type: TYPE_FP32 dims: 2 } output { name: "y" data_type: TYPE_FP32 dims: 2 }
         parameters { key: "mean_ms" value { string_value: "1" } }"#;
+
+    /// Everything that can be read of these sources.
+    fn load(sources: &[Source]) -> Read {
+        let (places, errors) = places(sources);
+        let mut all = Read::default();
+        for (name, place) in places {
+            match place {
+                Place::In(source) => {
+                    let Read { versions, errors, warnings } = read(&name, &Origin::of(source), LIMITS);
+                    all.versions.extend(versions);
+                    all.errors.extend(errors);
+                    all.warnings.extend(warnings);
+                }
+                Place::Twice(what) => all.errors.push(what),
+            }
+        }
+        all.errors.extend(errors);
+        all
+    }
 
     fn write(root: &Path, path: &str, content: &str) {
         let path = root.join(path);
@@ -165,9 +200,9 @@ mod tests {
 
     #[test]
     fn the_built_in_models_are_right() {
-        let loaded = load(&[Source::Embedded], LIMITS);
+        let loaded = load(&[Source::Embedded]);
         assert_eq!((loaded.errors, loaded.warnings), (Vec::<String>::new(), Vec::new()));
-        let names: Vec<_> = loaded.models.iter().map(|model| model.name.as_str()).collect();
+        let names: Vec<_> = loaded.versions.iter().map(|model| model.name.as_str()).collect();
         assert_eq!(names, ["relief_depth", "sim_4x10ms", "tiny_mlp"]);
     }
 
@@ -183,10 +218,10 @@ mod tests {
             }
         }
         write(root.path(), "e/config.pbtxt", SIMULATED);
-        let loaded = load(&[Source::Folder(root.path().to_owned())], LIMITS);
+        let loaded = load(&[Source::Folder(root.path().to_owned())]);
         assert_eq!(loaded.errors, Vec::<String>::new());
         let mut versions: Vec<_> =
-            loaded.models.iter().map(|model| format!("{}{}", model.name, model.version)).collect();
+            loaded.versions.iter().map(|model| format!("{}{}", model.name, model.version)).collect();
         versions.sort();
         assert_eq!(versions, ["a10", "b1", "b10", "b2", "c10", "c2", "d2", "e1"]);
     }
@@ -200,7 +235,7 @@ mod tests {
         write(root.path(), "d/config.pbtxt", &format!("{SIMULATED} version_policy {{ specific {{ versions: 7 }} }}"));
         write(root.path(), "e/1/x", "");
         let sources = [Source::Folder(root.path().to_owned()), Source::Folder(root.path().join("nowhere"))];
-        let errors = load(&sources, LIMITS).errors;
+        let errors = load(&sources).errors;
         let expected = [
             "a/config.pbtxt:2: unknown field 'nam'",
             "a/config.pbtxt:3: 'max_batch_size' must be",
@@ -212,5 +247,37 @@ mod tests {
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");
         assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{errors:#?}");
+    }
+
+    #[test]
+    fn a_model_in_two_places_is_in_none() {
+        let root = tempfile::tempdir().expect("a folder");
+        write(root.path(), "a/m/config.pbtxt", SIMULATED);
+        write(root.path(), "b/m/config.pbtxt", SIMULATED);
+        let sources = ["a", "b"].map(|name| Source::Folder(root.path().join(name)));
+        let errors = load(&sources).errors;
+        assert!(errors.len() == 1 && errors[0].contains("model 'm' is in") && errors[0].contains("again in"));
+    }
+
+    #[test]
+    fn what_is_given_goes_before_what_is_there() {
+        let root = tempfile::tempdir().expect("a folder");
+        write(root.path(), "m/config.pbtxt", &format!("{SIMULATED} max_batch_size: 2"));
+        let source = Source::Folder(root.path().to_owned());
+        let tensors = r#""input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["2"]}],
+            "output": [{"name": "y", "dataType": "TYPE_FP32", "dims": [2]}]"#;
+        let json = format!(
+            r#"{{"backend": "simulated", "maxBatchSize": 6, {tensors}, "parameters": {{"mean_ms": {{"string_value": "1"}}}}}}"#
+        );
+        let given = Given { config: Some(json), files: BTreeMap::new() };
+        let loaded = read("m", &Origin { source: Some(&source), given: Some(&given) }, LIMITS);
+        assert_eq!(loaded.errors, Vec::<String>::new());
+        assert_eq!(loaded.versions[0].max_batch_size, 6);
+        let depth = embedded::MODELS.iter().find(|model| model.name == "tiny_mlp").expect("there");
+        let files = BTreeMap::from([((7, "model.onnx".to_owned()), depth.onnx.into())]);
+        let given = Given { config: Some("{}".to_owned()), files };
+        let loaded = read("elsewhere", &Origin { source: None, given: Some(&given) }, LIMITS);
+        assert_eq!(loaded.errors, Vec::<String>::new());
+        assert_eq!((loaded.versions.len(), loaded.versions[0].version), (1, 7));
     }
 }

@@ -4,6 +4,8 @@
 use proofload_wire::grpc::inference::model_instance_group::Kind;
 use proofload_wire::grpc::inference::{ModelConfig, ModelInstanceGroup};
 
+use sha2::{Digest, Sha256};
+
 use super::onnx;
 use super::scheduling::{self, MAX_INSTANCES};
 use super::spec::{BackendSpec, ModelSpec};
@@ -59,6 +61,7 @@ pub fn backend(config: &ModelConfig) -> Result<BackendName, String> {
 pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>> {
     let Found { name, version, mut config, onnx } = found;
     let mut errors = Vec::new();
+    let digest = Sha256::digest(&onnx).into();
     if !config.name.is_empty() && config.name != name {
         errors.push(format!("'name' is \"{}\", but the model's folder is called \"{name}\"", config.name));
     }
@@ -96,6 +99,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
             instances,
             decoupled,
             backend,
+            digest,
             config,
         }),
         _ => Err(errors),

@@ -66,6 +66,8 @@ pub struct ModelSpec {
     pub decoupled: bool,
     /// What computes it.
     pub backend: BackendSpec,
+    /// SHA-256 of its file: whether a version has changed shows in this and in its configuration.
+    pub digest: [u8; 32],
     /// The configuration as clients may read it, completed from the model.
     pub config: ModelConfig,
 }
@@ -74,5 +76,13 @@ impl ModelSpec {
     /// Whether the first dimension of every tensor is the batch.
     pub fn batched(&self) -> bool {
         self.max_batch_size > 0
+    }
+
+    /// Whether it would do exactly what the other does.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.version == other.version
+            && self.digest == other.digest
+            && self.outputs == other.outputs
+            && self.config == other.config
     }
 }

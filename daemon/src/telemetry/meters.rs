@@ -1,12 +1,13 @@
-//! The meters of a model: handles registered once, so that counting a request costs a few atomic operations.
+//! The meters of a model: handles made once, so that counting a request costs a few atomic operations. They belong to
+//! the model and not to a registry, so they come and go with it.
 
+use std::fmt::Error;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
 use proofload_wire::phases::Phases;
 
 use super::catalogue::{BATCH_ELEMENTS, Metric, PHASE_SECONDS, REQUEST_SECONDS, REQUESTS};
@@ -60,12 +61,6 @@ impl Outcome {
     }
 }
 
-impl EncodeLabelValue for Outcome {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        self.label().encode(encoder)
-    }
-}
-
 /// The labels that every metric of a model has, named as Triton names them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ModelLabels {
@@ -73,28 +68,6 @@ pub struct ModelLabels {
     pub model: String,
     /// Its version.
     pub version: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PhaseLabels {
-    model: String,
-    version: String,
-    phase: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    model: String,
-    version: String,
-    outcome: Outcome,
-}
-
-/// The metric families, before any model has its handles.
-pub struct Families {
-    phases: Family<PhaseLabels, Histogram, fn() -> Histogram>,
-    requests: Family<ModelLabels, Histogram, fn() -> Histogram>,
-    batches: Family<ModelLabels, Histogram, fn() -> Histogram>,
-    outcomes: Family<OutcomeLabels, Counter>,
 }
 
 /// From 10 µs, doubling, to 21 s: fine enough for a tiny model, wide enough for a queue.
@@ -107,48 +80,27 @@ fn batch_sizes() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 11))
 }
 
-impl Families {
-    /// Registers the families.
-    pub fn register(registry: &mut Registry) -> Self {
-        let families = Self {
-            phases: Family::new_with_constructor(durations),
-            requests: Family::new_with_constructor(durations),
-            batches: Family::new_with_constructor(batch_sizes),
-            outcomes: Family::default(),
-        };
-        let Metric { name, help } = PHASE_SECONDS;
-        registry.register(name, help, families.phases.clone());
-        let Metric { name, help } = REQUEST_SECONDS;
-        registry.register(name, help, families.requests.clone());
-        let Metric { name, help } = BATCH_ELEMENTS;
-        registry.register(name, help, families.batches.clone());
-        let Metric { name, help } = REQUESTS;
-        registry.register(name, help, families.outcomes.clone());
-        families
-    }
+/// The phases of a request, as the label `phase` names them.
+const PHASES: [&str; 4] = ["queue", "copy_in", "compute", "copy_out"];
 
-    /// The handles of one model.
-    pub fn meters(&self, model: &str, version: i64) -> Meters {
-        let labels = ModelLabels { model: model.to_owned(), version: version.to_string() };
-        let phase = |phase| PhaseLabels { model: labels.model.clone(), version: labels.version.clone(), phase };
-        let outcome = |outcome| OutcomeLabels { model: labels.model.clone(), version: labels.version.clone(), outcome };
-        Meters {
-            phases: ["queue", "copy_in", "compute", "copy_out"]
-                .map(|name| self.phases.get_or_create(&phase(name)).clone()),
-            request: self.requests.get_or_create(&labels).clone(),
-            batch: self.batches.get_or_create(&labels).clone(),
-            outcomes: Outcome::ALL.map(|kind| self.outcomes.get_or_create(&outcome(kind)).clone()),
-        }
-    }
-}
-
-/// The handles of one model.
+/// What one model counts. Cloning gives another handle to the same.
 #[derive(Debug, Clone)]
 pub struct Meters {
-    phases: [Histogram; 4],
+    phases: [Histogram; PHASES.len()],
     request: Histogram,
     batch: Histogram,
     outcomes: [Counter; Outcome::ALL.len()],
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            phases: PHASES.map(|_| durations()),
+            request: durations(),
+            batch: batch_sizes(),
+            outcomes: Outcome::ALL.map(|_| Counter::default()),
+        }
+    }
 }
 
 impl Meters {
@@ -174,4 +126,43 @@ impl Meters {
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize].get()
     }
+}
+
+/// Gives the meters of models to a scrape, whichever models there are then: what is not served any more has no series.
+///
+/// # Errors
+/// When the encoder fails.
+pub(super) fn encode(rows: &[(ModelLabels, Meters)], encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let Metric { name, help } = PHASE_SECONDS;
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (ModelLabels { model, version }, meters) in rows {
+        for (phase, histogram) in PHASES.iter().zip(&meters.phases) {
+            let labels = [("model", model.as_str()), ("version", version), ("phase", phase)];
+            histogram.encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    encode_histograms(REQUEST_SECONDS, rows, |meters| &meters.request, encoder)?;
+    encode_histograms(BATCH_ELEMENTS, rows, |meters| &meters.batch, encoder)?;
+    let Metric { name, help } = REQUESTS;
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (ModelLabels { model, version }, meters) in rows {
+        for (outcome, counter) in Outcome::ALL.iter().zip(&meters.outcomes) {
+            let labels = [("model", model.as_str()), ("version", version), ("outcome", outcome.label())];
+            counter.encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_histograms(
+    Metric { name, help }: Metric,
+    rows: &[(ModelLabels, Meters)],
+    of: fn(&Meters) -> &Histogram,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), Error> {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for (labels, meters) in rows {
+        of(meters).encode(metric.encode_family(labels)?)?;
+    }
+    Ok(())
 }

@@ -11,18 +11,19 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use super::catalogue::{self, Metric};
-use super::meters::{ModelLabels, Outcome};
+use super::meters::{self, ModelLabels, Outcome};
 use super::process::Usage;
 use super::sampler::Sampler;
 use crate::bodies::Bodies;
 use crate::gpu::{Gpus, Reading};
+use crate::lifecycle::{Live, Serving};
 use crate::model::Model;
 use crate::sched::usage as instance;
 
 /// Everything that is read at a scrape.
 pub struct Scrape {
-    /// The models that are served.
-    pub models: Vec<Arc<Model>>,
+    /// The models.
+    pub models: Arc<Live>,
     /// Requests accepted and not yet answered.
     pub in_flight: Arc<AtomicUsize>,
     /// Traces that were not exported.
@@ -37,14 +38,16 @@ pub struct Scrape {
 
 impl std::fmt::Debug for Scrape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scrape").field("models", &self.models.len()).finish_non_exhaustive()
+        f.debug_struct("Scrape").finish_non_exhaustive()
     }
 }
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        self.encode_models(&mut encoder)?;
-        self.encode_triton(&mut encoder)?;
+        let served = Served { models: self.models.ready() };
+        served.encode_meters(&mut encoder)?;
+        served.encode_models(&mut encoder)?;
+        served.encode_triton(&mut encoder)?;
         gauge(&mut encoder, catalogue::IN_FLIGHT, self.in_flight.load(Ordering::Relaxed) as f64)?;
         counter(&mut encoder, catalogue::DROPPED_TRACES, self.dropped_traces.load(Ordering::Relaxed) as f64)?;
         gauge(&mut encoder, catalogue::HELD_BODY_BYTES, self.bodies.held_bytes() as f64)?;
@@ -56,7 +59,17 @@ impl Collector for Scrape {
     }
 }
 
-impl Scrape {
+/// The models that are served at the time of a scrape.
+struct Served {
+    models: Vec<Arc<Serving>>,
+}
+
+impl Served {
+    fn encode_meters(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let rows: Vec<_> = self.models.iter().map(|model| (labels(model), model.meters().clone())).collect();
+        meters::encode(&rows, encoder)
+    }
+
     fn encode_models(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
         let rows = |value: fn(&Model) -> f64| self.models.iter().map(move |model| (labels(model), value(model)));
         family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;

@@ -1,5 +1,5 @@
-//! The assembled daemon on free ports: what it promises about queues, deadlines, phases, counts, capacity and its
-//! own end.
+//! The assembled daemon on free ports: what it promises about queues, deadlines, phases, counts, capacity, models
+//! that come and go, and its own end.
 
 // The exception that clippy makes for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
@@ -12,4 +12,5 @@ mod phases;
 mod process;
 mod queueing;
 mod rates;
+mod repository;
 mod support;

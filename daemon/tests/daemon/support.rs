@@ -83,7 +83,7 @@ pub(crate) async fn built_in() -> App {
     start(&arguments(Vec::new(), Duration::from_secs(5))).await
 }
 
-fn arguments(model_repository: Vec<PathBuf>, grace: Duration) -> DaemonArgs {
+pub(crate) fn arguments(model_repository: Vec<PathBuf>, grace: Duration) -> DaemonArgs {
     DaemonArgs {
         model_repository,
         http_port: Some(0),
@@ -93,7 +93,7 @@ fn arguments(model_repository: Vec<PathBuf>, grace: Duration) -> DaemonArgs {
     }
 }
 
-async fn start(args: &DaemonArgs) -> App {
+pub(crate) async fn start(args: &DaemonArgs) -> App {
     App::start(&args.configuration(NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
 }
 

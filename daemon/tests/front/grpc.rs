@@ -94,8 +94,36 @@ async fn wrong_requests_get_the_right_code() {
         assert_eq!(phases.compute_ns, 0, "nothing was computed: {phases:?}");
     }
     let load = client.repository_model_load(pb::RepositoryModelLoadRequest::default()).await.unwrap_err();
-    assert_eq!(load.code(), Code::Unimplemented);
-    assert!(load.message().contains("restart"), "{load}");
+    assert_eq!(load.code(), Code::Unavailable);
+    assert!(load.message().contains("explicit model load / unload is not allowed"), "{load}");
+}
+
+#[tokio::test]
+async fn a_model_comes_over_the_wire_and_goes() {
+    use pb::model_repository_parameter::ParameterChoice;
+    let server = Server::controlled().await;
+    let mut client = client(&server).await;
+    let model = proofload_daemon::repository::embedded::MODELS.iter().find(|model| model.name == "tiny_mlp").unwrap();
+    let parameter = |choice| pb::ModelRepositoryParameter { parameter_choice: Some(choice) };
+    let mut load = pb::RepositoryModelLoadRequest { model_name: "brought".to_owned(), ..Default::default() };
+    let file = parameter(ParameterChoice::BytesParam(model.onnx.to_vec()));
+    load.parameters.insert("file:3/model.onnx".to_owned(), file);
+    let refused = client.repository_model_load(load.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "files need a configuration: {refused}");
+    let config = parameter(ParameterChoice::StringParam("{\"max_batch_size\": 4}".to_owned()));
+    load.parameters.insert("config".to_owned(), config);
+    client.repository_model_load(load.clone()).await.unwrap();
+    let inputs = vec![Tensor::from_f32("input", vec![1, 16], &[0.5; 16]).unwrap()];
+    let asked = InferRequest { model_name: "brought".to_owned(), inputs, ..InferRequest::default() };
+    assert_eq!(client.model_infer(pb::ModelInferRequest::from(asked)).await.unwrap().into_inner().model_version, "3");
+    let elsewhere = pb::RepositoryModelLoadRequest { repository_name: "r".to_owned(), ..load };
+    assert_eq!(client.repository_model_load(elsewhere).await.unwrap_err().code(), Code::Unimplemented);
+    let unload = pb::RepositoryModelUnloadRequest { model_name: "brought".to_owned(), ..Default::default() };
+    client.repository_model_unload(unload).await.unwrap();
+    let ready = pb::ModelReadyRequest { name: "brought".to_owned(), version: String::new() };
+    assert!(!client.model_ready(ready).await.unwrap().into_inner().ready);
+    let all = pb::RepositoryIndexRequest { ready: true, ..Default::default() };
+    assert_eq!(client.repository_index(all).await.unwrap().into_inner().models, []);
 }
 
 /// The caller's own deadline is no matter of the queue: nobody reads the answer any more, and it says so.

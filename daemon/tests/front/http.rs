@@ -45,7 +45,7 @@ async fn models_describe_themselves() {
     assert_eq!(index[0]["state"], "READY");
     let about = get(&server, "/v2").await.json();
     let extensions: Vec<String> = serde_json::from_value(about["extensions"].clone()).unwrap();
-    for absent in ["cuda_shared_memory", "model_repository(unload_dependents)", "parameters"] {
+    for absent in ["cuda_shared_memory", "parameters"] {
         assert!(!extensions.iter().any(|extension| extension == absent), "{absent} is not offered");
     }
 }
@@ -136,7 +136,7 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
     let late = ECHO.replace("\"id\":\"7\"", "\"parameters\":{\"timeout\":1}").replace("[1,2]", "[2]");
     let gzip = [("content-encoding", "gzip")];
     let no_number = [("inference-header-content-length", "x")];
-    let rows: [Row<'_>; 20] = [
+    let rows: [Row<'_>; 23] = [
         ("GET", "/nowhere", &[], "", 404, "nothing at /nowhere"),
         ("GET", "/v2/models/none", &[], "", 404, "none"),
         ("GET", "/v2/models/none/ready", &[], "", 404, "none"),
@@ -155,7 +155,17 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", infer, &[], &too_large, 413, "cannot read the body"),
         ("POST", "/v2/repository/index", &[], "[", 400, "cannot read the JSON"),
         ("POST", "/v2/models/slow/infer", &[], &late, 503, "Request timeout expired"),
-        ("POST", "/v2/repository/models/echo/unload", &[], "", 501, "restart"),
+        ("POST", "/v2/repository/models/echo/load", &[], "", 503, "explicit model load / unload is not allowed"),
+        ("POST", "/v2/repository/models/echo/unload", &[], "", 503, "explicit model load / unload is not allowed"),
+        (
+            "POST",
+            "/v2/repository/models/echo/load",
+            &[],
+            r#"{"parameters":{"x":1}}"#,
+            400,
+            "unrecognized parameter 'x'",
+        ),
+        ("POST", "/v2/repository/models/echo/load", &[], "[", 400, "cannot read the JSON"),
         ("POST", "/v2/cudasharedmemory/region/r/register", &[], "", 501, "shared memory"),
     ];
     for (method, path, headers, body, status, words) in rows {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use ::http::{HeaderMap, Request, StatusCode};
@@ -14,6 +15,7 @@ use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
 use proofload_daemon::front::FrontLimits;
+use proofload_daemon::lifecycle::{Control, Options};
 use proofload_daemon::repository::source::Source;
 use proofload_daemon::sched::queue::Limits;
 use tempfile::TempDir;
@@ -92,6 +94,14 @@ impl Server {
         Self::start_on(&config(&models)).await
     }
 
+    /// Starts it without any model; clients load them.
+    pub(crate) async fn controlled() -> Self {
+        let empty = folder([]);
+        let mut config = config(&empty);
+        config.models.control = Control::Explicit(Vec::new());
+        Self::start_on(&config).await
+    }
+
     async fn start_on(config: &Config) -> Self {
         let app = App::start(config).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
@@ -130,9 +140,14 @@ fn config(models: &TempDir) -> Config {
         allow_client_shm: true,
         grace: Duration::from_secs(5),
         exit_with_stdin: false,
-        sources: vec![Source::Folder(models.path().to_owned())],
-        queue: Limits { requests: 64, bytes: 1 << 20 },
         rate_limit: None,
+        models: Options {
+            sources: vec![Source::Folder(models.path().to_owned())],
+            control: Control::None,
+            exit_on_error: true,
+            queue: Limits { requests: 64, bytes: 1 << 20 },
+            load_threads: NonZeroUsize::MIN,
+        },
         compute_threads: 1,
         nice: 0,
         traces: None,

@@ -5,6 +5,7 @@ mod conversation;
 mod health;
 mod incoming;
 mod infer;
+mod repository;
 mod service;
 mod settings;
 

@@ -10,7 +10,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::arriving::Arriving;
-use super::{conversation, incoming, infer, settings};
+use super::{conversation, incoming, infer, repository, settings};
 use crate::engine::ServeError;
 use crate::front::not_offered::NotOffered;
 use crate::front::refusal;
@@ -102,22 +102,22 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Answer<pb::RepositoryIndexResponse> {
-        let index = self.state.engine.repository_index(request.into_inner().ready);
-        Ok(Response::new(pb::RepositoryIndexResponse { models: index.into_iter().map(Into::into).collect() }))
+        let request = request.into_inner();
+        answer(repository::index(&self.state, &request).await)
     }
 
     async fn repository_model_load(
         &self,
-        _: Request<pb::RepositoryModelLoadRequest>,
+        request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
-        refuse(NotOffered::ModelControl)
+        answer(repository::load(&self.state, request.into_inner()).await)
     }
 
     async fn repository_model_unload(
         &self,
-        _: Request<pb::RepositoryModelUnloadRequest>,
+        request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        refuse(NotOffered::ModelControl)
+        answer(repository::unload(&self.state, request.into_inner()).await)
     }
 
     async fn system_shared_memory_status(

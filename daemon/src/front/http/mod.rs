@@ -3,6 +3,7 @@
 mod generate;
 mod infer;
 mod models;
+mod repository;
 mod settings;
 mod shared_memory;
 
@@ -11,10 +12,8 @@ use axum::routing::{get, post};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::not_offered::NotOffered;
 use super::refusal::Refusal;
 use super::{FrontState, ops, studio};
-use crate::engine::ServeError;
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
@@ -25,14 +24,15 @@ pub(super) fn router(state: FrontState) -> Router {
         .route("/v2/health/live", get(ops::live))
         .route("/v2/health/ready", get(ops::ready))
         .route("/v2/models/stats", get(models::all_statistics))
-        .route("/v2/repository/index", post(models::index))
+        .route("/v2/repository/index", post(repository::index))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload))
         .merge(of_a_model("/v2/models/{model}"))
         .merge(of_a_model("/v2/models/{model}/versions/{version}"))
         .route("/v2/trace/setting", get(settings::trace).post(settings::change_trace))
         .route("/v2/models/{model}/trace/setting", get(settings::model_trace).post(settings::change_model_trace))
         .route("/v2/logging", get(settings::log).post(settings::change_log))
         .merge(sharing())
-        .merge(not_offered())
         .merge(studio::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
@@ -59,13 +59,6 @@ fn of_a_model(prefix: &str) -> Router<FrontState> {
         .route(&format!("{prefix}/generate_stream"), post(generate::generate_stream))
 }
 
-/// Parts of the protocol that this server knows and does not offer; none is among its `extensions`.
-fn not_offered() -> Router<FrontState> {
-    Router::new()
-        .route("/v2/repository/models/{model}/load", post(model_control))
-        .route("/v2/repository/models/{model}/unload", post(model_control))
-}
-
 fn sharing() -> Router<FrontState> {
     let (system, cuda) = ("/v2/systemsharedmemory", "/v2/cudasharedmemory");
     Router::new()
@@ -87,14 +80,6 @@ struct ModelPath {
     model: String,
     #[serde(default)]
     version: Option<String>,
-}
-
-async fn model_control() -> Refusal {
-    refuse(NotOffered::ModelControl)
-}
-
-fn refuse(part: NotOffered) -> Refusal {
-    ServeError::from(part).into()
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

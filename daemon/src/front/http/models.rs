@@ -1,16 +1,13 @@
 //! Everything about the server and its models that is no inference: metadata, readiness, configuration,
-//! statistics, index.
+//! statistics.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use proofload_wire::types::{
-    ModelMetadata, RepositoryIndexEntry, RepositoryIndexRequest, ServerMetadata, StatisticsResponse,
-};
+use proofload_wire::types::{ModelMetadata, ServerMetadata, StatisticsResponse};
 
 use super::ModelPath;
-use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, ops};
 
@@ -55,18 +52,4 @@ pub(super) async fn statistics(
 /// `GET /v2/models/stats`.
 pub(super) async fn all_statistics(State(state): State<FrontState>) -> Result<Json<StatisticsResponse>, Refusal> {
     Ok(Json(StatisticsResponse { model_stats: state.engine.statistics(None, None)? }))
-}
-
-/// `POST /v2/repository/index`. An empty body means the defaults.
-pub(super) async fn index(
-    State(state): State<FrontState>,
-    body: Taken,
-) -> Result<Json<Vec<RepositoryIndexEntry>>, Refusal> {
-    let request = if body.bytes.is_empty() {
-        RepositoryIndexRequest::default()
-    } else {
-        serde_json::from_slice(&body.bytes)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("cannot read the JSON: {error}")))?
-    };
-    Ok(Json(state.engine.repository_index(request.ready)))
 }

@@ -284,7 +284,7 @@ impl Reader {
 
 pub(super) fn text(field: &Field) -> Result<String, String> {
     match &field.value {
-        Value::Text(text) => Ok(text.clone()),
+        Value::Text(text) | Value::Scalar(text) => Ok(text.clone()),
         Value::Word(word) => Err(format!("must be a string in quotes, not {word}")),
         Value::Message(_) => Err("must be a string in quotes, not a message".to_owned()),
     }
@@ -292,7 +292,9 @@ pub(super) fn text(field: &Field) -> Result<String, String> {
 
 pub(super) fn number<T: FromStr>(field: &Field) -> Result<T, String> {
     match &field.value {
-        Value::Word(word) => word.parse().map_err(|_| format!("must be a whole number in range, not {word}")),
+        Value::Word(word) | Value::Scalar(word) => {
+            word.parse().map_err(|_| format!("must be a whole number in range, not {}", word.escape_default()))
+        }
         Value::Text(text) => Err(format!("must be a whole number, not the string \"{}\"", text.escape_default())),
         Value::Message(_) => Err("must be a whole number, not a message".to_owned()),
     }
@@ -308,7 +310,9 @@ pub(super) fn boolean(field: &Field) -> Result<bool, String> {
 
 pub(super) fn named<T: Into<i32>>(field: &Field, find: impl Fn(&str) -> Option<T>) -> Result<i32, String> {
     match &field.value {
-        Value::Word(word) => find(word).map(Into::into).ok_or_else(|| format!("has no value {word}")),
+        Value::Word(word) | Value::Scalar(word) => {
+            find(word).map(Into::into).ok_or_else(|| format!("has no value {}", word.escape_default()))
+        }
         _ => Err("must be one of the protocol's names, without quotes".to_owned()),
     }
 }

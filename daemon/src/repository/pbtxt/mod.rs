@@ -3,6 +3,7 @@
 //! grammar.
 
 pub mod fields;
+pub mod json;
 mod scheduling;
 pub mod text;
 

@@ -34,6 +34,8 @@ pub enum Value {
     Text(String),
     /// A number, a truth value or the name of an enum's value.
     Word(String),
+    /// A string of JSON, where one cannot see which of both is meant.
+    Scalar(String),
     /// A nested message.
     Message(Message),
 }
@@ -221,7 +223,7 @@ mod tests {
     fn shown_tree(message: &Message) -> String {
         let field = |field: &Field| match &field.value {
             Value::Text(text) => format!("{}={text:?}", field.name),
-            Value::Word(word) => format!("{}={word}", field.name),
+            Value::Word(word) | Value::Scalar(word) => format!("{}={word}", field.name),
             Value::Message(inner) => format!("{}({})", field.name, shown_tree(inner)),
         };
         message.fields.iter().map(field).collect::<Vec<_>>().join(" ")
