@@ -165,7 +165,6 @@ def refusals(checks, protocol, module, client, model):
     refuses("a missing input is refused", send(), "wrong", "input")
     refuses("an unknown output is refused", send(good, outputs=asked), "wrong", "no_such_output")
     refuses("loading a model is not offered", lambda: client.load_model(model.name), "not offered", "load")
-    refuses("log settings are not offered", client.get_log_settings, "not offered", "settings")
 
 
 def expect_counts(client, model, before, **sent):

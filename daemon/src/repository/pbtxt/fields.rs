@@ -49,7 +49,7 @@ pub fn read(message: &Message) -> Parsed {
     let mut reader = Reader::default();
     reader.refuse_repetition(message);
     let config = reader.config(message);
-    if config.backend != "simulated" {
+    if !["simulated", "identity"].contains(&config.backend.as_str()) {
         reader.warn_of_parameters(message);
     }
     Parsed { config, errors: reader.errors, warnings: reader.warnings }
@@ -411,6 +411,8 @@ mod tests {
         check_warnings("input { format: FORMAT_NONE }", &[]);
         let parameter = "parameters { key: \"a\" }";
         check_warnings(parameter, &[(1, "'parameters' have no effect on an ONNX model")]);
-        check_warnings(&format!("{parameter} backend: \"simulated\""), &[]);
+        for backend in ["simulated", "identity"] {
+            check_warnings(&format!("{parameter} backend: \"{backend}\""), &[]);
+        }
     }
 }
