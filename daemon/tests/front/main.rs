@@ -8,6 +8,7 @@ mod datatypes;
 mod decoupled;
 mod grpc;
 mod http;
+mod malformed;
 mod peers;
 mod server;
 mod settings;
