@@ -1,7 +1,9 @@
 //! How the live view looks, at any size of terminal. Pure: a view in, cells out.
 
+use std::collections::VecDeque;
+
 use proofload_loadgen::progress::Standing;
-use proofload_run::units::{format_duration_ns, significant};
+use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
@@ -12,6 +14,9 @@ use super::view::View;
 
 /// Width of the words at the left.
 const LABEL: usize = 11;
+/// Width of a threshold's state, and of its figure, the widest of which is a share within the bound.
+const STATE: usize = 10;
+const FIGURE: usize = 13;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
@@ -70,7 +75,8 @@ fn title(view: &View) -> Line<'static> {
 fn progress(view: &View) -> Gauge<'static> {
     let snapshot = &view.snapshot;
     let done = if snapshot.total_ns == 0 { 0.0 } else { snapshot.elapsed_ns as f64 / snapshot.total_ns as f64 };
-    let left = snapshot.total_ns.saturating_sub(snapshot.elapsed_ns);
+    // Of whole seconds, so that both make up the whole.
+    let left = snapshot.total_ns.saturating_sub(snapshot.elapsed_ns / NS_PER_S * NS_PER_S);
     let text = format!("{} of {} · {} left", clock(snapshot.elapsed_ns), clock(snapshot.total_ns), clock(left));
     Gauge::default().ratio(done.clamp(0.0, 1.0)).label(text).gauge_style(Style::new().fg(Color::Blue).bg(Color::Black))
 }
@@ -91,7 +97,9 @@ fn rate(view: &View) -> Line<'static> {
     let intended = if view.is_open { format!("intended {}/s · ", significant(snapshot.level)) } else { String::new() };
     let late =
         snapshot.late_p99_ns.map_or(String::new(), |ns| format!(" · late {} (p99)", format_duration_ns(ns as f64)));
-    Line::from(vec![label("rate"), Span::raw(format!("{intended}{finished}{late}"))])
+    let top =
+        top(&view.rates).map_or(String::new(), |tenths| format!(" · drawn to {}/s", significant(tenths as f64 / 10.0)));
+    Line::from(vec![label("rate"), Span::raw(format!("{intended}{finished}{late}")), Span::raw(top).dim()])
 }
 
 fn latency(view: &View) -> Line<'static> {
@@ -100,10 +108,17 @@ fn latency(view: &View) -> Line<'static> {
     };
     let snapshot = &view.snapshot;
     let figures = [shown("p50", snapshot.p50_ns), shown("p95", snapshot.p95_ns), shown("p99", snapshot.p99_ns)];
-    Line::from(vec![label("latency"), Span::raw(figures.join(" · "))])
+    let top = top(&view.p95_us)
+        .map_or(String::new(), |us| format!(" · p95 drawn to {}", format_duration_ns(us as f64 * 1e3)));
+    Line::from(vec![label("latency"), Span::raw(figures.join(" · ")), Span::raw(top).dim()])
 }
 
-fn history(frame: &mut Frame<'_>, area: Rect, values: &std::collections::VecDeque<u64>, color: Color) {
+/// What the highest bar of a history stands for.
+fn top(values: &VecDeque<u64>) -> Option<u64> {
+    values.iter().max().copied().filter(|top| *top > 0)
+}
+
+fn history(frame: &mut Frame<'_>, area: Rect, values: &VecDeque<u64>, color: Color) {
     let area = Rect { x: area.x + LABEL as u16, width: area.width.saturating_sub(LABEL as u16), ..area };
     let shown: Vec<u64> = values.iter().skip(values.len().saturating_sub(usize::from(area.width))).copied().collect();
     frame.render_widget(Sparkline::default().data(shown).style(Style::new().fg(color)), area);
@@ -135,7 +150,7 @@ fn failures(view: &View) -> Line<'static> {
 /// A line for each threshold; at most six, those first that are watched.
 fn thresholds(view: &View) -> Vec<Line<'static>> {
     let watched = view.snapshot.standings.iter().map(standing);
-    let unwatched = view.at_the_end.iter().map(|text| vec![Span::raw("at the end  ").dim(), Span::raw(text.clone())]);
+    let unwatched = view.at_the_end.iter().map(|text| judged(Span::raw("at the end").dim(), "", text));
     let all: Vec<Vec<Span<'static>>> = watched.chain(unwatched).collect();
     let more = all.len().saturating_sub(6);
     let mut lines: Vec<Line<'static>> =
@@ -154,12 +169,17 @@ fn row(n: usize, name: &str, spans: Vec<Span<'static>>) -> Line<'static> {
 
 fn standing(standing: &Standing) -> Vec<Span<'static>> {
     let state = match (standing.was_missed, standing.holds) {
-        (true, _) => Span::raw("MISSED      ").red().bold(),
-        (false, Some(_)) => Span::raw("met         ").green(),
-        (false, None) => Span::raw("waiting     ").dim(),
+        (true, _) => Span::raw("MISSED").red().bold(),
+        (false, Some(_)) => Span::raw("met").green(),
+        (false, None) => Span::raw("waiting").dim(),
     };
-    let figure = if standing.figure.is_empty() { String::new() } else { format!("  ({} now)", standing.figure) };
-    vec![state, Span::raw(format!("{}{figure}", standing.threshold))]
+    judged(state, &standing.figure, &standing.threshold)
+}
+
+/// How it stands, the figure now, and which it is: last, since it may be longer than the line.
+fn judged(state: Span<'static>, figure: &str, threshold: &str) -> Vec<Span<'static>> {
+    let pad = " ".repeat(STATE.saturating_sub(state.width()));
+    vec![state, Span::raw(format!("{pad}{figure:>FIGURE$}  {threshold}"))]
 }
 
 fn events(view: &View, height: u16) -> Paragraph<'static> {

@@ -119,18 +119,21 @@ impl Watched {
         let threshold = &self.rule.threshold;
         let window_ns = threshold.window_ns.unwrap_or(measured_ns);
         let patient = threshold.abort_after_ns.unwrap_or(0);
-        if measured_ns == 0 || measured_ns < window_ns || measured_ns < patient {
+        if measured_ns == 0 || measured_ns < window_ns {
             return None;
         }
         let mut overdue = Tally::default();
         let late = |(entry, intended_ns): &&UnderWay| self.rule.is_overdue(*entry, *intended_ns, end_ns);
         under_way.iter().filter(late).for_each(|(entry, _)| overdue.add_overdue(&self.rule, *entry));
         let moment = Moment::new(threshold, window_ns, self.seconds.iter().rev(), &overdue);
+        self.standing.figure = figure(threshold, &moment);
+        if measured_ns < patient {
+            return None;
+        }
         let holds = moment.holds();
         let is_news = holds == Some(false) && !self.standing.was_missed;
         self.standing.holds = holds;
         self.standing.was_missed |= is_news;
-        self.standing.figure = figure(threshold, &moment);
         let abort = threshold.abort_after_ns.is_some();
         is_news.then(|| Missed { threshold: threshold.clone(), at_ns: end_ns, abort })
     }
@@ -228,6 +231,7 @@ mod tests {
         check("error_rate < 1% over any 2s", 2, Some(true), "0 %");
         check("throughput > 3/s over any 2s", 3, Some(true), "4/s");
         check("max < 1s else abort", 2, Some(true), "150 ms");
+        check("max < 100ms else abort after 9s", 2, None, "150 ms");
     }
 
     #[test]
