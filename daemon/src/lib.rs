@@ -15,6 +15,7 @@ pub mod engine;
 pub mod front;
 pub mod gpu;
 pub mod lifecycle;
+pub mod mesh;
 pub mod model;
 mod process;
 pub mod relief;

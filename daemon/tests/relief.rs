@@ -8,6 +8,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -55,11 +57,16 @@ impl Answer {
 
 /// Sends a picture over a fresh connection.
 async fn post(to: SocketAddr, query: &str, content_type: &str, body: impl Into<Bytes>) -> Answer {
+    send(to, &format!("generate-3d{query}"), content_type, "*/*", body).await
+}
+
+async fn send(to: SocketAddr, path: &str, content_type: &str, accept: &str, body: impl Into<Bytes>) -> Answer {
     let stream = TcpStream::connect(to).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::post(format!("/api/v1/generate-3d{query}"))
+    let request = Request::post(format!("/api/v1/{path}"))
         .header("host", "daemon")
+        .header("accept", accept)
         .header("content-type", content_type)
         .body(Full::new(body.into()))
         .unwrap();
@@ -104,6 +111,59 @@ async fn a_photograph_becomes_a_mesh_and_one_success() {
     app.drain().await;
 }
 
+/// The document says what the headers say, and holds the same file.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_come_in_headers_and_as_json() {
+    let app = built_in().await;
+    let query = "generate?format=ply&quality=3&size_mm=60&base_mm=1.5&height_mm=4&mask=auto";
+    let file = send(app.http(), query, "image/png", "*/*", PHOTOGRAPH).await;
+    let json = send(app.http(), query, "image/png", "application/json", PHOTOGRAPH).await;
+    assert_eq!((file.status, json.header("content-type")), (StatusCode::OK, "application/json"), "{:?}", file.body);
+    let document: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    let mesh = STANDARD.decode(document["mesh_base64"].as_str().unwrap()).unwrap();
+    assert_eq!(mesh, file.body, "the same mesh");
+    let quality = &document["quality"];
+    assert_eq!(quality["watertight"], true);
+    assert_eq!((file.header("x-proofload-watertight"), file.header("x-proofload-mask")), ("true", "none"));
+    assert_eq!(file.header("x-proofload-minimum-wall-mm"), "1.5000");
+    assert_eq!(file.header("x-proofload-overhang-share"), "0.0000");
+    let size: Vec<f64> = file.header("x-proofload-size-mm").split(' ').map(|side| side.parse().unwrap()).collect();
+    assert!((size[0] - 60.0).abs() < 1e-3 && size[1] < 60.0 && (size[2] - 5.5).abs() < 1e-3, "{size:?}");
+    let volume = quality["volume_mm3"].as_f64().unwrap();
+    assert!((volume - file.header("x-proofload-volume-mm3").parse::<f64>().unwrap()).abs() < 0.01);
+    assert!(volume > size[0] * size[1] * 1.5 && volume < size[0] * size[1] * 5.5, "{volume}");
+    assert_eq!(document["phases_ns"]["total"].as_u64(), Some(json.number(TOTAL_NS)));
+    app.drain().await;
+}
+
+/// A disc on a transparent sheet, and the same before a plain one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_background_is_left_out_when_asked() {
+    let app = built_in().await;
+    let disc = |behind: [u8; 4]| {
+        let inside = |x: u32, y: u32| x.abs_diff(32).pow(2) + y.abs_diff(32).pow(2) < 400;
+        let mut file = std::io::Cursor::new(Vec::new());
+        let picture = image::RgbaImage::from_fn(64, 64, |x, y| {
+            image::Rgba(if inside(x, y) { [200, 90, 40, 255] } else { behind })
+        });
+        picture.write_to(&mut file, image::ImageFormat::Png).unwrap();
+        file.into_inner()
+    };
+    let check = async |mask: &str, behind: [u8; 4], found: &str, share: f64| {
+        let answer = post(app.http(), &format!("?mask={mask}&resolution=64"), "image/png", disc(behind)).await;
+        assert_eq!((answer.status, answer.header("x-proofload-mask")), (StatusCode::OK, found), "{mask} {behind:?}");
+        let found: f64 = answer.header("x-proofload-foreground-share").parse().unwrap();
+        assert!((found - share).abs() < 0.03, "{mask} {behind:?}: {found}");
+    };
+    let share = std::f64::consts::PI * 400.0 / 4096.0;
+    check("alpha", [0, 0, 0, 0], "alpha", share).await;
+    check("auto", [0, 0, 0, 0], "alpha", share).await;
+    check("auto", [250, 250, 250, 255], "border", share).await;
+    check("none", [0, 0, 0, 0], "none", 1.0).await;
+    check("alpha", [250, 250, 250, 255], "none", 1.0).await;
+    app.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_says_the_same_as_a_query() {
     let app = built_in().await;
@@ -133,12 +193,15 @@ async fn what_is_wrong_is_refused_with_what_would_be_right() {
     check("", png, Vec::new(), 400, "empty").await;
     check("", png, b"BM-- a bitmap, or so it says".to_vec(), 415, "send a PNG or JPEG").await;
     check("", "text/plain", PHOTOGRAPH.to_vec(), 415, "multipart/form-data").await;
+    check("", "application/json", br#"{"prompt": "a cat"}"#.to_vec(), 415, "text prompt").await;
+    check("?prompt=a%20cat", png, PHOTOGRAPH.to_vec(), 400, "text prompt").await;
     check("", png, PHOTOGRAPH[..9000].to_vec(), 422, "undamaged").await;
     check("", png, vec![0; 11 << 20], 413, "at most 10 MiB").await;
     check("?format=gltf", png, PHOTOGRAPH.to_vec(), 400, "stl, obj or ply").await;
     check("?resolution=1&colour=red", png, PHOTOGRAPH.to_vec(), 400, "`colour` is no parameter").await;
     let boundary = "multipart/form-data; boundary=B";
     check("", boundary, form(&[("format", b"stl")]), 400, "field `file`").await;
+    check("", boundary, form(&[("prompt", b"a cat")]), 400, "text prompt").await;
     check("", boundary, form(&[("file", PHOTOGRAPH), ("image", PHOTOGRAPH)]), 400, "two pictures").await;
     check("", boundary, form(&[("file", PHOTOGRAPH), ("format", b"\xFF")]), 400, "UTF-8").await;
     check("", "multipart/form-data", form(&[("file", PHOTOGRAPH)]), 400, "form").await;

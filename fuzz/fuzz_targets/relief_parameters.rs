@@ -14,7 +14,8 @@ fuzz_target!(|text: &str| {
     match ALLOWANCE.hold(text.len(), || Parameters::from_written(written)) {
         Ok(parameters) => {
             assert!((16..=512).contains(&parameters.resolution), "{parameters:?}");
-            assert!((10.0..=500.0).contains(&parameters.width_mm), "{parameters:?}");
+            let [width_mm, _] = parameters.size.plate_mm(1.0);
+            assert!((10.0..=500.0).contains(&width_mm), "{parameters:?}");
             assert!((0.1..=100.0).contains(&parameters.height_mm), "{parameters:?}");
             assert!((0.2..=50.0).contains(&parameters.base_mm), "{parameters:?}");
             assert!((0.0..=8.0).contains(&parameters.smoothing), "{parameters:?}");

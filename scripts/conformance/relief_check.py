@@ -7,9 +7,11 @@ refused with the right status and a message. One line for each check; the exit c
 Usage: relief_check.py URL [PICTURES]      URL such as http://127.0.0.1:8000
 """
 
+import base64
 import io
 import json
 import pathlib
+import random
 import struct
 import sys
 import urllib.error
@@ -22,6 +24,7 @@ import trimesh
 
 MEDIA_TYPES = {"stl": "model/stl", "obj": "model/obj", "ply": "application/ply"}
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+JSON = "application/json"
 PHASES = ["queue", "copy-in", "compute", "copy-out"]
 BOUNDARY = "relief-check-boundary"
 
@@ -43,10 +46,10 @@ class Service:
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:
             return answer.read()
 
-    def post(self, body, content_type, **parameters):
+    def post(self, body, content_type, path="generate-3d", accept="*/*", **parameters):
         """Status, headers and body; errors too."""
-        url = f"{self.url}/api/v1/generate-3d?{urllib.parse.urlencode(parameters)}"
-        request = urllib.request.Request(url, body, {"content-type": content_type})
+        url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        request = urllib.request.Request(url, body, {"content-type": content_type, "accept": accept})
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.headers, answer.read()
@@ -95,6 +98,7 @@ def check_answer(checks, name, kind, answer, width_mm):
         "no degenerate face": bool(np.all(mesh.area_faces > 0)),
         "the width asked for": abs(mesh.extents[0] - width_mm) < 1e-3,
         "phases that sum to the total": sum(times) == int(headers["x-proofload-total-ns"]),
+        "the facts in the headers": facts_hold(mesh, headers),
         "the media type": headers["content-type"] == MEDIA_TYPES[kind],
         "a file name": f"relief.{kind}" in headers["content-disposition"],
     }
@@ -103,6 +107,50 @@ def check_answer(checks, name, kind, answer, width_mm):
     what = f"{len(mesh.faces)} triangles, {len(file)} bytes, {mesh.volume / 1000:.1f} cm³, ms: {milliseconds}"
     checks.that(not missing, f"{name} as {kind}: {'without ' + ', '.join(missing) if missing else what}")
     return mesh
+
+
+def facts_hold(mesh, headers):
+    size = [float(side) for side in headers["x-proofload-size-mm"].split()]
+    volume, area = (float(headers[f"x-proofload-{name}"]) for name in ["volume-mm3", "area-mm2"])
+    return (
+        np.allclose(size, mesh.extents, atol=1e-3)
+        and np.isclose(volume, mesh.volume, rtol=1e-4)
+        and np.isclose(area, mesh.area, rtol=1e-4)
+        and headers["x-proofload-watertight"] == str(bool(mesh.is_watertight)).lower()
+        and float(headers["x-proofload-overhang-share"]) == 0
+    )
+
+
+def check_parameters(checks, service, pictures):
+    """Random parameters on every picture: whatever is asked for is a closed solid of the size asked for."""
+    choice = random.Random(7)
+    for path in pictures:
+        for _ in range(4):
+            asked = {
+                "quality": choice.randint(1, 8),
+                "size_mm": choice.randint(10, 500),
+                "height_mm": round(choice.uniform(0.1, 100), 2),
+                "base_mm": round(choice.uniform(0.2, 50), 2),
+                "invert": choice.choice(["true", "false"]),
+                "mask": choice.choice(["auto", "none"]),
+            }
+            _, headers, body = answer = service.post(path.read_bytes(), PICTURE_TYPES[path.suffix], "generate", JSON, **asked)
+            if answer[0] != 200:
+                checks.that(False, f"{path.name} with {asked}: status {answer[0]}: {body[:200]!r}")
+                continue
+            document = json.loads(body)
+            mesh = load(base64.b64decode(document["mesh_base64"]), document["format"])
+            facts = {
+                "a closed solid": is_solid(mesh),
+                "no degenerate face": bool(np.all(mesh.area_faces > 0)),
+                "the size asked for": abs(max(mesh.extents[:2]) - asked["size_mm"]) < 1e-3,
+                "the wall asked for": document["quality"]["minimum_wall_mm"] >= asked["base_mm"] - 1e-3,
+                "the facts": facts_hold(mesh, headers),
+            }
+            missing = [fact for fact, holds in facts.items() if not holds]
+            what = "without " + ", ".join(missing) if missing else f"{len(mesh.faces)} triangles"
+            mask = f"mask {document['quality']['mask']} {document['quality']['foreground_share']:.2f}"
+            checks.that(not missing, f"{path.name} {asked}: {what}, {mask}")
 
 
 def check_pictures(checks, service, pictures):
@@ -144,6 +192,8 @@ def check_refusals(checks, service, picture):
         ("a picture that claims 3.6 gigapixels", 413, "pixels", service.post(png_claiming(60000, 60000), png)),
         ("11 MiB", 413, "10 MiB", service.post(bytes(11 << 20), png)),
         ("an unknown format", 400, "stl, obj or ply", service.post(picture, png, format="gltf")),
+        ("a text prompt", 400, "text prompt", service.post(picture, png, prompt="a cat")),
+        ("a text prompt as JSON", 415, "text prompt", service.post(b'{"prompt": "a cat"}', JSON)),
         ("an unknown parameter", 400, "the parameters are", service.post(picture, png, depth=3)),
         ("two bad values", 400, "`base_mm`", service.post(picture, png, resolution=9, base_mm=-1)),
         ("a form without a picture", 400, "field `file`", service.post(*empty_form())),
@@ -180,6 +230,7 @@ def main():
     checks.that(len(pictures) > 0, f"{len(pictures)} pictures in {folder.name}")
     if pictures:
         check_pictures(checks, service, pictures)
+        check_parameters(checks, service, pictures)
         check_refusals(checks, service, next(path for path in pictures if path.suffix == ".png").read_bytes())
     print(f"relief: {checks.failed} checks failed")
     sys.exit(1 if checks.failed else 0)

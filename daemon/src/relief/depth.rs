@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_raster_becomes_a_batch_of_one() {
-        let raster = Raster { columns: 3, rows: 2, planes: vec![0.5; 18], aspect: 1.0 };
+        let raster = Raster { columns: 3, rows: 2, planes: vec![0.5; 18], alpha: None, aspect: 1.0 };
         let request = request(&raster).unwrap();
         assert_eq!((request.model_name.as_str(), request.inputs[0].shape.as_slice()), (MODEL, &[1, 3, 2, 3][..]));
     }

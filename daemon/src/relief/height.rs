@@ -1,5 +1,6 @@
 //! From depth to heights in millimetres: smoothed, stretched between robust extremes, laid on a base. Pure.
 
+use super::mask::Mask;
 use super::parameters::Parameters;
 
 /// Depths below the first and above the second of these shares of all samples are clipped: a few outliers must not
@@ -55,11 +56,17 @@ impl HeightField {
         Self { columns, width_mm, depth_mm, heights_mm }
     }
 
-    /// Lays depths on a base. `aspect` is the picture's height over its width.
+    /// Lays depths on a base. `aspect` is the picture's height over its width. What a mask leaves out lies as low as the
+    /// lowest of what it lets through.
     ///
     /// # Errors
     /// When the depths are not what a model may give.
-    pub fn from_depths(depths: Depths, aspect: f64, parameters: &Parameters) -> Result<Self, HeightError> {
+    pub fn from_depths(
+        depths: Depths,
+        aspect: f64,
+        mask: Option<&Mask>,
+        parameters: &Parameters,
+    ) -> Result<Self, HeightError> {
         let Depths { columns, rows, mut values } = depths;
         if columns < 2 || rows < 2 || columns.checked_mul(rows) != Some(values.len()) {
             return Err(HeightError::Size { samples: values.len(), columns, rows });
@@ -68,9 +75,14 @@ impl HeightField {
             return Err(HeightError::NotFinite);
         }
         smooth(&mut values, columns, parameters.smoothing);
-        stretch(&mut values, parameters);
-        let width_mm = parameters.width_mm;
-        Ok(Self { columns, width_mm, depth_mm: width_mm * aspect, heights_mm: values })
+        let shares = mask.map(|mask| {
+            let mut shares = mask.resampled(columns, rows);
+            smooth(&mut shares, columns, parameters.smoothing);
+            shares
+        });
+        stretch(&mut values, shares.as_deref(), parameters);
+        let [width_mm, depth_mm] = parameters.size.plate_mm(aspect);
+        Ok(Self { columns, width_mm, depth_mm, heights_mm: values })
     }
 
     /// Samples in a row.
@@ -93,26 +105,42 @@ impl HeightField {
         self.depth_mm
     }
 
+    /// The least height over the underside, in millimetres.
+    pub fn thinnest_mm(&self) -> f64 {
+        f64::from(self.heights_mm.iter().copied().fold(f32::INFINITY, f32::min))
+    }
+
     /// The heights over the underside, in millimetres, row by row.
     pub fn heights_mm(&self) -> &[f32] {
         &self.heights_mm
     }
 }
 
-/// Depths to heights: the robust range becomes `height_mm` over `base_mm`, and what lies outside is clipped.
-fn stretch(values: &mut [f32], parameters: &Parameters) {
-    let [low, high] = robust_range(values);
+/// Depths to heights: the robust range becomes `height_mm` over `base_mm`, and what lies outside is clipped. With a mask
+/// that is the range of what it lets through, and without contrast there it is a silhouette.
+fn stretch(values: &mut [f32], mask: Option<&[f32]>, parameters: &Parameters) {
+    let [low, high] = robust_range(values, mask);
     let (base, height) = (parameters.base_mm as f32, parameters.height_mm as f32);
     let contrast = high - low;
-    for value in values {
-        let share = if contrast < LEAST_CONTRAST { 0.0 } else { ((*value - low) / contrast).clamp(0.0, 1.0) };
-        let share = if parameters.invert && contrast >= LEAST_CONTRAST { 1.0 - share } else { share };
-        *value = base + height * share;
+    let flat = contrast < LEAST_CONTRAST;
+    for (at, value) in values.iter_mut().enumerate() {
+        let share = match mask {
+            None if flat => 0.0,
+            Some(mask) if flat => mask[at],
+            Some(mask) => mask[at] * ((*value - low) / contrast).clamp(0.0, 1.0),
+            None => ((*value - low) / contrast).clamp(0.0, 1.0),
+        };
+        let inverted = parameters.invert && (mask.is_some() || !flat);
+        *value = base + height * if inverted { 1.0 - share } else { share };
     }
 }
 
-fn robust_range(values: &[f32]) -> [f32; 2] {
-    let mut sorted = values.to_vec();
+fn robust_range(values: &[f32], mask: Option<&[f32]>) -> [f32; 2] {
+    let seen = |at: usize| mask.is_none_or(|mask| mask[at] >= 0.5);
+    let mut sorted: Vec<f32> = values.iter().enumerate().filter(|(at, _)| seen(*at)).map(|(_, value)| *value).collect();
+    if sorted.is_empty() {
+        return [0.0; 2];
+    }
     ROBUST_RANGE.map(|share| {
         let index = (share * (sorted.len() - 1) as f64).round() as usize;
         *sorted.select_nth_unstable_by(index, f32::total_cmp).1
@@ -176,7 +204,7 @@ mod tests {
 
     fn field(columns: usize, values: Vec<f32>, parameters: &Parameters) -> Result<HeightField, HeightError> {
         let rows = values.len() / columns;
-        HeightField::from_depths(Depths { columns, rows, values }, 1.0, parameters)
+        HeightField::from_depths(Depths { columns, rows, values }, 1.0, None, parameters)
     }
 
     fn plain() -> Parameters {
@@ -209,11 +237,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_mask_leaves_out_lies_on_the_base() {
+        let mask = Mask::of_shares(2, 2, vec![1.0, 1.0, 1.0, 0.0]);
+        let check = |values: [f32; 4], invert: bool, expected: [f32; 4]| {
+            let parameters = Parameters { invert, ..plain() };
+            let depths = Depths { columns: 2, rows: 2, values: values.to_vec() };
+            let found = HeightField::from_depths(depths, 1.0, Some(&mask), &parameters).unwrap();
+            assert_eq!(found.heights_mm(), expected, "{values:?} {invert}");
+        };
+        check([0.25, 0.5, 0.75, 0.9], false, [2.0, 6.0, 10.0, 2.0]);
+        check([0.25, 0.5, 0.75, 0.9], true, [10.0, 6.0, 2.0, 10.0]);
+        check([0.5, 0.5, 0.5, 0.9], false, [10.0, 10.0, 10.0, 2.0]);
+        check([0.5, 0.5, 0.5, 0.9], true, [2.0, 2.0, 2.0, 10.0]);
+    }
+
+    #[test]
     fn wrong_depths_are_named() {
         assert_eq!(field(2, vec![0.0, f32::NAN, 0.0, 1.0], &plain()), Err(HeightError::NotFinite));
         assert!(matches!(field(4, vec![0.0; 4], &plain()), Err(HeightError::Size { .. })));
         let short = Depths { columns: 2, rows: 3, values: vec![0.0; 5] };
-        assert!(matches!(HeightField::from_depths(short, 1.0, &plain()), Err(HeightError::Size { .. })));
+        assert!(matches!(HeightField::from_depths(short, 1.0, None, &plain()), Err(HeightError::Size { .. })));
     }
 
     proptest! {

@@ -2,19 +2,11 @@
 //! and manifold, its triangles turn counter-clockwise seen from outside, and none is degenerate. Pure.
 
 use super::height::HeightField;
+use crate::mesh::Mesh;
 
 /// Coordinates are whole multiples of a tenth of a micrometre, so that every file format, text included, says
 /// exactly the same.
 pub const STEPS_PER_MM: f64 = 10_000.0;
-
-/// A triangle mesh with shared vertices, in millimetres: x to the right, y up the picture, z towards the viewer.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Mesh {
-    /// The corners.
-    pub vertices: Vec<[f32; 3]>,
-    /// Indices of three vertices each, counter-clockwise seen from outside.
-    pub triangles: Vec<[u32; 3]>,
-}
 
 impl Mesh {
     /// The solid under a height field.
@@ -172,26 +164,26 @@ pub(super) mod tests {
         })
     }
 
+    /// Whether a mesh is one closed, manifold surface of triangles with area, turned outwards.
+    pub(in super::super) fn solidity(mesh: &Mesh) -> Result<(), TestCaseError> {
+        let edges = edges(mesh);
+        for (&(a, b), &count) in &edges {
+            prop_assert_eq!(count, 1, "edge {} {} is used {} times in one direction", a, b, count);
+            prop_assert!(edges.contains_key(&(b, a)), "edge {} {} has no other side", a, b);
+        }
+        prop_assert!(every_vertex_has_one_fan(mesh));
+        let (v, e, f) = (mesh.vertices.len(), edges.len() / 2, mesh.triangles.len());
+        prop_assert_eq!(v + f, e + 2, "Euler characteristic of a sphere");
+        prop_assert!(mesh.triangles.iter().all(|&triangle| area(mesh, triangle) > 1e-7));
+        prop_assert!(volume(mesh) > 0.0);
+        Ok(())
+    }
+
     proptest! {
         #[test]
-        fn every_solid_is_closed_and_manifold(field in fields()) {
+        fn every_solid_is_closed_and_turned_outwards(field in fields()) {
             let mesh = Mesh::solid(&field);
-            let edges = edges(&mesh);
-            for (&(a, b), &count) in &edges {
-                prop_assert_eq!(count, 1, "edge {} {} is used {} times in one direction", a, b, count);
-                prop_assert!(edges.contains_key(&(b, a)), "edge {} {} has no other side", a, b);
-            }
-            prop_assert!(every_vertex_has_one_fan(&mesh));
-            let (v, e, f) = (mesh.vertices.len(), edges.len() / 2, mesh.triangles.len());
-            prop_assert_eq!(v + f, e + 2, "Euler characteristic of a sphere");
-        }
-
-        #[test]
-        fn no_face_is_degenerate_and_normals_point_outwards(field in fields()) {
-            let mesh = Mesh::solid(&field);
-            for &triangle in &mesh.triangles {
-                prop_assert!(area(&mesh, triangle) > 1e-7);
-            }
+            solidity(&mesh)?;
             let least = field.width_mm() * field.depth_mm() * 0.2;
             prop_assert!(volume(&mesh) > least * 0.99, "{} against {}", volume(&mesh), least);
         }

@@ -3,10 +3,12 @@
 //! The steps are pure functions in modules of their own; this one puts them in order around the engine's depth
 //! model and accounts for the time. How pictures arrive and meshes leave is `front::studio`'s affair.
 
+mod carve;
 pub mod depth;
 pub mod export;
 pub mod height;
 pub mod laps;
+pub mod mask;
 pub mod mesh;
 pub mod meters;
 mod palette;
@@ -21,15 +23,17 @@ use bytes::Bytes;
 use proofload_wire::infer::InferResponse;
 use proofload_wire::phases::Phases;
 
-use self::height::{Depths, HeightError, HeightField};
+use self::carve::Carving;
+pub use self::carve::Facts;
+use self::height::Depths;
 use self::laps::{Laps, Step};
-use self::mesh::Mesh;
 use self::meters::{Meters, Outcome};
 use self::parameters::Parameters;
 use self::picture::{PictureError, Raster};
 use self::visit::Visit;
 use self::workshop::{Done, Limits, Lost, Workshop};
 use crate::engine::{Engine, Failed, Protocol, RequestContext, ServeError};
+use crate::mesh::Mesh;
 
 /// Largest picture file, in bytes.
 pub const MAX_PICTURE_BYTES: usize = 10 * 1024 * 1024;
@@ -50,10 +54,8 @@ pub enum ReliefError {
 pub struct Relief {
     /// The mesh as a file.
     pub file: Vec<u8>,
-    /// Its triangles.
-    pub triangles: usize,
-    /// Its vertices.
-    pub vertices: usize,
+    /// What it is like.
+    pub facts: Facts,
     /// Where the time went.
     pub phases: Phases,
 }
@@ -104,7 +106,7 @@ impl Studio {
         let made = self.make(&mut visit, picture, parameters, context).await;
         let phases = visit.end(made.as_ref().map(drop), Instant::now());
         match made {
-            Ok(Carving { file, triangles, vertices }) => Ok(Relief { file, triangles, vertices, phases }),
+            Ok(Carving { file, facts }) => Ok(Relief { file, facts, phases }),
             Err(error) => Err(Failed { error, phases }),
         }
     }
@@ -116,10 +118,12 @@ impl Studio {
         parameters: Parameters,
         context: RequestContext,
     ) -> Result<Carving, ReliefError> {
-        let raster = self.work(visit, move |laps| prepare(&picture, &parameters, laps)).await??;
-        let aspect = raster.aspect;
-        let depths = self.depths(visit, &raster, context).await?;
-        let carved = self.work(visit, move |laps| carve(depths, aspect, &parameters, laps)).await?;
+        let Parameters { resolution, mask, .. } = parameters;
+        let prepared = self.work(visit, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
+        let depths = self.depths(visit, &prepared.raster, context).await?;
+        let (aspect, mask) = (prepared.raster.aspect, prepared.mask);
+        let job = move |laps: &mut Laps| carve::carve(depths, aspect, mask.as_ref(), &parameters, Mesh::solid, laps);
+        let carved = self.work(visit, job).await?;
         let carving = carved.map_err(|error| ServeError::Internal(format!("model '{}': {error}", depth::MODEL)))?;
         self.workshop.observe(visit.laps.work(&visit.depth));
         Ok(carving)
@@ -153,24 +157,4 @@ impl Studio {
 
 fn lost(_: Lost) -> ServeError {
     ServeError::Internal("the relief service lost the request; the daemon's log says why".to_owned())
-}
-
-fn prepare(file: &[u8], parameters: &Parameters, laps: &mut Laps) -> Result<Raster, PictureError> {
-    let image = laps.time(Step::Decode, || picture::open(file))?;
-    Ok(laps.time(Step::Prepare, || picture::shrink(image, parameters.resolution)))
-}
-
-struct Carving {
-    file: Vec<u8>,
-    triangles: usize,
-    vertices: usize,
-}
-
-fn carve(depths: Depths, aspect: f64, parameters: &Parameters, laps: &mut Laps) -> Result<Carving, HeightError> {
-    let mesh = laps.time(Step::Mesh, || {
-        let field = HeightField::from_depths(depths, aspect, parameters)?;
-        Ok(Mesh::solid(&field))
-    })?;
-    let file = laps.time(Step::Encode, || parameters.format.encode(&mesh));
-    Ok(Carving { file, triangles: mesh.triangles.len(), vertices: mesh.vertices.len() })
 }

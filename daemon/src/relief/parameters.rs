@@ -2,9 +2,24 @@
 //! Every mistake of a request is named at once. Pure.
 
 use super::export::Format;
+use super::mask::Wanted;
 
-/// Samples along the picture's longer side when the client does not say.
-const DEFAULT_RESOLUTION: usize = 128;
+/// What the levels of `quality` stand for: samples along the longer side, and smoothing in samples. The same detail of
+/// the picture is more samples on a finer plate, so that is smoothed over more of them.
+const QUALITIES: [(usize, f64); 10] = [
+    (32, 0.5),
+    (48, 0.5),
+    (64, 0.6),
+    (96, 0.7),
+    (128, 0.7),
+    (160, 0.8),
+    (192, 0.9),
+    (256, 1.0),
+    (384, 1.2),
+    (512, 1.4),
+];
+/// The level when the client does not say.
+const DEFAULT_QUALITY: usize = 5;
 
 /// A relief that can be made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -13,8 +28,8 @@ pub struct Parameters {
     pub format: Format,
     /// Samples along the picture's longer side, 16 to 512. A smaller picture is not enlarged.
     pub resolution: usize,
-    /// Width of the plate in millimetres, 10 to 500; its depth follows from the picture.
-    pub width_mm: f64,
+    /// How large the plate is.
+    pub size: Size,
     /// From the lowest to the highest point of the relief, in millimetres, 0.1 to 100.
     pub height_mm: f64,
     /// Thickness of the plate under the lowest point, in millimetres, 0.2 to 50.
@@ -23,18 +38,42 @@ pub struct Parameters {
     pub invert: bool,
     /// Standard deviation of the smoothing, in samples, 0 (none) to 8.
     pub smoothing: f64,
+    /// What of the picture is raised.
+    pub mask: Wanted,
+}
+
+/// How large the plate is, in millimetres, 10 to 500. The other side follows from the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Size {
+    /// Its width.
+    Width(f64),
+    /// Its longer side.
+    Longest(f64),
+}
+
+impl Size {
+    /// Width and depth of the plate under a picture. `aspect` is the picture's height over its width.
+    pub fn plate_mm(self, aspect: f64) -> [f64; 2] {
+        let width = match self {
+            Self::Width(width) => width,
+            Self::Longest(side) => side / aspect.max(1.0),
+        };
+        [width, width * aspect]
+    }
 }
 
 impl Default for Parameters {
     fn default() -> Self {
+        let (resolution, smoothing) = QUALITIES[DEFAULT_QUALITY - 1];
         Self {
             format: Format::Stl,
-            resolution: DEFAULT_RESOLUTION,
-            width_mm: 100.0,
+            resolution,
+            size: Size::Width(100.0),
             height_mm: 8.0,
             base_mm: 2.0,
             invert: false,
-            smoothing: 0.7,
+            smoothing,
+            mask: Wanted::None,
         }
     }
 }
@@ -42,7 +81,10 @@ impl Default for Parameters {
 /// More than there are: who sends more is answered in a moment and with a line all the same.
 const MOST_WRITTEN: usize = 16;
 /// The names, for messages.
-const NAMES: &str = "format, resolution, width_mm, height_mm, base_mm, invert, smoothing";
+const NAMES: &str = "format, quality, resolution, smoothing, width_mm, size_mm, height_mm, base_mm, invert, mask";
+/// What is said to who sends words instead of a picture.
+pub const NO_TEXT: &str = "reliefs are not made of a text prompt: no text-to-3D model is served here. Supported is a \
+    picture, PNG or JPEG, as the body or in the field `file` of a form";
 
 impl Parameters {
     /// Makes what was written runnable. What is not named has its default.
@@ -52,11 +94,13 @@ impl Parameters {
     pub fn from_written<'a>(written: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Vec<String>> {
         let mut parameters = Self::default();
         let mut errors = Vec::new();
-        let mut seen = Vec::new();
-        let written: Vec<_> = written.into_iter().take(MOST_WRITTEN + 1).collect();
+        let mut seen: Vec<&str> = Vec::new();
+        let mut written: Vec<_> = written.into_iter().take(MOST_WRITTEN + 1).collect();
         if written.len() > MOST_WRITTEN {
             return Err(vec![format!("more than {MOST_WRITTEN} parameters are given; the parameters are {NAMES}")]);
         }
+        // What is said in detail wins over the level, whatever the order.
+        written.sort_by_key(|(name, _)| *name != "quality");
         for (name, value) in written {
             if seen.contains(&name) {
                 errors.push(format!("`{name}` is given twice; give it once"));
@@ -64,22 +108,41 @@ impl Parameters {
             seen.push(name);
             errors.extend(parameters.set(name, value.trim()).err());
         }
+        if seen.contains(&"width_mm") && seen.contains(&"size_mm") {
+            errors.push("`width_mm` and `size_mm` both say how large the plate is; give one of them".to_owned());
+        }
         if errors.is_empty() { Ok(parameters) } else { Err(errors) }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "format" => self.format = format(value)?,
+            "quality" => (self.resolution, self.smoothing) = quality(value)?,
             "resolution" => self.resolution = resolution(value)?,
-            "width_mm" => self.width_mm = number(name, value, 10.0, 500.0)?,
+            "width_mm" => self.size = Size::Width(number(name, value, 10.0, 500.0)?),
+            "size_mm" => self.size = Size::Longest(number(name, value, 10.0, 500.0)?),
             "height_mm" => self.height_mm = number(name, value, 0.1, 100.0)?,
             "base_mm" => self.base_mm = number(name, value, 0.2, 50.0)?,
             "invert" => self.invert = boolean(name, value)?,
             "smoothing" => self.smoothing = number(name, value, 0.0, 8.0)?,
+            "mask" => self.mask = mask(value)?,
+            "prompt" | "text" => return Err(format!("`{name}`: {NO_TEXT}")),
             _ => return Err(format!("`{}` is no parameter; the parameters are {NAMES}", name.escape_debug())),
         }
         Ok(())
     }
+}
+
+fn quality(value: &str) -> Result<(usize, f64), String> {
+    let level = value.parse::<usize>().ok().and_then(|level| QUALITIES.get(level.checked_sub(1)?));
+    level.copied().ok_or_else(|| {
+        let most = QUALITIES.len();
+        format!("`quality` must be a whole number from 1, the coarsest, to {most}, not '{}'", value.escape_debug())
+    })
+}
+
+fn mask(value: &str) -> Result<Wanted, String> {
+    Wanted::parse(value).ok_or_else(|| format!("`mask` must be auto, alpha or none, not '{}'", value.escape_debug()))
 }
 
 fn format(value: &str) -> Result<Format, String> {
@@ -131,7 +194,15 @@ mod tests {
         check(&[("format", "OBJ")], Ok(Parameters { format: Format::Obj, ..default }));
         check(&[("format", " ply ")], Ok(Parameters { format: Format::Ply, ..default }));
         check(&[("resolution", "512"), ("invert", "1")], Ok(Parameters { resolution: 512, invert: true, ..default }));
-        check(&[("width_mm", "10"), ("smoothing", "0")], Ok(Parameters { width_mm: 10.0, smoothing: 0.0, ..default }));
+        let small = Parameters { size: Size::Width(10.0), smoothing: 0.0, ..default };
+        check(&[("width_mm", "10"), ("smoothing", "0")], Ok(small));
+        check(&[("size_mm", "80")], Ok(Parameters { size: Size::Longest(80.0), ..default }));
+        check(&[("quality", "5")], Ok(default));
+        check(&[("quality", "1")], Ok(Parameters { resolution: 32, smoothing: 0.5, ..default }));
+        check(&[("quality", "10")], Ok(Parameters { resolution: 512, smoothing: 1.4, ..default }));
+        let chosen = Parameters { resolution: 100, smoothing: 1.0, ..default };
+        check(&[("resolution", "100"), ("quality", "8")], Ok(chosen));
+        check(&[("mask", "Auto")], Ok(Parameters { mask: Wanted::Auto, ..default }));
         check(&[("height_mm", "0.5"), ("base_mm", "1e0")], Ok(Parameters { height_mm: 0.5, base_mm: 1.0, ..default }));
     }
 
@@ -145,8 +216,23 @@ mod tests {
         check(&[("invert", "yes")], Err(&["true or false"]));
         check(&[("depth", "3")], Err(&["`depth` is no parameter; the parameters are format,"]));
         check(&[("base_mm", "1"), ("base_mm", "2")], Err(&["twice"]));
+        check(&[("quality", "0"), ("mask", "sky")], Err(&["from 1, the coarsest, to 10", "auto, alpha or none"]));
+        check(&[("quality", "11")], Err(&["`quality`"]));
+        check(&[("width_mm", "20"), ("size_mm", "20")], Err(&["both"]));
+        check(&[("prompt", "a cat")], Err(&["text prompt"]));
         check(&[("x", ""); 17], Err(&["more than 16 parameters"]));
         check(&[("height_mm", "0"), ("smoothing", "9"), ("format", "")], Err(&["height_mm", "smoothing", "format"]));
+    }
+
+    #[test]
+    fn plates() {
+        let check = |size: Size, aspect: f64, expected: [f64; 2]| {
+            assert_eq!(size.plate_mm(aspect).map(f64::to_bits), expected.map(f64::to_bits));
+        };
+        check(Size::Width(100.0), 0.5, [100.0, 50.0]);
+        check(Size::Width(100.0), 2.0, [100.0, 200.0]);
+        check(Size::Longest(100.0), 0.5, [100.0, 50.0]);
+        check(Size::Longest(100.0), 2.0, [50.0, 100.0]);
     }
 
     proptest! {
@@ -161,7 +247,8 @@ mod tests {
             let (width, resolution) = (width.to_string(), resolution.to_string());
             let pairs = [("width_mm", width.as_str()), ("resolution", resolution.as_str())];
             if let Ok(parameters) = Parameters::from_written(pairs) {
-                prop_assert!((10.0..=500.0).contains(&parameters.width_mm));
+                let [width_mm, _] = parameters.size.plate_mm(1.0);
+                prop_assert!((10.0..=500.0).contains(&width_mm));
                 prop_assert!((16..=512).contains(&parameters.resolution));
             }
         }

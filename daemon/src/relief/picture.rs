@@ -72,8 +72,33 @@ pub struct Raster {
     pub rows: usize,
     /// The three planes.
     pub planes: Vec<f32>,
+    /// How opaque it is, 0 to 1, in rows; for a picture that can be transparent.
+    pub alpha: Option<Vec<f32>>,
     /// Height over width of the whole picture.
     pub aspect: f64,
+}
+
+impl Raster {
+    /// Averages a raster down as `shrink` does a picture: for a coarser look at what has been decoded already.
+    pub fn thinned(&self, resolution: usize) -> Self {
+        let (columns, rows) = samples(self.columns, self.rows, resolution);
+        let size = self.columns * self.rows;
+        let thin = |plane: &[f32]| thin(plane, (self.columns, self.rows), (columns, rows));
+        let planes = self.planes.chunks_exact(size).flat_map(thin).collect();
+        Self { columns, rows, planes, alpha: self.alpha.as_deref().map(thin), aspect: self.aspect }
+    }
+}
+
+/// Each sample is the mean of those that it covers.
+fn thin(plane: &[f32], (width, height): (usize, usize), (columns, rows): (usize, usize)) -> Vec<f32> {
+    let span = |at: usize, count: usize, of: usize| at * of / count..(at + 1) * of / count;
+    let mean = |row: usize, column: usize| {
+        let (lines, places) = (span(row, rows, height), span(column, columns, width));
+        let covered = lines.len() * places.len();
+        let sum: f32 = lines.map(|line| plane[line * width..][places.clone()].iter().sum::<f32>()).sum();
+        sum / covered as f32
+    };
+    (0..rows).flat_map(|row| (0..columns).map(move |column| mean(row, column))).collect()
 }
 
 /// Decodes a file.
@@ -146,7 +171,7 @@ pub fn shrink(image: DynamicImage, resolution: usize) -> Raster {
 /// What is transparent is background, and the background is dark: it lies low.
 fn on_black([red, green, blue, alpha]: [u8; 4]) -> [u8; 4] {
     let shade = |channel: u8| ((u16::from(channel) * u16::from(alpha) + 127) / 255) as u8;
-    [shade(red), shade(green), shade(blue), u8::MAX]
+    [shade(red), shade(green), shade(blue), alpha]
 }
 
 /// Samples along both sides: the longer has `resolution`, or its pixels if it has fewer, the other keeps the shape.
@@ -165,6 +190,7 @@ fn average<const CHANNELS: usize>(pixels: &[u8], (width, height): (u32, u32), re
     let (columns, rows) = samples(width, height, resolution);
     let size = columns * rows;
     let mut planes = vec![0.0; 3 * size];
+    let mut alpha = (CHANNELS == 4).then(|| vec![0.0; size]);
     let mut sums = vec![[0_u32; CHANNELS]; columns];
     let starts: Vec<usize> = (0..=columns).map(|column| column * width / columns).collect();
     for row in 0..rows {
@@ -180,9 +206,12 @@ fn average<const CHANNELS: usize>(pixels: &[u8], (width, height): (u32, u32), re
                 // Grey has one channel, which stands for all three.
                 planes[plane * size + row * columns + column] = sum[plane.min(CHANNELS - 1)] as f32 * scale;
             }
+            if let Some(alpha) = &mut alpha {
+                alpha[row * columns + column] = sum[CHANNELS - 1] as f32 * scale;
+            }
         }
     }
-    Raster { columns, rows, planes, aspect: height as f64 / width as f64 }
+    Raster { columns, rows, planes, alpha, aspect: height as f64 / width as f64 }
 }
 
 /// A sample covers at most `MAX_PIXELS / MIN_SIDE` pixels of at most 255 each, which a sum has room for.
@@ -268,6 +297,16 @@ mod tests {
             let samples = &raster.planes[plane * 256..(plane + 1) * 256];
             assert!(samples.iter().all(|sample| (sample - expected).abs() < 1e-6), "plane {plane}");
         }
+    }
+
+    #[test]
+    fn a_raster_is_thinned_as_a_picture_is_shrunk() {
+        let picture = RgbaImage::from_fn(48, 24, |x, y| Rgba([(5 * x) as u8, (9 * y) as u8, 7, (x + y) as u8]));
+        let file = png(picture);
+        let [found, expected] = [decode(&file, 48).unwrap().thinned(12), decode(&file, 12).unwrap()];
+        assert_eq!((found.columns, found.rows, found.aspect), (12, 6, 0.5));
+        let near = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near(&found.planes, &expected.planes) && near(&found.alpha.unwrap(), &expected.alpha.unwrap()));
     }
 
     #[test]

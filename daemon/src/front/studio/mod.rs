@@ -1,6 +1,7 @@
-//! `POST /api/v1/generate-3d`: a picture in, a relief mesh out. Decodes the request and encodes the answer; the
-//! relief itself is made elsewhere.
+//! `POST /api/v1/generate-3d` and its alias `/api/v1/generate`: a picture in, a relief mesh out. Decodes the request
+//! and encodes the answer; the relief itself is made elsewhere.
 
+mod answer;
 pub mod upload;
 
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
 use axum::routing::post;
 use http::StatusCode;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue};
 use proofload_wire::infer::Parameters as WireParameters;
 
 use self::upload::{NoUpload, Upload};
@@ -20,17 +20,16 @@ use super::refusal::Refusal;
 use super::{FrontState, context};
 use crate::bodies::Bodies;
 use crate::engine::Protocol;
-use crate::relief::export::Format;
+use crate::relief::ReliefError;
 use crate::relief::parameters::Parameters;
 use crate::relief::picture::PictureError;
-use crate::relief::{Relief, ReliefError};
-
-const TRIANGLES: HeaderName = HeaderName::from_static("x-proofload-triangles");
-const VERTICES: HeaderName = HeaderName::from_static("x-proofload-vertices");
 
 /// The studio's routes. The body is bounded where it is read.
 pub(super) fn routes() -> Router<FrontState> {
-    Router::new().route("/api/v1/generate-3d", post(generate)).layer(DefaultBodyLimit::disable())
+    Router::new()
+        .route("/api/v1/generate-3d", post(generate))
+        .route("/api/v1/generate", post(generate))
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// Makes a relief of a picture. The place is taken before the body is read: who waits outside holds no picture.
@@ -54,7 +53,7 @@ async fn generate(State(state): State<FrontState>, request: Request) -> Result<R
     };
     let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
     let relief = studio.relief(visit, picture, parameters, context).await?;
-    Ok(respond(relief, parameters.format))
+    Ok(answer::of(relief, parameters.format, answer::accepts(&headers, answer::JSON)))
 }
 
 async fn read(
@@ -66,26 +65,6 @@ async fn read(
     let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters = Parameters::from_written(pairs);
     Ok((picture, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))
-}
-
-fn respond(relief: Relief, format: Format) -> Response {
-    let Relief { file, triangles, vertices, phases } = relief;
-    let mut response = Response::new(Body::from(file));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
-    headers.insert(CONTENT_DISPOSITION, disposition(format));
-    headers.insert(TRIANGLES, HeaderValue::from(triangles));
-    headers.insert(VERTICES, HeaderValue::from(vertices));
-    super::phases::insert(headers, &phases);
-    response
-}
-
-fn disposition(format: Format) -> HeaderValue {
-    HeaderValue::from_static(match format {
-        Format::Stl => "attachment; filename=\"relief.stl\"",
-        Format::Obj => "attachment; filename=\"relief.obj\"",
-        Format::Ply => "attachment; filename=\"relief.ply\"",
-    })
 }
 
 impl From<ReliefError> for Refusal {

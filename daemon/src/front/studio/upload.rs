@@ -16,6 +16,7 @@ use crate::front::body::{self, NotTaken, Taken};
 use crate::front::refusal::Refusal;
 use crate::relief::MAX_PICTURE_BYTES;
 use crate::relief::meters::Outcome;
+use crate::relief::parameters::NO_TEXT;
 
 /// A form is the picture with boundaries and parameters around it.
 const MAX_BODY_BYTES: usize = MAX_PICTURE_BYTES + 64 * 1024;
@@ -91,6 +92,10 @@ fn is_form(headers: &HeaderMap) -> Result<bool, Refusal> {
     match essence.trim().to_ascii_lowercase().as_str() {
         "multipart/form-data" => Ok(true),
         "image/png" | "image/jpeg" | "image/jpg" | "application/octet-stream" => Ok(false),
+        "application/json" | "text/plain" => Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("{NO_TEXT}: image/png, image/jpeg, or multipart/form-data"),
+        )),
         other => Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!(
@@ -108,7 +113,7 @@ async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>
     let mut picture = None;
     for _ in 0..MAX_FIELDS {
         let Some(field) = form.next_field().await.map_err(|error| broken_form(&error))? else {
-            return picture.ok_or_else(|| bad_request("the form has no picture; send it in a field `file`"));
+            return picture.ok_or_else(|| no_picture(written));
         };
         let name = field.name().unwrap_or_default().to_owned();
         if name != "file" && name != "image" {
@@ -119,6 +124,11 @@ async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>
         }
     }
     Err(bad_request(format!("the form has more than {MAX_FIELDS} fields")))
+}
+
+fn no_picture(written: &[(String, String)]) -> Refusal {
+    let prompted = written.iter().any(|(name, _)| name == "prompt" || name == "text");
+    bad_request(if prompted { NO_TEXT } else { "the form has no picture; send it in a field `file`" })
 }
 
 async fn text(name: &str, field: Field<'_>) -> Result<String, Refusal> {

@@ -4,7 +4,7 @@ mod obj;
 mod ply;
 mod stl;
 
-use super::mesh::Mesh;
+use crate::mesh::Mesh;
 
 /// A file format for meshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

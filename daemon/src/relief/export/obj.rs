@@ -1,6 +1,7 @@
 //! Wavefront OBJ: one line of text for each vertex and each triangle.
 
-use crate::relief::mesh::{Mesh, STEPS_PER_MM};
+use crate::mesh::Mesh;
+use crate::relief::mesh::STEPS_PER_MM;
 
 const HEADER: &[u8] = b"# relief by proofload, millimetres, z up\no relief\n";
 /// Room for a usual line of each kind.

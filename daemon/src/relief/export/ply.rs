@@ -1,6 +1,6 @@
 //! Binary little-endian PLY: vertices as three floats, triangles as a count and three indices.
 
-use crate::relief::mesh::Mesh;
+use crate::mesh::Mesh;
 
 const VERTEX_BYTES: usize = 12;
 const FACE_BYTES: usize = 13;

@@ -1,6 +1,6 @@
 //! Binary STL: 80 bytes of header, a count, and 50 bytes for each triangle.
 
-use crate::relief::mesh::Mesh;
+use crate::mesh::Mesh;
 
 const HEADER: &[u8; 80] = b"relief by proofload, millimetres, z up                                          ";
 const TRIANGLE_BYTES: usize = 50;
