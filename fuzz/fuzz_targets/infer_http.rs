@@ -7,7 +7,10 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use proofload_fuzz::{Allowance, KIB};
 use proofload_wire::infer::{InferRequest, InferResponse, ParameterValue};
-use proofload_wire::json_body::{BinaryOutputs, decode_request, decode_response, encode_request, encode_response};
+use proofload_wire::json_body::{
+    BinaryOutputs, decode_generate, decode_request, decode_response, encode_request, encode_response,
+};
+use proofload_wire::types::TensorMetadata;
 
 /// An empty tensor of forty bytes of JSON becomes a record of two hundred; a digit and a comma become eight bytes.
 const ALLOWANCE: Allowance = Allowance { fixed: 64 * KIB, per_byte: 64 };
@@ -23,7 +26,17 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(response) = ALLOWANCE.hold(body.len(), || decode_response(&body, json_length)) {
         response_survives(response);
     }
+    let inputs = generate_inputs();
+    if let Ok(request) = ALLOWANCE.hold(body.len(), || decode_generate("m", None, &body, &inputs)) {
+        request_survives(request);
+    }
 });
+
+/// What `generate` reads by: a text, numbers with open dimensions around a fixed one, and truths.
+fn generate_inputs() -> [TensorMetadata; 3] {
+    [("text_input", "BYTES", vec![1]), ("n", "INT16", vec![-1, 2, -1]), ("b", "BOOL", vec![-1])]
+        .map(|(name, datatype, shape)| TensorMetadata { name: name.to_owned(), datatype: datatype.to_owned(), shape })
+}
 
 fn request_survives(mut request: InferRequest) {
     // Fractions may lose their last bit on the way through JSON.

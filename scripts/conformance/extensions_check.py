@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Checks Triton's extensions with the real Triton client: every data type, shared memory, decoupled streams, classes,
-generate, settings, and statistics of all of it.
+generate, settings, loading and unloading, and statistics of all of it.
 
 Starts a daemon of its own, with identity models of every data type, whose answers must be, to the bit, what was sent.
 
@@ -366,6 +366,25 @@ def settings(checks, protocol, client, others):
     checks.refuses(f"{protocol}: no trace file from afar", file, status, "network protocol")
 
 
+def repository_control(checks, protocol, client):
+    how = {} if protocol == "http" else {"as_json": True}
+
+    def state(name):
+        found = client.get_model_repository_index(**how)
+        found = found.get("models", found) if isinstance(found, dict) else found
+        (entry,) = [entry for entry in found if entry["name"] == name]
+        return entry.get("state", "")
+
+    def check():
+        assert client.is_model_ready("identity_INT8") and state("identity_INT8") == "READY"
+        client.unload_model("identity_INT8")
+        assert not client.is_model_ready("identity_INT8") and state("identity_INT8") != "READY"
+        client.load_model("identity_INT8")
+        assert client.is_model_ready("identity_INT8") and state("identity_INT8") == "READY"
+
+    checks.run(f"{protocol}: a model is unloaded and loaded again", check)
+
+
 def statistics(checks, http):
     def check():
         (thrice,) = http.get_inference_statistics("thrice")["model_stats"]
@@ -391,6 +410,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         repository(pathlib.Path(folder))
         arguments = ["--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
+        arguments += ["--model-control-mode", "explicit", "--load-model", "*"]
         arguments += ["--model-repository", folder, "--allow-client-shm", "--otlp-endpoint", "http://127.0.0.1:9"]
         daemon = subprocess.Popen(
             [*sys.argv[1:], *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -403,6 +423,7 @@ def main():
             shared_memory(checks, protocol, module, client)
             classes(checks, protocol, module, client)
             settings(checks, protocol, client, http)
+            repository_control(checks, protocol, client)
         asyncio_http(checks, ready["http"])
         streams(checks, ready["grpc"])
         generate(checks, ready["http"])

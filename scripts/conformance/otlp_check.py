@@ -83,6 +83,22 @@ def check_spans(log, trace_id):
         check(f"span {span}", re.search(rf"Name\s*:\s*{span}\b", text) is not None, "not in the collector's log")
 
 
+def set_level(http, level):
+    body = json.dumps({"trace_level": [level]}).encode()
+    with urllib.request.urlopen(f"http://{http}/v2/trace/setting", data=body, timeout=10) as response:
+        response.read()
+
+
+def check_settings(http, log):
+    silent, heard = secrets.token_hex(16), secrets.token_hex(16)
+    set_level(http, "OFF")
+    infer(http, silent)
+    set_level(http, "TIMESTAMPS")
+    infer(http, heard)
+    check("traces that are switched on again arrive", wait_for(log, heard, 15), "not within 15 s")
+    check("those that were switched off do not", silent not in log.read_text(errors="replace"), silent)
+
+
 def check_dead_collector(http, collector):
     before = sorted(infer(http) for _ in range(200))[100]
     collector.kill()
@@ -108,6 +124,7 @@ def main():
                 trace_id = secrets.token_hex(16)
                 infer(http, trace_id)
                 check_spans(log, trace_id)
+                check_settings(http, log)
                 check_dead_collector(http, collector)
                 begun = time.monotonic()
                 daemon.stdin.close()

@@ -141,9 +141,9 @@ def server_checks(checks, protocol, client, model):
 
 def refusals(checks, protocol, module, client, model):
     """Requests that are wrong in one way each."""
-    status = {"wrong": "400", "unknown": "404", "not offered": "501"}
+    status = {"wrong": "400", "unknown": "404", "not allowed": "503"}
     if protocol == "grpc":
-        status = {"wrong": "INVALID_ARGUMENT", "unknown": "NOT_FOUND", "not offered": "UNIMPLEMENTED"}
+        status = {"wrong": "INVALID_ARGUMENT", "unknown": "NOT_FOUND", "not allowed": "UNAVAILABLE"}
 
     def send(*inputs, name=model.name, **more):
         return lambda: client.infer(name, list(inputs), **more)
@@ -164,7 +164,7 @@ def refusals(checks, protocol, module, client, model):
     refuses("an unknown input is refused", send(stray), "wrong", "no_such_input")
     refuses("a missing input is refused", send(), "wrong", "input")
     refuses("an unknown output is refused", send(good, outputs=asked), "wrong", "no_such_output")
-    refuses("loading a model is not offered", lambda: client.load_model(model.name), "not offered", "load")
+    refuses("loading a model is not allowed", lambda: client.load_model(model.name), "not allowed", "load")
 
 
 def expect_counts(client, model, before, **sent):

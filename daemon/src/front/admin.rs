@@ -17,7 +17,8 @@ impl Admin {
     /// When it may not.
     pub(super) fn permit(self) -> Result<(), ServeError> {
         if self.reachable {
-            let message = "models can be loaded and unloaded only on a daemon that is bound to a loopback address";
+            let message = "models can be loaded and unloaded, and settings changed, only on a daemon that is bound to a loopback \
+                           address";
             return Err(ServeError::Unsupported(message.to_owned()));
         }
         Ok(())

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{Engine, ServeError};
+use super::FrontState;
+use crate::engine::ServeError;
 use crate::telemetry::logs;
 use crate::telemetry::trace::settings::{Refused, Settings, Shown, Wanted};
 
 /// The trace settings of a model, or of the whole server, after changes that may be none.
-pub(super) fn trace(engine: &Engine, model: Option<&str>, wanted: &Wanted) -> Result<Shown, ServeError> {
+pub(super) fn trace(state: &FrontState, model: Option<&str>, wanted: &Wanted) -> Result<Shown, ServeError> {
+    let engine = &state.engine;
+    if !wanted.is_empty() {
+        state.admin.permit()?;
+    }
     if let Some(model) = model {
         engine.model_metadata(model, None)?;
     }
@@ -22,7 +27,10 @@ pub(super) fn trace(engine: &Engine, model: Option<&str>, wanted: &Wanted) -> Re
 }
 
 /// The log settings after changes that may be none.
-pub(super) fn log(wanted: &BTreeMap<String, logs::Value>) -> Result<logs::Settings, ServeError> {
+pub(super) fn log(state: &FrontState, wanted: &BTreeMap<String, logs::Value>) -> Result<logs::Settings, ServeError> {
+    if !wanted.is_empty() {
+        state.admin.permit()?;
+    }
     Ok(logs::change(wanted)?)
 }
 

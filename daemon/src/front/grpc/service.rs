@@ -180,11 +180,11 @@ impl GrpcInferenceService for Inference {
     async fn trace_setting(&self, request: Request<pb::TraceSettingRequest>) -> Answer<pb::TraceSettingResponse> {
         let pb::TraceSettingRequest { settings, model_name } = request.into_inner();
         let wanted = settings::wanted(settings);
-        answer(front::settings::trace(&self.state.engine, named(&model_name), &wanted).map(settings::shown))
+        answer(front::settings::trace(&self.state, named(&model_name), &wanted).map(settings::shown))
     }
 
     async fn log_settings(&self, request: Request<pb::LogSettingsRequest>) -> Answer<pb::LogSettingsResponse> {
         let wanted = settings::log_wanted(request.into_inner().settings);
-        answer(front::settings::log(&wanted).map(settings::log_shown))
+        answer(front::settings::log(&self.state, &wanted).map(settings::log_shown))
     }
 }

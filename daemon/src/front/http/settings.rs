@@ -17,7 +17,7 @@ type Object = Map<String, Value>;
 
 /// `GET /v2/trace/setting`
 pub(super) async fn trace(State(state): State<FrontState>) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state.engine, None, &Wanted::new())?))
+    Ok(shown(settings::trace(&state, None, &Wanted::new())?))
 }
 
 /// `GET /v2/models/{model}/trace/setting`
@@ -25,12 +25,12 @@ pub(super) async fn model_trace(
     State(state): State<FrontState>,
     Path(model): Path<String>,
 ) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state.engine, Some(&model), &Wanted::new())?))
+    Ok(shown(settings::trace(&state, Some(&model), &Wanted::new())?))
 }
 
 /// `POST /v2/trace/setting`
 pub(super) async fn change_trace(State(state): State<FrontState>, body: Taken) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state.engine, None, &wanted(&body)?)?))
+    Ok(shown(settings::trace(&state, None, &wanted(&body)?)?))
 }
 
 /// `POST /v2/models/{model}/trace/setting`
@@ -39,16 +39,16 @@ pub(super) async fn change_model_trace(
     Path(model): Path<String>,
     body: Taken,
 ) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state.engine, Some(&model), &wanted(&body)?)?))
+    Ok(shown(settings::trace(&state, Some(&model), &wanted(&body)?)?))
 }
 
 /// `GET /v2/logging`
-pub(super) async fn log() -> Result<Json<Object>, Refusal> {
-    Ok(log_shown(settings::log(&BTreeMap::new())?))
+pub(super) async fn log(State(state): State<FrontState>) -> Result<Json<Object>, Refusal> {
+    Ok(log_shown(settings::log(&state, &BTreeMap::new())?))
 }
 
 /// `POST /v2/logging`
-pub(super) async fn change_log(body: Taken) -> Result<Json<Object>, Refusal> {
+pub(super) async fn change_log(State(state): State<FrontState>, body: Taken) -> Result<Json<Object>, Refusal> {
     let members = object(&body)?.into_iter().filter(|(_, value)| !value.is_null());
     let wanted = members.map(|(name, value)| {
         let value = match &value {
@@ -61,7 +61,7 @@ pub(super) async fn change_log(body: Taken) -> Result<Json<Object>, Refusal> {
             || ServeError::InvalidArgument(format!("'{name}' must be true, false, a number from 0 or a string"));
         Ok((name.clone(), value.ok_or_else(wrong)?))
     });
-    Ok(log_shown(settings::log(&wanted.collect::<Result<_, ServeError>>()?)?))
+    Ok(log_shown(settings::log(&state, &wanted.collect::<Result<_, ServeError>>()?)?))
 }
 
 /// An empty body means no changes, as in Triton.
