@@ -53,6 +53,9 @@ fn the_estimate_is_what_the_run_takes() {
     let kept = bytes_in(&folder);
     let close = |found: u64, said: f64| (said / found as f64 - 1.0).abs() <= 0.25;
     assert!(close(peak, peak_said) && close(kept, kept_said), "{line}: {peak} at most, {kept} kept");
+    let size = |name: &str| std::fs::metadata(folder.join(name)).unwrap().len();
+    let parts = ["samples-00000.parquet", "series-00000.parquet", "histograms-00000.jsonl", "report.html"];
+    assert!(parts.iter().all(|part| size(part) as f64 > 0.02 * kept_said), "{:?}", parts.map(size));
 }
 
 #[test]

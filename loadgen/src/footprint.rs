@@ -29,7 +29,10 @@ const MOST_BINS: f64 = 1500.0;
 /// What the generator tells of itself each second.
 const OWN_POINTS_PER_S: usize = 30;
 /// Manifest, events, findings and reports.
-const REPORTS_BYTES: f64 = 160e3;
+const REPORTS_BYTES: f64 = 150e3;
+/// What each second adds to findings and report, whose charts have so many points at most.
+const REPORTS_BYTES_PER_S: f64 = 700.0;
+const MOST_CHARTED_S: f64 = 600.0;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +58,8 @@ impl Footprint {
             + points * KEPT_BYTES_PER_POINT
             + histograms * HISTOGRAM_BYTES
             + samples.min(histograms * MOST_BINS) * HISTOGRAM_BYTES_PER_SAMPLE
-            + REPORTS_BYTES;
+            + REPORTS_BYTES
+            + seconds.min(MOST_CHARTED_S) * REPORTS_BYTES_PER_S;
         let journal = samples * Sample::SIZE as f64 + seconds * CHUNK_HEADS_BYTES_PER_S;
         Self {
             samples: samples as u64,
@@ -106,7 +110,13 @@ mod tests {
             assert!(close(found.peak_bytes, peak_gb) && close(found.kept_bytes, kept_gb), "{load}: {found:?}");
         };
         check("rate = \"1000/s\"\nduration = \"24h\"", 170, 86_400_000, 19.42, 3.339);
-        check("rate = \"1/s\"\nduration = \"24h\"", 0, 86_400, 0.3875, 0.02288);
-        check("model = \"closed\"\nusers = 20\nthink_time = \"99ms\"\nduration = \"24h\"", 0, 17_280_000, 3.792, 0.676);
+        check("rate = \"1/s\"\nduration = \"24h\"", 0, 86_400, 0.3879, 0.02329);
+        check(
+            "model = \"closed\"\nusers = 20\nthink_time = \"99ms\"\nduration = \"24h\"",
+            0,
+            17_280_000,
+            3.792,
+            0.6765,
+        );
     }
 }
