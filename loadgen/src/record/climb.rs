@@ -82,7 +82,8 @@ impl Climb {
         let ok = outcome == Outcome::Ok;
         let tally = &mut self.tallies[step][level];
         tally.n += 1;
-        tally.bad += u64::from(!ok || sample.latency_ns() > self.levels[level].latency_ns);
+        let (ttft_ns, itl_ns) = (sample.first_token_latency_ns(), sample.mean_gap_ns());
+        tally.bad += u64::from(!ok || !self.levels[level].is_in_time(sample.latency_ns(), ttft_ns, itl_ns));
         tally.settled += u64::from(ok || outcome.is_error());
         tally.errors += u64::from(outcome.is_error());
     }
@@ -128,6 +129,7 @@ fn broken_by(steps: &[Shown]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proofload_run::sample::flags;
 
     const S: u64 = 1_000_000_000;
     const SLO: Slo = Slo::new(S / 10, 95.0, 0.01);
@@ -199,6 +201,42 @@ mod tests {
             }
         }
         climb
+    }
+
+    #[test]
+    fn late_tokens_are_bad_however_soon_the_answer_ends() {
+        let steps: Vec<Step> = climb(&[0, 0, 0], false).measured_ns.iter().map(step_of).collect();
+        let slo = Slo { ttft_ns: Some(S / 100), ..SLO };
+        let mut climb = Climb::new(&steps, &[Some(slo)], None);
+        for (index, step) in steps.iter().enumerate() {
+            for n in 0..100 {
+                let intended_ns = step.start_ns + n * S / 100;
+                let (first_token_ns, done_ns) = (intended_ns + S / 50, intended_ns + S / 20);
+                let (step, flags) = (index as u16, flags::STREAMED);
+                climb.add(&Sample {
+                    intended_ns,
+                    first_token_ns,
+                    done_ns,
+                    step,
+                    flags,
+                    pieces: 2,
+                    ..Sample::default()
+                });
+            }
+        }
+        assert_eq!(climb.broken_by(60 * S), Some(0));
+    }
+
+    fn step_of(measured_ns: &Range<u64>) -> Step {
+        Step {
+            name: String::new(),
+            start_ns: measured_ns.start,
+            end_ns: measured_ns.end,
+            level_start: 100.0,
+            level_end: 100.0,
+            settle_ns: 0,
+            warm_up: false,
+        }
     }
 
     #[test]
