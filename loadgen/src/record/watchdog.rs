@@ -89,8 +89,8 @@ impl Watchdog {
         let measured_ns = end_ns.saturating_sub(self.warm_until_ns);
         let missed = self.watched.iter_mut().filter_map(|watched| {
             // What came in the second in which the warm-up ended belongs to the window of no whole second after it.
-            watched.count(&self.ended, measured_ns);
-            watched.judge(end_ns, measured_ns, &under_way)
+            watched.count(&self.ended, self.warm_until_ns, measured_ns);
+            watched.judge(end_ns, self.warm_until_ns, &under_way)
         });
         let missed = missed.collect();
         self.ended.clear();
@@ -100,9 +100,16 @@ impl Watchdog {
 }
 
 impl Watched {
-    fn count(&mut self, ended: &[Request], measured_ns: u64) {
+    /// Windows have what ended within them. What is counted as a whole has what the whole run's figures have: arrivals of
+    /// measured time.
+    fn is_measured(&self, intended_ns: u64, warm_until_ns: u64) -> bool {
+        self.rule.threshold.window_ns.is_some() || intended_ns >= warm_until_ns
+    }
+
+    fn count(&mut self, ended: &[Request], warm_until_ns: u64, measured_ns: u64) {
         let mut tally = Tally::default();
-        ended.iter().for_each(|request| tally.add(&self.rule, request));
+        let measured = ended.iter().filter(|request| self.is_measured(request.intended_ns, warm_until_ns));
+        measured.for_each(|request| tally.add(&self.rule, request));
         let window_ns = self.rule.threshold.window_ns;
         match (window_ns, self.seconds.back_mut()) {
             (None, Some(all)) => all.merge(&tally),
@@ -115,7 +122,8 @@ impl Watched {
         }
     }
 
-    fn judge(&mut self, end_ns: u64, measured_ns: u64, under_way: &[UnderWay]) -> Option<Missed> {
+    fn judge(&mut self, end_ns: u64, warm_until_ns: u64, under_way: &[UnderWay]) -> Option<Missed> {
+        let measured_ns = end_ns.saturating_sub(warm_until_ns);
         let threshold = &self.rule.threshold;
         let window_ns = threshold.window_ns.unwrap_or(measured_ns);
         let patient = threshold.abort_after_ns.unwrap_or(0);
@@ -123,7 +131,9 @@ impl Watched {
             return None;
         }
         let mut overdue = Tally::default();
-        let late = |(entry, intended_ns): &&UnderWay| self.rule.is_overdue(*entry, *intended_ns, end_ns);
+        let late = |(entry, intended_ns): &&UnderWay| {
+            self.is_measured(*intended_ns, warm_until_ns) && self.rule.is_overdue(*entry, *intended_ns, end_ns)
+        };
         under_way.iter().filter(late).for_each(|(entry, _)| overdue.add_overdue(&self.rule, *entry));
         let moment = Moment::new(threshold, window_ns, self.seconds.iter().rev(), &overdue);
         self.standing.figure = figure(threshold, &moment);
@@ -232,6 +242,23 @@ mod tests {
         check("throughput > 3/s over any 2s", 3, Some(true), "4/s");
         check("max < 1s else abort", 2, Some(true), "150 ms");
         check("max < 100ms else abort after 9s", 2, None, "150 ms");
+    }
+
+    #[test]
+    fn the_warm_up_counts_nowhere() {
+        let check = |threshold: &str, latency_ms: u64, done_ms: u64, expected: bool| {
+            let rule = Rule::new(&threshold.parse().unwrap(), None, [("a", None)]);
+            let mut watchdog = Watchdog::new([rule], 1500 * MS, 10_000 * MS);
+            watchdog.add(&sample(done_ms, latency_ms, 0));
+            let missed: Vec<Missed> = (0..4).flat_map(|_| watchdog.turn(&[(0, 1400 * MS)])).collect();
+            assert_eq!(!missed.is_empty(), expected, "{threshold}: {latency_ms} ms until {done_ms} ms");
+        };
+        check("throughput < 0.1/s else abort", 100, 1900, true);
+        // It ended after the warm-up, and was sent within it.
+        check("throughput < 0.1/s else abort", 500, 1900, false);
+        check("throughput < 0.1/s else abort", 100, 1400, false);
+        check("max < 1s else abort", 100, 1900, false);
+        check("max < 1s over any 2s", 100, 1900, true);
     }
 
     #[test]
