@@ -24,6 +24,7 @@ pub mod sched;
 pub mod shared_memory;
 pub mod statistics;
 pub mod telemetry;
+pub mod warm_up;
 
 pub use app::DaemonError;
 pub use cli::DaemonArgs;

@@ -2,12 +2,13 @@
 //! is given, and what clients are told, is the engine's affair.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use proofload_wire::phases::Phases;
 use proofload_wire::types::ModelStatistics;
 use rten::ThreadPool;
 
-use crate::backend::cpu::{Cpu, CpuError, CpuModel};
+use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
 use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request};
@@ -18,6 +19,7 @@ use crate::sched::queue::Entry;
 use crate::sched::usage::Usage;
 use crate::statistics::{Counts, PartEnd, PartTimes};
 use crate::telemetry::meters::{Meters, Outcome};
+use crate::warm_up;
 
 /// Why a model cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,14 @@ pub enum StartError {
         /// Why.
         source: CpuError,
     },
+    /// It cannot compute what it should be warmed with.
+    #[error("model '{model}': {what}")]
+    WarmUp {
+        /// The model.
+        model: String,
+        /// What went wrong.
+        what: String,
+    },
     /// Its instances cannot run.
     #[error("model '{model}': {source}")]
     Instances {
@@ -40,11 +50,24 @@ pub enum StartError {
     },
 }
 
+/// How long loading a model took, by phase.
+#[derive(Debug, Clone, Copy)]
+pub struct Loading {
+    /// Reading its files and its configuration.
+    pub read: Duration,
+    /// Making it ready to compute: parsing, optimising.
+    pub start: Duration,
+    /// Computing the samples of its configuration.
+    pub warm_up: Duration,
+}
+
 /// What all models compute with.
 #[derive(Clone)]
 pub struct Means {
     /// The threads that compute.
     pub pool: Arc<ThreadPool>,
+    /// The graphs that are in use.
+    pub graphs: Arc<Graphs>,
     /// Where instances share what they need, if executions are limited.
     pub limiter: Option<Arc<RateLimiter>>,
 }
@@ -52,6 +75,7 @@ pub struct Means {
 /// A model that runs.
 pub struct Model {
     spec: ModelSpec,
+    loading: Loading,
     counts: Arc<Mutex<Counts>>,
     meters: Meters,
     scheduler: Scheduler,
@@ -71,17 +95,27 @@ impl Model {
             );
         }
         let meters = Meters::default();
-        let backends = backends(&mut spec, &means.pool)?;
+        let begun = Instant::now();
+        let mut backends = backends(&mut spec, means)?;
+        let warming = Instant::now();
+        let warmed = warm_up::run(&mut backends, &std::mem::take(&mut spec.warm_up));
+        warmed.map_err(|what| StartError::WarmUp { model: spec.name.clone(), what })?;
+        let loading = Loading { read: spec.reading, start: warming - begun, warm_up: warming.elapsed() };
         let counts = Arc::new(Mutex::new(Counts::default()));
         let observer = observer(Arc::clone(&counts), meters.clone());
         let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
-        Ok(Self { spec, counts, meters, scheduler })
+        Ok(Self { spec, loading, counts, meters, scheduler })
     }
 
     /// What it is.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// How long loading it took.
+    pub fn loading(&self) -> Loading {
+        self.loading
     }
 
     /// What it counts.
@@ -158,7 +192,7 @@ fn observer(counts: Arc<Mutex<Counts>>, meters: Meters) -> Box<dyn Fn(&Execution
 }
 
 /// One backend for each instance. The file of an ONNX model is not needed any more afterwards.
-fn backends(spec: &mut ModelSpec, pool: &Arc<ThreadPool>) -> Result<Vec<Box<dyn Backend>>, StartError> {
+fn backends(spec: &mut ModelSpec, means: &Means) -> Result<Vec<Box<dyn Backend>>, StartError> {
     let instances = 0..spec.instances;
     let onnx = match &mut spec.backend {
         BackendSpec::Cpu { onnx } => std::mem::take(onnx),
@@ -173,7 +207,7 @@ fn backends(spec: &mut ModelSpec, pool: &Arc<ThreadPool>) -> Result<Vec<Box<dyn 
             return Ok(instances.map(instance).collect());
         }
     };
-    let model = CpuModel::load(onnx, spec, Arc::clone(pool));
+    let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
     let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
     Ok(instances.map(|_| Box::new(Cpu::new(Arc::clone(&model))) as Box<dyn Backend>).collect())
 }

@@ -13,6 +13,7 @@ pub mod spec;
 mod tensors;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use proofload_wire::grpc::inference::model_version_policy::PolicyChoice;
 use proofload_wire::grpc::inference::{ModelConfig, ModelVersionPolicy};
@@ -23,6 +24,7 @@ use self::resolve::{BackendName, Found, backend, resolve};
 use self::source::Source;
 use self::spec::ModelSpec;
 use crate::sched::queue::Limits;
+use crate::warm_up;
 
 /// The name of a model's file unless its configuration says otherwise.
 pub const DEFAULT_MODEL_FILENAME: &str = "model.onnx";
@@ -114,6 +116,7 @@ fn read_version(
     defaults: Limits,
     read: &mut Read,
 ) {
+    let begun = Instant::now();
     let file = Some(config.default_model_filename.as_str()).filter(|file| !file.is_empty());
     let file = file.unwrap_or(DEFAULT_MODEL_FILENAME);
     let onnx = match backend(config) {
@@ -128,13 +131,20 @@ fn read_version(
         _ => Vec::new(),
     };
     let resolved = resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults);
-    match resolved.and_then(|mut spec| labels::read(origin, &mut spec).map(|()| spec)) {
-        Ok(spec) => read.versions.push(spec),
+    match resolved.and_then(|spec| with_files(origin, spec)) {
+        Ok(spec) => read.versions.push(ModelSpec { reading: begun.elapsed(), ..spec }),
         Err(errors) => {
             let place = origin.config_place(name);
             read.errors.extend(errors.into_iter().map(|what| format!("{place}: {what}")));
         }
     }
+}
+
+/// Reads what the configuration names beside the model itself.
+fn with_files(origin: &Origin<'_>, mut spec: ModelSpec) -> Result<ModelSpec, Vec<String>> {
+    labels::read(origin, &mut spec)?;
+    spec.warm_up = warm_up::samples(&spec, |file| origin.bytes(&spec.name, file))?;
+    Ok(spec)
 }
 
 /// The versions that the policy wants. A model without a file needs no version folder either.

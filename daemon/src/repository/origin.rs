@@ -90,6 +90,14 @@ impl<'a> Origin<'a> {
         self.source()?.text(model, file)
     }
 
+    /// A file beside the model's configuration.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn bytes(&self, model: &str, file: &str) -> io::Result<Vec<u8>> {
+        self.source()?.bytes(model, file)
+    }
+
     /// How a message names the model's configuration.
     pub(super) fn config_place(&self, model: &str) -> String {
         match (self.given, self.source) {

@@ -1,18 +1,24 @@
 //! From a configuration as it was written to a model as it will run: what is missing is completed from the ONNX
 //! file, and every contradiction is found, all at once. Pure: files have been read before.
 
+use std::time::Duration;
+
+use proofload_wire::grpc::inference::model_config::SchedulingChoice;
 use proofload_wire::grpc::inference::model_instance_group::Kind;
-use proofload_wire::grpc::inference::{ModelConfig, ModelInstanceGroup};
+use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelInstanceGroup};
 
 use sha2::{Digest, Sha256};
 
-use super::onnx;
+use super::onnx::{self, Port, Signature};
 use super::scheduling::{self, MAX_INSTANCES};
 use super::spec::{BackendSpec, ModelSpec};
 use super::tensors;
 use crate::backend::identity::declaration as identity;
 use crate::backend::simulated::declaration;
 use crate::sched::queue::Limits;
+
+/// Triton's own for models that say nothing of batches.
+const DEFAULT_MAX_BATCH_SIZE: i32 = 4;
 
 /// What computes a model, as its configuration names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +71,18 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
     if !config.name.is_empty() && config.name != name {
         errors.push(format!("'name' is \"{}\", but the model's folder is called \"{name}\"", config.name));
     }
-    let max_batch_size = u32::try_from(config.max_batch_size).unwrap_or_else(|_| {
-        errors.push("'max_batch_size' must be 0 (no batch dimension) or more".to_owned());
-        0
-    });
     let backend = backend_spec(&config, onnx, &mut errors);
     let signature = match &backend {
         Some(BackendSpec::Cpu { onnx }) => onnx::signature(onnx).map(Some),
         _ => Ok(None),
     };
+    if let Ok(Some(signature)) = &signature {
+        complete_batching(&mut config, signature);
+    }
+    let max_batch_size = u32::try_from(config.max_batch_size).unwrap_or_else(|_| {
+        errors.push("'max_batch_size' must be 0 (no batch dimension) or more".to_owned());
+        0
+    });
     let (inputs, outputs) = match signature {
         Ok(signature) => tensors::resolve(&mut config, signature.as_ref(), max_batch_size > 0, &mut errors),
         Err(what) => {
@@ -99,10 +108,24 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
             instances,
             decoupled,
             backend,
+            warm_up: Vec::new(),
+            reading: Duration::ZERO,
             digest,
             config,
         }),
         _ => Err(errors),
+    }
+}
+
+/// Triton's completion of a model without a word on its tensors and batches: when the first dimension of all tensors
+/// may vary, that is the batch, and requests are put together.
+fn complete_batching(config: &mut ModelConfig, signature: &Signature) {
+    let silent = config.input.is_empty() && config.output.is_empty() && config.max_batch_size == 0;
+    let varies = |port: &Port| port.shape.as_ref().is_some_and(|shape| shape.first() == Some(&-1));
+    let mut ports = signature.inputs.iter().chain(&signature.outputs);
+    if silent && config.scheduling_choice.is_none() && ports.all(varies) {
+        config.max_batch_size = DEFAULT_MAX_BATCH_SIZE;
+        config.scheduling_choice = Some(SchedulingChoice::DynamicBatching(ModelDynamicBatching::default()));
     }
 }
 
@@ -195,6 +218,23 @@ mod tests {
         let spec = resolved(&format!("{HEAD}{MEAN}")).expect("right");
         assert_eq!((spec.instances, spec.max_batch_size), (1, 4));
         assert_eq!((spec.config.name.as_str(), spec.config.instance_group[0].count), ("m", 1));
+    }
+
+    #[test]
+    fn a_file_alone_is_a_model() {
+        let model = crate::repository::embedded::MODELS.iter().find(|model| model.name == "tiny_mlp").expect("there");
+        let check = |text: &str, max_batch_size: u32, dims: &[i64], batching: bool| {
+            let config = pbtxt::parse(text).config;
+            let found = Found { name: "m".to_owned(), version: 1, config, onnx: model.onnx.to_vec() };
+            let spec = resolve(found, DEFAULTS).expect(text);
+            assert_eq!((spec.max_batch_size, spec.inputs[0].dims.as_slice()), (max_batch_size, dims), "{text}");
+            assert_eq!(spec.config.scheduling_choice.is_some(), batching, "{text}");
+        };
+        check("", 4, &[16], true);
+        check("max_batch_size: 2", 2, &[16], false);
+        check("input { name: \"input\" data_type: TYPE_FP32 dims: [-1, 16] }", 0, &[-1, 16], false);
+        check("input { name: \"input\" }", 0, &[-1, 16], false);
+        check("max_batch_size: 8 input { name: \"input\" }", 8, &[16], false);
     }
 
     #[test]

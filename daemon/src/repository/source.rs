@@ -50,11 +50,19 @@ impl Source {
     /// The content of a text file in a model's folder, and of none outside it.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When it cannot be read, or is no UTF-8.
     pub fn text(&self, model: &str, file: &str) -> io::Result<String> {
+        String::from_utf8(self.bytes(model, file)?).map_err(|_| io::Error::other("it is not UTF-8"))
+    }
+
+    /// The content of a file in a model's folder, and of none outside it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn bytes(&self, model: &str, file: &str) -> io::Result<Vec<u8>> {
         let plain = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
         match self {
-            Self::Folder(root) if plain => fs::read_to_string(root.join(model).join(file)),
+            Self::Folder(root) if plain => fs::read(root.join(model).join(file)),
             Self::Folder(_) => Err(io::Error::other("it must be a file in the model's folder")),
             Self::Embedded => Err(io::ErrorKind::NotFound.into()),
         }

@@ -1,6 +1,8 @@
 //! A model as it will run: validated, complete, and without anything the daemon does not act on. Made from a
 //! configuration by `resolve`; read by the engine, the scheduler and the backends.
 
+use std::time::Duration;
+
 use proofload_wire::grpc::inference::ModelConfig;
 use proofload_wire::tensor::DataType;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
 use crate::sched::driver::Scheduling;
+use crate::warm_up::Sample;
 
 /// An input or output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,10 @@ pub struct ModelSpec {
     pub decoupled: bool,
     /// What computes it.
     pub backend: BackendSpec,
+    /// What its instances compute before it takes requests.
+    pub warm_up: Vec<Sample>,
+    /// How long reading it took.
+    pub reading: Duration,
     /// SHA-256 of its file: whether a version has changed shows in this and in its configuration.
     pub digest: [u8; 32],
     /// The configuration as clients may read it, completed from the model.

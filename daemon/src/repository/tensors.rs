@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use proofload_wire::grpc::inference::DataType as Unknown;
 use proofload_wire::grpc::inference::{ModelConfig, ModelInput, ModelOutput, ModelTensorReshape};
 use proofload_wire::tensor::DataType;
 
@@ -137,7 +138,7 @@ fn agree(
     ))
 }
 
-/// Takes from the file what the configuration leaves out altogether.
+/// Takes from the file what the configuration leaves out: types and dimensions of tensors, or all of them.
 fn complete(config: &mut ModelConfig, signature: &Signature, batched: bool, errors: &mut Vec<String>) {
     let mut dims = |port: &Port| {
         let dims = port.shape.as_ref().map(|shape| shape.get(usize::from(batched)..).unwrap_or_default().to_vec());
@@ -146,6 +147,26 @@ fn complete(config: &mut ModelConfig, signature: &Signature, batched: bool, erro
             Vec::new()
         })
     };
+    for input in &mut config.input {
+        let port = signature.inputs.iter().find(|port| port.name == input.name);
+        let Some(port) = port else { continue };
+        if input.data_type() == Unknown::TypeInvalid {
+            input.set_data_type(port.datatype.to_config());
+        }
+        if input.dims.is_empty() && input.reshape.is_none() {
+            input.dims = dims(port);
+        }
+    }
+    for output in &mut config.output {
+        let port = signature.outputs.iter().find(|port| port.name == output.name);
+        let Some(port) = port else { continue };
+        if output.data_type() == Unknown::TypeInvalid {
+            output.set_data_type(port.datatype.to_config());
+        }
+        if output.dims.is_empty() && output.reshape.is_none() {
+            output.dims = dims(port);
+        }
+    }
     if config.input.is_empty() {
         let input = |port: &Port| ModelInput {
             name: port.name.clone(),
@@ -212,7 +233,8 @@ mod tests {
             Err(&["says FP16, the model FP32", "'x' is missing"]),
         );
         check("output { name: \"z\" data_type: TYPE_INT64 dims: 5 }", true, Err(&["no such output; it has y"]));
-        check("output { name: \"y\" dims: 5 }", true, Err(&["has no 'data_type'"]));
+        check("output { name: \"y\" dims: 5 } input { name: \"x\" }", true, Ok((&[3, -1], &[5])));
+        check("output { name: \"y\" data_type: TYPE_INT64 }", true, Ok((&[3, -1], &[5])));
         check("output { name: \"y\" data_type: TYPE_INT64 dims: 0 }", true, Err(&["must be above 0"]));
         let reshape = "input { name: \"x\" data_type: TYPE_FP32 dims: 25 reshape { shape: [3, 8] } }";
         check(reshape, true, Err(&["another number of elements", "'x' is missing"]));

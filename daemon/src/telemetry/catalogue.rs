@@ -33,6 +33,9 @@ pub const RELIEF_PHASE_SECONDS: Metric = metric(
 );
 /// Gauge by model and version.
 pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests waiting for an instance");
+/// Gauge by model, version and phase; seconds.
+pub const LOAD_SECONDS: Metric =
+    metric("proofload_load_seconds", "Time that loading a model took, in one phase: read, start or warm_up");
 /// Gauge by model and version.
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
 /// Counter by model, version and instance.

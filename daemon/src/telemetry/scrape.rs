@@ -17,7 +17,7 @@ use super::sampler::Sampler;
 use crate::bodies::Bodies;
 use crate::gpu::{Gpus, Reading};
 use crate::lifecycle::{Live, Serving};
-use crate::model::Model;
+use crate::model::{Loading, Model};
 use crate::sched::usage as instance;
 
 /// Everything that is read at a scrape.
@@ -74,7 +74,19 @@ impl Served {
         let rows = |value: fn(&Model) -> f64| self.models.iter().map(move |model| (labels(model), value(model)));
         family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;
         family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))?;
+        self.encode_loading(encoder)?;
         self.encode_instances(encoder)
+    }
+
+    fn encode_loading(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let rows = self.models.iter().flat_map(|model| {
+            let Loading { read, start, warm_up } = model.loading();
+            [("read", read), ("start", start), ("warm_up", warm_up)].map(|(phase, took)| {
+                let ModelLabels { model, version } = labels(model);
+                ([("model", model), ("version", version), ("phase", phase.to_owned())], took.as_secs_f64())
+            })
+        });
+        family(encoder, catalogue::LOAD_SECONDS, MetricType::Gauge, rows)
     }
 
     fn encode_instances(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {

@@ -42,7 +42,9 @@ fn ended(mut child: Child) -> ExitStatus {
 #[test]
 fn ready_means_that_both_ports_answer() {
     let mut child = daemon(&[&READY[..], &["--until-stdin-closes"]].concat());
+    let begun = Instant::now();
     let ready = ready(&mut child);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?} to load the built-in models", begun.elapsed());
     assert_eq!((&ready["event"], &ready["pid"]), (&"ready".into(), &child.id().into()));
     for port in ["http", "grpc"] {
         TcpStream::connect(ready[port].as_str().unwrap()).unwrap();

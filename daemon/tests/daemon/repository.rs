@@ -211,6 +211,29 @@ async fn a_client_may_bring_the_configuration_and_the_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_ready_when_it_is_warm() {
+    let sample = |elements: u32, count: u32| {
+        let input = "key: \"x\" value { data_type: TYPE_FP32 dims: 2 random_data: true }";
+        format!("model_warmup {{ name: \"w\" batch_size: {elements} count: {count} inputs {{ {input} }} }}")
+    };
+    let batched = |warm_up: &str| format!("{} max_batch_size: 2 {warm_up}", answering("y", 50.0));
+    let daemon = Daemon::explicit(&[("a", &batched(&sample(2, 3))), ("b", &batched(&sample(3, 1)))], &[]).await;
+    let begun = Instant::now();
+    assert_eq!(daemon.control("a", "load", "").await, (200, String::new()));
+    assert!(begun.elapsed() >= Duration::from_millis(150), "three executions in {:?}", begun.elapsed());
+    let counts = daemon.engine().statistics(Some("a"), None).unwrap().remove(0);
+    assert_eq!((counts.inference_count, counts.execution_count), (0, 0), "warming is no request");
+    let text = daemon.engine().metrics_text();
+    let took = |phase: &str| {
+        let start = format!("proofload_load_seconds{{model=\"a\",version=\"1\",phase=\"{phase}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().parse::<f64>().unwrap()
+    };
+    assert!(took("warm_up") >= 0.15 && took("read") > 0.0 && took("start") < took("warm_up"), "{text}");
+    let (status, error) = daemon.control("b", "load", "").await;
+    assert!(status == 400 && error.contains("sample \"w\" of 'model_warmup': inference request batch-size"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_repository_is_watched() {
     let mode = DaemonArgs {
         model_control_mode: Some("poll".to_owned()),

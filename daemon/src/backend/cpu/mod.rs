@@ -2,14 +2,16 @@
 //! again. Conversions between the wire's types and rten's are in `convert`.
 
 mod convert;
+mod graphs;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proofload_wire::tensor::{Tensor, element_count};
-use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 
 use self::convert::{Kind, gather, scatter};
+pub use self::graphs::Graphs;
 use super::{Backend, BackendError, Request, Stages};
 use crate::repository::spec::{ModelSpec, TensorSpec};
 
@@ -52,7 +54,7 @@ struct Port {
 
 /// A loaded graph, shared by the instances of a model.
 pub struct CpuModel {
-    model: Model,
+    model: Arc<Model>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     output_nodes: Vec<NodeId>,
@@ -61,13 +63,17 @@ pub struct CpuModel {
 }
 
 impl CpuModel {
-    /// Loads a graph that computes on the threads of `pool`.
+    /// Loads a graph, or takes it out of `graphs`; it computes on the threads of `pool`.
     ///
     /// # Errors
     /// When it cannot be loaded, or does not have the inputs and outputs that the configuration declares.
-    pub fn load(onnx: Vec<u8>, spec: &ModelSpec, pool: Arc<ThreadPool>) -> Result<Arc<Self>, CpuError> {
-        let mut options = ModelOptions::with_all_ops();
-        let model = options.prepack_weights(true).load(onnx).map_err(|error| CpuError::Load(error.to_string()))?;
+    pub fn load(
+        onnx: Vec<u8>,
+        spec: &ModelSpec,
+        graphs: &Graphs,
+        pool: Arc<ThreadPool>,
+    ) -> Result<Arc<Self>, CpuError> {
+        let model = graphs.get(spec.digest, onnx)?;
         let inputs = ports(&model, "input", model.input_ids(), &spec.inputs)?;
         let outputs = ports(&model, "output", model.output_ids(), &spec.outputs)?;
         let output_nodes = outputs.iter().map(|port| port.node).collect();

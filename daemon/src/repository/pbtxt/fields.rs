@@ -14,8 +14,8 @@ use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
-const WITHOUT_EFFECT: [&str; 7] =
-    ["optimization", "model_warmup", "cc_model_filenames", "metric_tags", "response_cache", "runtime", "model_metrics"];
+const WITHOUT_EFFECT: [&str; 6] =
+    ["optimization", "cc_model_filenames", "metric_tags", "response_cache", "runtime", "model_metrics"];
 
 /// Fields of Triton's without which the model would be another one.
 const UNSUPPORTED: [&str; 7] = [
@@ -30,7 +30,9 @@ const UNSUPPORTED: [&str; 7] = [
 
 /// Fields that may be given several times. Any other that is given twice is refused, as Triton refuses it: one of
 /// the two would be lost.
-const REPEATED: [&str; 11] = [
+const REPEATED: [&str; 13] = [
+    "model_warmup",
+    "inputs",
     "input",
     "output",
     "instance_group",
@@ -154,6 +156,7 @@ impl Reader {
                         self.error(field, format!("the parameter '{}' is given twice", key.escape_debug()));
                     }
                 }
+                "model_warmup" => config.model_warmup.push(self.nested(field, Self::warm_up)),
                 "model_transaction_policy" => {
                     config.model_transaction_policy = Some(self.nested(field, Self::transaction_policy));
                 }

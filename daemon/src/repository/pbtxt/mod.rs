@@ -6,6 +6,7 @@ pub mod fields;
 pub mod json;
 mod scheduling;
 pub mod text;
+mod warm_up;
 
 use proofload_wire::grpc::inference::ModelConfig;
 
