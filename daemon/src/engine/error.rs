@@ -36,6 +36,9 @@ pub enum ServeError {
     /// The request does not fit the model.
     #[error("{0}")]
     InvalidArgument(String),
+    /// There is one of that name already.
+    #[error("{0}")]
+    AlreadyExists(String),
     /// No room now, or never again when the daemon is stopping.
     #[error("{message}")]
     Unavailable {

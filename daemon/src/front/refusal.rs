@@ -43,7 +43,8 @@ impl From<ServeError> for Refusal {
     fn from(error: ServeError) -> Self {
         let (status, retry_after) = match &error {
             ServeError::NotFound(_) => (StatusCode::NOT_FOUND, None),
-            ServeError::InvalidArgument(_) => (StatusCode::BAD_REQUEST, None),
+            // Triton's answer over HTTP, where it has no status of its own.
+            ServeError::InvalidArgument(_) | ServeError::AlreadyExists(_) => (StatusCode::BAD_REQUEST, None),
             ServeError::Unavailable { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, *retry_after),
             ServeError::Overdue { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
             ServeError::TooManyRequests { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
@@ -97,6 +98,7 @@ pub(super) fn status(error: &ServeError) -> Status {
     let (code, retry_after) = match error {
         ServeError::NotFound(_) => (Code::NotFound, None),
         ServeError::InvalidArgument(_) => (Code::InvalidArgument, None),
+        ServeError::AlreadyExists(_) => (Code::AlreadyExists, None),
         ServeError::Unavailable { retry_after, .. } => (Code::Unavailable, *retry_after),
         ServeError::Overdue { retry_after, .. } => (Code::Unavailable, Some(*retry_after)),
         ServeError::TooManyRequests { retry_after, .. } => (Code::ResourceExhausted, Some(*retry_after)),
@@ -141,6 +143,7 @@ mod tests {
         vec![
             (ServeError::NotFound(message()), 404, Code::NotFound, None),
             (ServeError::InvalidArgument(message()), 400, Code::InvalidArgument, None),
+            (ServeError::AlreadyExists(message()), 400, Code::AlreadyExists, None),
             (ServeError::Unavailable { message: message(), retry_after: Some(retry) }, 503, Code::Unavailable, Some(3)),
             (ServeError::Unavailable { message: message(), retry_after: None }, 503, Code::Unavailable, None),
             (

@@ -93,6 +93,7 @@ fn outcome(error: &ReliefError) -> Outcome {
             ServeError::Overdue { .. } | ServeError::DeadlineExceeded(_) => Outcome::TimedOut,
             ServeError::NotFound(_)
             | ServeError::InvalidArgument(_)
+            | ServeError::AlreadyExists(_)
             | ServeError::Unsupported(_)
             | ServeError::Internal(_) => Outcome::Failed,
         },

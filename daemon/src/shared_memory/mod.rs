@@ -109,7 +109,7 @@ impl SharedMemory {
         let mut regions = self.lock();
         let name = &region.about.name;
         if regions.contains_key(name) {
-            return Err(invalid(format!("shared memory region '{name}' already in manager")));
+            return Err(ServeError::AlreadyExists(format!("shared memory region '{name}' already in manager")));
         }
         if regions.len() >= MAX_REGIONS {
             let message = format!("{MAX_REGIONS} shared memory regions are registered; unregister one");

@@ -124,7 +124,7 @@ async fn grpc_registers_uses_and_forgets_regions() {
     let (name, key) = ("r".to_owned(), shm.key.clone());
     let register = pb::SystemSharedMemoryRegisterRequest { name: name.clone(), key, offset: 0, byte_size: 16 };
     client.system_shared_memory_register(register.clone()).await.unwrap();
-    assert_eq!(client.system_shared_memory_register(register).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(client.system_shared_memory_register(register).await.unwrap_err().code(), Code::AlreadyExists);
     let status = client.system_shared_memory_status(pb::SystemSharedMemoryStatusRequest::default()).await.unwrap();
     assert_eq!(status.into_inner().regions["r"].byte_size, 16);
     let place = |offset| -> Parameters {
