@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -21,10 +22,11 @@ use proofload_daemon::front::admin::Admin;
 use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
+use proofload_daemon::relief::progressive::Stage;
 use proofload_daemon::relief::workshop::Limits;
 use proofload_daemon::shared_memory::SharedMemory;
 use proofload_wire::phases::{Phases, TOTAL_NS};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const PHOTOGRAPH: &[u8] = include_bytes!("../../scenarios/payloads/chelsea.png");
@@ -208,12 +210,131 @@ async fn what_is_wrong_is_refused_with_what_would_be_right() {
     app.drain().await;
 }
 
-/// A refused client has sent its whole picture all the same, and reads an answer instead of a broken connection.
+/// Five lines, each mesh finer than the one before, and the last is what is answered at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_house_refuses_and_says_when_to_come_back() {
+async fn a_relief_comes_in_stages() {
+    let app = built_in().await;
+    let query = "?format=ply&resolution=64&invert=true";
+    let whole = post(app.http(), query, "image/png", PHOTOGRAPH).await;
+    let staged = send(app.http(), &format!("generate-progressive{query}"), "image/png", "*/*", PHOTOGRAPH).await;
+    assert_eq!((staged.status, staged.header("content-type")), (StatusCode::OK, "application/x-ndjson"));
+    let lines: Vec<serde_json::Value> =
+        staged.body.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let progress: Vec<_> = lines.iter().map(|line| line["progress"].as_u64().unwrap()).collect();
+    assert_eq!(progress, [0, 25, 50, 75, 100]);
+    let stages: Vec<_> = lines.iter().map(|line| line["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["accepted", "preview", "coarse", "medium", "final"]);
+    assert!(lines[1..].iter().all(|line| line["quality"]["watertight"] == true), "{lines:?}");
+    let triangles: Vec<_> = lines[2..].iter().map(|line| line["quality"]["triangles"].as_u64().unwrap()).collect();
+    assert!(triangles.is_sorted() && triangles[0] * 9 < triangles[2], "{triangles:?}");
+    assert_eq!(STANDARD.decode(lines[4]["mesh_base64"].as_str().unwrap()).unwrap(), whole.body);
+    let events = send(app.http(), "generate-progressive", "image/png", "text/event-stream", PHOTOGRAPH).await;
+    assert_eq!(events.header("content-type"), "text/event-stream");
+    let text = String::from_utf8(events.body.to_vec()).unwrap();
+    assert_eq!(text.matches("event: stage\ndata: {").count(), 5);
+    let damaged = send(app.http(), "generate-progressive", "image/png", "*/*", PHOTOGRAPH[..9000].to_vec()).await;
+    assert_eq!(damaged.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(app.engine().metrics_text().contains("proofload_relief_stages_total{stage=\"final\"} 2"));
+    app.drain().await;
+}
+
+/// The first look comes before other work that waits; and when the client leaves then, its place is free although the
+/// bench is taken, and nothing more is computed for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_stops_the_stages() {
     let app = built_in().await;
     let meters = Meters::default();
-    let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
+    let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 4 }, meters.clone()));
+    let (address, _) = serving(&app, &studio).await;
+    let held = |studio: &Arc<Studio>| {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let studio = Arc::clone(studio);
+        let mut job = Box::pin(async move { studio.job(move || released.recv().is_ok()).await });
+        assert!(job.as_mut().now_or_never().is_none());
+        (release, tokio::spawn(job))
+    };
+    let (first, second) = (held(&studio), held(&studio));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let length = PHOTOGRAPH.len();
+    let head = format!("POST /api/v1/generate-progressive HTTP/1.1\r\nhost: d\r\ncontent-length: {length}\r\n\r\n");
+    client.write_all(&[head.as_bytes(), PHOTOGRAPH].concat()).await.unwrap();
+    until(|| studio.waiting() == 2).await;
+    first.0.send(()).unwrap();
+    let mut seen = Vec::new();
+    while !seen.windows(9).any(|part| part == b"\"preview\"") || !seen.ends_with(b"\r\n") {
+        assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0, "the answer ended early");
+    }
+    // The coarse relief waits behind the second job.
+    until(|| studio.waiting() == 1).await;
+    drop(client);
+    until(|| studio.occupied() == 0).await;
+    second.0.send(()).unwrap();
+    assert!(second.1.await.unwrap().unwrap());
+    until(|| studio.waiting() == 0).await;
+    assert_eq!(Stage::ALL.map(|stage| meters.stages(stage)), [1, 0, 0, 0]);
+    assert_eq!(meters.count(Outcome::Cancelled), 1);
+    app.drain().await;
+}
+
+/// Waits for something that comes, in its time.
+async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it did not come within 20 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_mesh_is_looked_at_and_repaired() {
+    let app = built_in().await;
+    let whole = post(app.http(), "?resolution=32", "image/png", PHOTOGRAPH).await.body;
+    let json = async |path: &str, mesh: &[u8]| -> serde_json::Value {
+        let answer = send(app.http(), path, "model/stl", "application/json", mesh.to_vec()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {:?}", answer.body);
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    let found = json("mesh/analyze", &whole).await;
+    assert!(found["watertight"] == true && found["manifold"] == true && found["outward_normals"] == true, "{found}");
+    let (header, records) = whole.split_at(84);
+    let mut records: Vec<[u8; 50]> = records.chunks_exact(50).map(|record| record.try_into().unwrap()).collect();
+    records.drain(100..140);
+    records.truncate(records.len() - 1);
+    let corners = records[7];
+    records[7][12..24].copy_from_slice(&corners[24..36]);
+    records[7][24..36].copy_from_slice(&corners[12..24]);
+    records.push(records[20]);
+    let count = u32::try_from(records.len()).unwrap().to_le_bytes();
+    let damaged = [&header[..80], &count, records.as_flattened()].concat();
+    let found = json("mesh/analyze", &damaged).await;
+    assert!(found["watertight"] == false && found["duplicate_faces"] == 1, "{found}");
+    assert!(found["boundary_loops"].as_u64() >= Some(2) && found["format"] == "stl", "{found}");
+    let found = json("mesh/repair?format=ply", &damaged).await;
+    assert_eq!((&found["before"]["watertight"], &found["after"]["watertight"]), (&false.into(), &true.into()));
+    assert!(found["after"]["outward_normals"] == true && found["after"]["non_manifold_edges"] == 0, "{found}");
+    assert!(found["done"]["holes_filled"].as_u64() >= Some(2) && found["done"]["faces_turned"] == 1, "{found}");
+    assert!(STANDARD.decode(found["mesh_base64"].as_str().unwrap()).unwrap().starts_with(b"ply"));
+    let file = send(app.http(), "mesh/repair", "model/stl", "*/*", damaged.clone()).await;
+    assert_eq!((file.header("content-type"), file.header("x-proofload-watertight")), ("model/stl", "true"));
+    assert!(file.header("x-proofload-repair").contains("\"holes_filled\":"));
+    let check = async |path: &str, mesh: &[u8], status: u16, part: &str| {
+        let answer = send(app.http(), path, "application/octet-stream", "*/*", mesh.to_vec()).await;
+        assert_eq!(answer.status, status, "{path}: {:?}", answer.body);
+        assert!(answer.error().contains(part), "{}", answer.error());
+    };
+    check("mesh/analyze", b"", 400, "empty").await;
+    check("mesh/analyze?x=1", &whole, 400, "no parameter").await;
+    check("mesh/repair", PHOTOGRAPH, 422, "binary STL").await;
+    check("mesh/repair", b"hello", 415, "STL").await;
+    check("mesh/repair?format=gltf", &whole, 400, "stl, obj or ply").await;
+    check("mesh/repair", &damaged[..damaged.len() - 1], 422, "by its header").await;
+    app.drain().await;
+}
+
+/// Serves a studio of its own, and says where, with a budget for its bodies.
+async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
     let limits = FrontLimits {
         max_body_bytes: 1024,
         total_body_bytes: 16 << 20,
@@ -224,7 +345,7 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     let state = FrontState {
         admin: Admin { reachable: false },
         engine: app.engine().clone(),
-        studio: Arc::clone(&studio),
+        studio: Arc::clone(studio),
         limits,
         bodies: Arc::clone(&bodies),
         shared_memory: SharedMemory::new(false),
@@ -234,6 +355,16 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap(), metrics: None };
     let address = listeners.http.local_addr().unwrap();
     tokio::spawn(listen(state, listeners, std::future::pending()));
+    (address, bodies)
+}
+
+/// A refused client has sent its whole picture all the same, and reads an answer instead of a broken connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_refuses_and_says_when_to_come_back() {
+    let app = built_in().await;
+    let meters = Meters::default();
+    let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
+    let (address, bodies) = serving(&app, &studio).await;
     let place = studio.enter().unwrap();
     let refused = post(address, "", "image/png", vec![0; 3 << 20]).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -8,7 +8,7 @@ use http::Request;
 use http::header::CONTENT_TYPE;
 use libfuzzer_sys::fuzz_target;
 use proofload_daemon::bodies::Bodies;
-use proofload_daemon::front::studio::upload::{NoUpload, read};
+use proofload_daemon::front::studio::upload::{NoUpload, PICTURE, read};
 use proofload_fuzz::{Allowance, KIB};
 
 /// The body, its copy as a form and the parts of it, and what reading forms needs.
@@ -24,11 +24,11 @@ fuzz_target!(|input: &[u8]| {
     let body = body.unwrap_or_default().to_vec();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let bodies = Bodies::new(1 << 30);
-    match ALLOWANCE.hold(input.len(), || runtime.block_on(read(head, Body::from(body), &bodies))) {
+    match ALLOWANCE.hold(input.len(), || runtime.block_on(read(head, Body::from(body), &bodies, &PICTURE))) {
         Ok(upload) => {
             let written: usize = upload.written.iter().map(|(name, value)| name.len() + value.len()).sum();
             // A byte of a query that is no UTF-8 becomes a replacement character of three.
-            assert!(upload.picture.len() + written <= 3 * input.len(), "more than was sent");
+            assert!(upload.file.len() + written <= 3 * input.len(), "more than was sent");
         }
         Err(NoUpload { refusal, .. }) => {
             assert!(refusal.status.is_client_error() && !refusal.message.is_empty(), "{refusal:?}")

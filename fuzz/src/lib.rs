@@ -2,7 +2,9 @@
 //! invariants are in the targets.
 
 mod memory;
+mod mesh;
 mod scratch;
 
 pub use memory::{Allowance, KIB, MIB};
+pub use mesh::mesh;
 pub use scratch::Scratch;

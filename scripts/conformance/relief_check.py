@@ -171,6 +171,36 @@ def check_pictures(checks, service, pictures):
     checks.that(gained == [count, count], f"{count} reliefs count as as many successes: {gained}")
 
 
+def check_stages(checks, service, pictures):
+    """Every stage is a solid, and the last is what is answered at once."""
+    for path in pictures:
+        picture, content_type = path.read_bytes(), PICTURE_TYPES[path.suffix]
+        status, _, body = service.post(picture, content_type, "generate-progressive", resolution=64)
+        lines = [json.loads(line) for line in body.splitlines()]
+        pieces = [base64.b64decode(line["mesh_base64"]) for line in lines[1:]]
+        _, _, whole = service.post(picture, content_type, resolution=64)
+        progress = [line["progress"] for line in lines]
+        solid = [is_solid(load(piece, "stl")) for piece in pieces]
+        holds = status == 200 and progress == [0, 25, 50, 75, 100] and all(solid) and pieces[-1] == whole
+        checks.that(holds, f"{path.name} in stages: progress {progress}, solids {solid}, bytes {[len(p) for p in pieces]}")
+
+
+def check_repair(checks, service):
+    """What a mesh library makes is looked at as the library sees it, and comes back whole with a hole in it."""
+    for name, mesh in [("torus", trimesh.creation.torus(20, 6)), ("box", trimesh.creation.box((3, 2, 1)))]:
+        for kind in MEDIA_TYPES:
+            for faces in [mesh.faces, mesh.faces[:-1]]:
+                one = trimesh.Trimesh(mesh.vertices, faces, process=False)
+                file = one.export(file_type=kind)
+                file = file.encode() if isinstance(file, str) else file
+                found = json.loads(service.post(file, MEDIA_TYPES[kind], "mesh/analyze")[2])
+                status, _, repaired = service.post(file, MEDIA_TYPES[kind], "mesh/repair")
+                holds = found["watertight"] == one.is_watertight and np.isclose(found["area"], one.area, rtol=1e-4)
+                whole = status == 200 and load(repaired, kind)
+                whole = whole and whole.is_volume and whole.volume > 0 and whole.euler_number == mesh.euler_number
+                checks.that(holds and whole, f"{name} of {len(faces)} faces as {kind}: analysed {holds}, whole {whole}")
+
+
 def png_claiming(width, height):
     """A picture of a few bytes that says it is huge."""
 
@@ -231,6 +261,8 @@ def main():
     if pictures:
         check_pictures(checks, service, pictures)
         check_parameters(checks, service, pictures)
+        check_stages(checks, service, pictures)
+        check_repair(checks, service)
         check_refusals(checks, service, next(path for path in pictures if path.suffix == ".png").read_bytes())
     print(f"relief: {checks.failed} checks failed")
     sys.exit(1 if checks.failed else 0)

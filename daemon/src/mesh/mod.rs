@@ -1,7 +1,12 @@
-//! Triangle meshes: what a mesh is, and facts about one. Where meshes come from and which files they become is not
-//! known here. Pure.
+//! Triangle meshes: what a mesh is, facts about one, the files that it is read from and written to, and repair. How
+//! reliefs are made, and how files arrive, is not known here. Pure.
 
+pub mod analysis;
+pub mod export;
 pub mod quality;
+pub mod read;
+pub mod repair;
+mod topology;
 mod vector;
 
 /// A triangle mesh with shared vertices. A relief's is in millimetres: x to the right, y up the picture, z towards the

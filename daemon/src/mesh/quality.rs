@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::vector::{length, normal, six_volumes};
+use super::vector::{length, minus, normal, six_volumes};
 use super::{Mesh, edges};
 
 /// Surfaces that lean over by more than 45° need support when they are printed: the usual rule of slicers.
@@ -57,6 +57,17 @@ impl Quality {
             watertight: open == 0 && !mesh.triangles.is_empty(),
         }
     }
+}
+
+/// Twice the area of a triangle without area, as a share of its longest side squared: what single precision leaves of
+/// corners that lie on a line.
+const FLAT_SHARE: f64 = 1e-7;
+
+/// Whether a triangle has no area to speak of.
+pub(super) fn is_degenerate(mesh: &Mesh, triangle: [u32; 3]) -> bool {
+    let corners @ [a, b, c] = mesh.corners(triangle);
+    let longest = [minus(b, a), minus(c, b), minus(a, c)].map(length).into_iter().fold(0.0, f64::max);
+    length(normal(corners)) <= FLAT_SHARE * longest * longest
 }
 
 /// An edge as a number that is the opposite one for the opposite direction.

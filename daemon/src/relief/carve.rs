@@ -82,7 +82,7 @@ fn facts(mesh: &Mesh, field: &HeightField, mask: Option<&Mask>) -> Facts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relief::export::Format;
+    use crate::mesh::export::Format;
     use crate::relief::mask::tests::raster;
     use crate::relief::mesh::tests::solidity;
     use crate::relief::parameters::Size;

@@ -88,7 +88,7 @@ fn share(index: usize, count: usize) -> f64 {
     index as f64 / (count - 1) as f64
 }
 
-fn on_grid(mm: f64) -> f32 {
+pub(super) fn on_grid(mm: f64) -> f32 {
     ((mm * STEPS_PER_MM).round() / STEPS_PER_MM) as f32
 }
 
@@ -98,14 +98,14 @@ fn indices(corners: [usize; 3]) -> [u32; 3] {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::collections::HashMap;
 
     use super::*;
     use proptest::prelude::*;
 
     /// Any height field up to 12 by 12 samples.
-    pub(in super::super) fn fields() -> impl Strategy<Value = HeightField> {
+    pub(crate) fn fields() -> impl Strategy<Value = HeightField> {
         (2..12_usize, 2..12_usize, 10.0..500.0_f64, 0.125..8.0_f64).prop_flat_map(|(columns, rows, width, aspect)| {
             proptest::collection::vec(0.2_f32..150.0, columns * rows)
                 .prop_map(move |heights| HeightField::new(columns, width, width * aspect, heights))
@@ -165,7 +165,7 @@ pub(super) mod tests {
     }
 
     /// Whether a mesh is one closed, manifold surface of triangles with area, turned outwards.
-    pub(in super::super) fn solidity(mesh: &Mesh) -> Result<(), TestCaseError> {
+    pub(crate) fn solidity(mesh: &Mesh) -> Result<(), TestCaseError> {
         let edges = edges(mesh);
         for (&(a, b), &count) in &edges {
             prop_assert_eq!(count, 1, "edge {} {} is used {} times in one direction", a, b, count);

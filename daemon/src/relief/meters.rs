@@ -9,7 +9,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use proofload_wire::phases::Phases;
 
-use crate::telemetry::catalogue::{Metric, RELIEF_PHASE_SECONDS, RELIEF_REQUESTS};
+use super::progressive::Stage;
+use crate::telemetry::catalogue::{Metric, RELIEF_PHASE_SECONDS, RELIEF_REQUESTS, RELIEF_STAGES};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -19,6 +20,11 @@ struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PhaseLabel {
     phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
 }
 
 /// What became of a relief request.
@@ -57,6 +63,7 @@ impl Outcome {
 pub struct Meters {
     outcomes: Family<OutcomeLabel, Counter>,
     phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
+    stages: Family<StageLabel, Counter>,
 }
 
 /// From 100 µs, doubling, to 26 s.
@@ -66,7 +73,7 @@ fn durations() -> Histogram {
 
 impl Default for Meters {
     fn default() -> Self {
-        Self { outcomes: Family::default(), phases: Family::new_with_constructor(durations) }
+        Self { outcomes: Family::default(), phases: Family::new_with_constructor(durations), stages: Family::default() }
     }
 }
 
@@ -78,7 +85,19 @@ impl Meters {
         registry.register(name, help, meters.outcomes.clone());
         let Metric { name, help } = RELIEF_PHASE_SECONDS;
         registry.register(name, help, meters.phases.clone());
+        let Metric { name, help } = RELIEF_STAGES;
+        registry.register(name, help, meters.stages.clone());
         meters
+    }
+
+    /// Counts a stage of a progressive relief that was computed.
+    pub fn stage(&self, stage: Stage) {
+        self.stages.get_or_create(&StageLabel { stage: stage.as_str() }).inc();
+    }
+
+    /// How many of this stage were computed.
+    pub fn stages(&self, stage: Stage) -> u64 {
+        self.stages.get_or_create(&StageLabel { stage: stage.as_str() }).get()
     }
 
     /// Counts what became of a request.

@@ -3,9 +3,9 @@
 //! The steps are pure functions in modules of their own; this one puts them in order around the engine's depth
 //! model and accounts for the time. How pictures arrive and meshes leave is `front::studio`'s affair.
 
+mod benches;
 mod carve;
 pub mod depth;
-pub mod export;
 pub mod height;
 pub mod laps;
 pub mod mask;
@@ -14,7 +14,9 @@ pub mod meters;
 mod palette;
 pub mod parameters;
 pub mod picture;
+pub mod progressive;
 pub mod visit;
+mod voxels;
 pub mod workshop;
 
 use std::time::Instant;
@@ -23,15 +25,16 @@ use bytes::Bytes;
 use proofload_wire::infer::InferResponse;
 use proofload_wire::phases::Phases;
 
+use self::benches::Haste;
 use self::carve::Carving;
 pub use self::carve::Facts;
-use self::height::Depths;
+use self::height::{Depths, HeightError};
 use self::laps::{Laps, Step};
 use self::meters::{Meters, Outcome};
 use self::parameters::Parameters;
 use self::picture::{PictureError, Raster};
 use self::visit::Visit;
-use self::workshop::{Done, Limits, Lost, Workshop};
+use self::workshop::{Done, Limits, Lost, Place, Workshop};
 use crate::engine::{Engine, Failed, Protocol, RequestContext, ServeError};
 use crate::mesh::Mesh;
 
@@ -78,12 +81,32 @@ impl Studio {
     /// # Errors
     /// When there is none.
     pub fn enter(&self) -> Result<Visit, ReliefError> {
-        let place = self.workshop.enter().map_err(|full| {
-            self.meters.outcome(Outcome::Rejected);
+        let place = self.place().inspect_err(|_| self.meters.outcome(Outcome::Rejected))?;
+        Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
+    }
+
+    /// A place for work of another kind, to be kept until it is answered.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn place(&self) -> Result<Place, ServeError> {
+        self.workshop.enter().map_err(|full| {
             let message = format!("the relief service is full with {} requests", full.requests);
             ServeError::Unavailable { message, retry_after: Some(full.retry_after) }
-        })?;
-        Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
+        })
+    }
+
+    /// Does work of another kind in its turn, beside the reliefs.
+    ///
+    /// # Errors
+    /// When it gave no result.
+    pub async fn job<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
+        self.workshop.run(Haste::Usual, |_| job()).await.map(|done| done.result).map_err(lost)
+    }
+
+    /// Jobs that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.workshop.waiting()
     }
 
     /// Requests that have a place.
@@ -119,12 +142,13 @@ impl Studio {
         context: RequestContext,
     ) -> Result<Carving, ReliefError> {
         let Parameters { resolution, mask, .. } = parameters;
-        let prepared = self.work(visit, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
+        let prepared =
+            self.work(visit, Haste::Usual, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
         let depths = self.depths(visit, &prepared.raster, context).await?;
         let (aspect, mask) = (prepared.raster.aspect, prepared.mask);
         let job = move |laps: &mut Laps| carve::carve(depths, aspect, mask.as_ref(), &parameters, Mesh::solid, laps);
-        let carved = self.work(visit, job).await?;
-        let carving = carved.map_err(|error| ServeError::Internal(format!("model '{}': {error}", depth::MODEL)))?;
+        let carved = self.work(visit, Haste::Usual, job).await?;
+        let carving = carved.map_err(|error| spoiled(&error))?;
         self.workshop.observe(visit.laps.work(&visit.depth));
         Ok(carving)
     }
@@ -132,9 +156,10 @@ impl Studio {
     async fn work<T: Send + 'static>(
         &self,
         visit: &mut Visit,
+        haste: Haste,
         job: impl FnOnce(&mut Laps) -> T + Send + 'static,
     ) -> Result<T, ServeError> {
-        let Done { result, laps } = self.workshop.run(job).await.map_err(lost)?;
+        let Done { result, laps } = self.workshop.run(haste, job).await.map_err(lost)?;
         visit.laps.extend(laps);
         Ok(result)
     }
@@ -150,9 +175,14 @@ impl Studio {
             Ok(inference) => (Ok(inference.response), inference.phases),
             Err(failed) => (Err(failed.error), failed.phases),
         };
-        visit.depth = phases;
+        visit.add_depth(&phases);
         depths
     }
+}
+
+/// What the depth model gave is no relief.
+fn spoiled(error: &HeightError) -> ServeError {
+    ServeError::Internal(format!("model '{}': {error}", depth::MODEL))
 }
 
 fn lost(_: Lost) -> ServeError {

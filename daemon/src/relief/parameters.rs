@@ -1,8 +1,8 @@
 //! What a client may say about the relief it wants: names and values as written, then parameters that can run.
 //! Every mistake of a request is named at once. Pure.
 
-use super::export::Format;
 use super::mask::Wanted;
+use crate::mesh::export::Format;
 
 /// What the levels of `quality` stand for: samples along the longer side, and smoothing in samples. The same detail of
 /// the picture is more samples on a finer plate, so that is smoothed over more of them.

@@ -45,6 +45,19 @@ impl Visit {
         self.request = Some(request);
     }
 
+    /// Takes note of where the time went in one more inference of the depth model.
+    pub(super) fn add_depth(&mut self, later: &Phases) {
+        let sum = |of: fn(&Phases) -> u64| of(&self.depth).saturating_add(of(later));
+        self.depth = Phases {
+            queue_ns: sum(|phases| phases.queue_ns),
+            copy_in_ns: sum(|phases| phases.copy_in_ns),
+            compute_ns: sum(|phases| phases.compute_ns),
+            copy_out_ns: sum(|phases| phases.copy_out_ns),
+            batch_size: later.batch_size,
+            cache_hit: later.cache_hit,
+        };
+    }
+
     /// Where the time went until now.
     pub(super) fn phases(&self, now: Instant) -> Phases {
         let received = self.request.as_ref().map_or(now, |request| request.received);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::benches::{Benches, Haste};
 use super::laps::Laps;
 use crate::sched::backlog::ServiceTime;
 
@@ -55,7 +56,7 @@ pub struct Done<T> {
 pub struct Workshop {
     limits: Limits,
     places: Arc<Semaphore>,
-    benches: Arc<Semaphore>,
+    benches: Arc<Benches>,
     work: Mutex<ServiceTime>,
 }
 
@@ -74,7 +75,7 @@ impl Workshop {
         Self {
             limits,
             places: Arc::new(Semaphore::new(limits.requests)),
-            benches: Arc::new(Semaphore::new(limits.jobs)),
+            benches: Benches::new(limits.jobs),
             work: Mutex::default(),
         }
     }
@@ -99,16 +100,22 @@ impl Workshop {
         self.limits.requests - self.places.available_permits()
     }
 
-    /// Runs a job when its turn comes, first come, first served. A job whose caller goes away before its turn is
+    /// Jobs that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.benches.waiting()
+    }
+
+    /// Runs a job when its turn comes. A job whose caller goes away before its turn is
     /// never run; one that has begun keeps its bench until it is done.
     ///
     /// # Errors
     /// When it gave no result.
     pub async fn run<T: Send + 'static>(
         &self,
+        haste: Haste,
         job: impl FnOnce(&mut Laps) -> T + Send + 'static,
     ) -> Result<Done<T>, Lost> {
-        let bench = Arc::clone(&self.benches).acquire_owned().await.map_err(|_| Lost)?;
+        let bench = self.benches.take(haste).await.ok_or(Lost)?;
         let timed = move || {
             let _bench = bench;
             let mut laps = Laps::default();
@@ -147,7 +154,7 @@ mod tests {
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..20).map(|number| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-            shop.run(move |_| {
+            shop.run(Haste::Usual, move |_| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
                 now.fetch_sub(1, Ordering::SeqCst);
@@ -163,8 +170,8 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_frees_its_bench() {
         let shop = Workshop::new(Limits { jobs: 1, requests: 1 });
-        let lost = shop.run(|_| assert_eq!(1, 2, "on purpose")).await;
+        let lost = shop.run(Haste::Usual, |_| assert_eq!(1, 2, "on purpose")).await;
         assert_eq!(lost.err(), Some(Lost));
-        assert_eq!(shop.run(|_| 7).await.map(|done| done.result), Ok(7));
+        assert_eq!(shop.run(Haste::Usual, |_| 7).await.map(|done| done.result), Ok(7));
     }
 }

@@ -26,6 +26,8 @@ pub const BATCH_ELEMENTS: Metric = metric("proofload_batch_elements", "Batch ele
 pub const REQUESTS: Metric = metric("proofload_requests", "Requests by what became of them");
 /// Counter by outcome.
 pub const RELIEF_REQUESTS: Metric = metric("proofload_relief_requests", "Relief requests by what became of them");
+/// Counter by stage.
+pub const RELIEF_STAGES: Metric = metric("proofload_relief_stages", "Stages of progressive reliefs that were computed");
 /// Histogram by phase.
 pub const RELIEF_PHASE_SECONDS: Metric = metric(
     "proofload_relief_phase_seconds",

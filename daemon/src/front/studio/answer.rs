@@ -10,7 +10,7 @@ use proofload_wire::phases::Phases;
 use serde::Serialize;
 
 use crate::front::phases;
-use crate::relief::export::Format;
+use crate::mesh::export::Format;
 use crate::relief::{Facts, Relief};
 
 pub(super) const JSON: &str = "application/json";
@@ -28,7 +28,7 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Times {
+pub(super) struct Times {
     queue: u64,
     copy_in: u64,
     compute: u64,

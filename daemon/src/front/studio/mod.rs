@@ -1,7 +1,10 @@
-//! `POST /api/v1/generate-3d` and its alias `/api/v1/generate`: a picture in, a relief mesh out. Decodes the request
-//! and encodes the answer; the relief itself is made elsewhere.
+//! Pictures to relief meshes, at once (`POST /api/v1/generate-3d` and its alias `/api/v1/generate`) or in stages
+//! (`/api/v1/generate-progressive`), and meshes that are looked at and repaired. Decodes requests and encodes answers; the
+//! work is done elsewhere.
 
 mod answer;
+mod meshes;
+mod progressive;
 pub mod upload;
 
 use std::sync::Arc;
@@ -23,37 +26,49 @@ use crate::engine::Protocol;
 use crate::relief::ReliefError;
 use crate::relief::parameters::Parameters;
 use crate::relief::picture::PictureError;
+use crate::relief::visit::Visit;
 
 /// The studio's routes. The body is bounded where it is read.
 pub(super) fn routes() -> Router<FrontState> {
     Router::new()
         .route("/api/v1/generate-3d", post(generate))
         .route("/api/v1/generate", post(generate))
+        .route("/api/v1/generate-progressive", post(progressive::generate))
+        .route("/api/v1/mesh/analyze", post(meshes::analyze))
+        .route("/api/v1/mesh/repair", post(meshes::repair))
         .layer(DefaultBodyLimit::disable())
 }
 
-/// Makes a relief of a picture. The place is taken before the body is read: who waits outside holds no picture.
+/// Makes a relief of a picture.
 async fn generate(State(state): State<FrontState>, request: Request) -> Result<Response, Refusal> {
-    let studio = &state.studio;
     let (head, body) = request.into_parts();
-    let visit = match studio.enter() {
+    let headers = head.headers.clone();
+    let (visit, picture, parameters) = admitted(&state, head, body).await?;
+    let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
+    let relief = state.studio.relief(visit, picture, parameters, context).await?;
+    Ok(answer::of(relief, parameters.format, answer::accepts(&headers, answer::JSON)))
+}
+
+/// Takes a place and reads a request. The place is taken before the body is read: who waits outside holds no picture.
+async fn admitted(
+    state: &FrontState,
+    head: http::request::Parts,
+    body: Body,
+) -> Result<(Visit, bytes::Bytes, Parameters), Refusal> {
+    let visit = match state.studio.enter() {
         Ok(visit) => visit,
         Err(full) => {
-            upload::discard(body).await;
+            upload::discard(body, &upload::PICTURE).await;
             return Err(full.into());
         }
     };
-    let headers = head.headers.clone();
-    let (picture, parameters) = match read(head, body, &state.bodies).await {
-        Ok(asked) => asked,
+    match read(head, body, &state.bodies).await {
+        Ok((picture, parameters)) => Ok((visit, picture, parameters)),
         Err(NoUpload { refusal, outcome }) => {
             visit.unread(outcome);
-            return Err(refusal);
+            Err(refusal)
         }
-    };
-    let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
-    let relief = studio.relief(visit, picture, parameters, context).await?;
-    Ok(answer::of(relief, parameters.format, answer::accepts(&headers, answer::JSON)))
+    }
 }
 
 async fn read(
@@ -61,10 +76,10 @@ async fn read(
     body: Body,
     bodies: &Arc<Bodies>,
 ) -> Result<(bytes::Bytes, Parameters), NoUpload> {
-    let Upload { picture, written } = upload::read(head, body, bodies).await?;
+    let Upload { file, written } = upload::read(head, body, bodies, &upload::PICTURE).await?;
     let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters = Parameters::from_written(pairs);
-    Ok((picture, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))
+    Ok((file, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))
 }
 
 impl From<ReliefError> for Refusal {

@@ -1,4 +1,5 @@
-//! The body of a relief request: a form with a file, or the file itself. Memory and time are bounded.
+//! The body of a request with a file, a picture or a mesh: a form with the file, or the file itself. Memory and time are
+//! bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,18 +19,68 @@ use crate::relief::MAX_PICTURE_BYTES;
 use crate::relief::meters::Outcome;
 use crate::relief::parameters::NO_TEXT;
 
-/// A form is the picture with boundaries and parameters around it.
-const MAX_BODY_BYTES: usize = MAX_PICTURE_BYTES + 64 * 1024;
-/// A client that needs longer for 10 MB keeps a place from others.
+/// A form is the file with boundaries and parameters around it.
+const FORM_BYTES: usize = 64 * 1024;
+/// A mesh of the largest size as binary STL takes 50 MB.
+const MAX_MESH_BYTES: usize = 64 * 1024 * 1024;
+/// A client that needs longer keeps a place from others.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// More than all parameters and the picture.
+/// More than all parameters and the file.
 const MAX_FIELDS: usize = 16;
+
+/// What kind of file is taken.
+#[derive(Debug)]
+pub struct Kind {
+    /// What it is called in messages.
+    noun: &'static str,
+    /// The largest.
+    max_bytes: usize,
+    /// The field of a form that holds it, beside `file`.
+    field: &'static str,
+    /// Media types of a body that is the file. What it really is, its first bytes tell.
+    media_types: &'static [&'static str],
+    /// What is said to who sends another type.
+    wanted: &'static str,
+    /// What is said to who sends words.
+    no_text: &'static str,
+}
+
+/// Pictures.
+pub static PICTURE: Kind = Kind {
+    noun: "picture",
+    max_bytes: MAX_PICTURE_BYTES,
+    field: "image",
+    media_types: &["image/png", "image/jpeg", "image/jpg", "application/octet-stream"],
+    wanted: "send image/png, image/jpeg, or multipart/form-data with a field `file`",
+    no_text: NO_TEXT,
+};
+
+/// Meshes.
+pub static MESH: Kind = Kind {
+    noun: "mesh",
+    max_bytes: MAX_MESH_BYTES,
+    field: "mesh",
+    media_types: &[
+        "model/stl",
+        "model/obj",
+        "model/ply",
+        "application/sla",
+        "application/vnd.ms-pki.stl",
+        "application/ply",
+        "application/x-ply",
+        "application/octet-stream",
+        "text/plain",
+    ],
+    wanted: "send model/stl, model/obj, application/ply, application/octet-stream, or multipart/form-data with a field \
+             `file`",
+    no_text: "a mesh is not repaired by words; send an STL, OBJ or PLY file",
+};
 
 /// What the client sent.
 #[derive(Debug)]
 pub struct Upload {
-    /// The picture file.
-    pub picture: Bytes,
+    /// The file.
+    pub file: Bytes,
     /// The parameters as written.
     pub written: Vec<(String, String)>,
 }
@@ -52,7 +103,7 @@ impl From<Refusal> for NoUpload {
 impl From<NotTaken> for NoUpload {
     fn from(why: NotTaken) -> Self {
         let outcome = match &why {
-            NotTaken::TooLarge { .. } => return too_large().into(),
+            NotTaken::TooLarge { max_bytes } => return too_large("file", max_bytes.saturating_sub(FORM_BYTES)).into(),
             NotTaken::NoRoom(_) => Outcome::Rejected,
             NotTaken::TooSlow(_) => Outcome::TimedOut,
             NotTaken::Broken(_) => Outcome::Cancelled,
@@ -61,74 +112,76 @@ impl From<NotTaken> for NoUpload {
     }
 }
 
-/// Reads a request: picture and parameters. The picture keeps its share of the budget until it is decoded.
+/// Reads a request: file and parameters. The file keeps its share of the budget until it is decoded.
 ///
 /// # Errors
 /// When the body is too large or slow, finds no room, or is not what its head says.
-pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>) -> Result<Upload, NoUpload> {
-    let form = is_form(&head.headers);
-    let taking = body::take(&head.headers, body, MAX_BODY_BYTES, bodies);
+pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>, kind: &Kind) -> Result<Upload, NoUpload> {
+    let form = is_form(&head.headers, kind);
+    let taking = body::take(&head.headers, body, kind.max_bytes + FORM_BYTES, bodies);
     let taken = tokio::time::timeout(READ_TIMEOUT, taking).await.unwrap_or(Err(NotTaken::TooSlow(READ_TIMEOUT)));
     let Taken { bytes, share } = taken?;
     let form = form?;
     let query = Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
     let Query(mut written) = query.map_err(|error| bad_request(format!("the query cannot be read: {error}")))?;
-    let picture = if form { read_form(head, bytes, &mut written).await? } else { bytes };
-    if picture.len() > MAX_PICTURE_BYTES {
-        return Err(too_large().into());
+    let file = if form { read_form(head, bytes, &mut written, kind).await? } else { bytes };
+    if file.len() > kind.max_bytes {
+        return Err(too_large(kind.noun, kind.max_bytes).into());
     }
-    Ok(Upload { picture: Arc::new(share).pin(picture), written })
+    Ok(Upload { file: Arc::new(share).pin(file), written })
 }
 
 /// Reads a body and keeps nothing of it.
-pub(super) async fn discard(body: Body) {
-    body::discard(body.into_data_stream(), MAX_BODY_BYTES).await;
+pub(super) async fn discard(body: Body, kind: &Kind) {
+    body::discard(body.into_data_stream(), kind.max_bytes + FORM_BYTES).await;
 }
 
-/// Whether the body is a form. The format of a picture is told from its own first bytes, not from what is said here.
-fn is_form(headers: &HeaderMap) -> Result<bool, Refusal> {
+/// Whether the body is a form. The format of a file is told from its own first bytes, not from what is said here.
+fn is_form(headers: &HeaderMap, kind: &Kind) -> Result<bool, Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(false) };
     let essence = value.to_str().ok().and_then(|text| text.split(';').next()).unwrap_or_default();
-    match essence.trim().to_ascii_lowercase().as_str() {
-        "multipart/form-data" => Ok(true),
-        "image/png" | "image/jpeg" | "image/jpg" | "application/octet-stream" => Ok(false),
-        "application/json" | "text/plain" => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("{NO_TEXT}: image/png, image/jpeg, or multipart/form-data"),
-        )),
-        other => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!(
-                "content-type '{}' is not taken; send image/png, image/jpeg, or multipart/form-data with a field `file`",
-                other.escape_debug()
-            ),
-        )),
+    let named = essence.trim().to_ascii_lowercase();
+    if named == "multipart/form-data" || kind.media_types.contains(&named.as_str()) {
+        return Ok(named == "multipart/form-data");
     }
+    let wanted = kind.wanted;
+    let message = match named.as_str() {
+        "application/json" | "text/plain" => format!("{}; {wanted}", kind.no_text),
+        other => format!("content-type '{}' is not taken; {wanted}", other.escape_debug()),
+    };
+    Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
 }
 
-async fn read_form(head: Parts, body: Bytes, written: &mut Vec<(String, String)>) -> Result<Bytes, Refusal> {
+async fn read_form(
+    head: Parts,
+    body: Bytes,
+    written: &mut Vec<(String, String)>,
+    kind: &Kind,
+) -> Result<Bytes, Refusal> {
     let request = Request::from_parts(head, Body::from(body));
     let form = Multipart::from_request(request, &()).await;
     let mut form = form.map_err(|error| bad_request(format!("the form cannot be read: {}", error.body_text())))?;
-    let mut picture = None;
+    let mut file = None;
     for _ in 0..MAX_FIELDS {
         let Some(field) = form.next_field().await.map_err(|error| broken_form(&error))? else {
-            return picture.ok_or_else(|| no_picture(written));
+            return file.ok_or_else(|| no_file(written, kind));
         };
         let name = field.name().unwrap_or_default().to_owned();
-        if name != "file" && name != "image" {
+        if name != "file" && name != kind.field {
             let value = text(&name, field).await?;
             written.push((name, value));
-        } else if picture.replace(field.bytes().await.map_err(|error| broken_form(&error))?).is_some() {
-            return Err(bad_request("the form has two pictures; send one, in a field `file`"));
+        } else if file.replace(field.bytes().await.map_err(|error| broken_form(&error))?).is_some() {
+            return Err(bad_request(format!("the form has two {}s; send one, in a field `file`", kind.noun)));
         }
     }
     Err(bad_request(format!("the form has more than {MAX_FIELDS} fields")))
 }
 
-fn no_picture(written: &[(String, String)]) -> Refusal {
-    let prompted = written.iter().any(|(name, _)| name == "prompt" || name == "text");
-    bad_request(if prompted { NO_TEXT } else { "the form has no picture; send it in a field `file`" })
+fn no_file(written: &[(String, String)], kind: &Kind) -> Refusal {
+    if written.iter().any(|(name, _)| name == "prompt" || name == "text") {
+        return bad_request(kind.no_text);
+    }
+    bad_request(format!("the form has no {}; send it in a field `file`", kind.noun))
 }
 
 async fn text(name: &str, field: Field<'_>) -> Result<String, Refusal> {
@@ -145,9 +198,9 @@ fn bad_request(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, message)
 }
 
-fn too_large() -> Refusal {
+fn too_large(noun: &str, max_bytes: usize) -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
-        format!("the picture is too large; send at most {} MiB", MAX_PICTURE_BYTES / (1024 * 1024)),
+        format!("the {noun} is too large; send at most {} MiB", max_bytes / (1024 * 1024)),
     )
 }

@@ -25,7 +25,7 @@ pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
 
 fn header(mesh: &Mesh) -> String {
     format!(
-        "ply\nformat binary_little_endian 1.0\ncomment relief by proofload, millimetres, z up\nelement vertex {}\n\
+        "ply\nformat binary_little_endian 1.0\ncomment written by proofload\nelement vertex {}\n\
          property float x\nproperty float y\nproperty float z\nelement face {}\n\
          property list uchar int vertex_indices\nend_header\n",
         mesh.vertices.len(),

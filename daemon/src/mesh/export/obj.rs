@@ -1,9 +1,12 @@
 //! Wavefront OBJ: one line of text for each vertex and each triangle.
 
 use crate::mesh::Mesh;
-use crate::relief::mesh::STEPS_PER_MM;
 
-const HEADER: &[u8] = b"# relief by proofload, millimetres, z up\no relief\n";
+const HEADER: &[u8] = b"# written by proofload\no mesh\n";
+/// Coordinates are written as multiples of this where they are some: the grid that reliefs lie on.
+const STEPS: f64 = 10_000.0;
+/// Up to here a single step is more than single precision can tell apart.
+const MOST_STEPS: f64 = 1e9;
 /// Room for a usual line of each kind.
 const VERTEX_BYTES: usize = 28;
 const FACE_BYTES: usize = 21;
@@ -18,7 +21,7 @@ pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
         file.push(b'v');
         for &coordinate in vertex {
             file.push(b' ');
-            write_steps(&mut file, (f64::from(coordinate) * STEPS_PER_MM).round() as u64);
+            write_coordinate(&mut file, coordinate);
         }
         file.push(b'\n');
     }
@@ -31,6 +34,17 @@ pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
         file.push(b'\n');
     }
     file
+}
+
+/// Exactly: what is read back is the same number.
+fn write_coordinate(file: &mut Vec<u8>, coordinate: f32) {
+    let steps = (f64::from(coordinate) * STEPS).round();
+    let on_grid = ((steps / STEPS) as f32).to_bits() == coordinate.to_bits();
+    if on_grid && (0.0..MOST_STEPS).contains(&steps) {
+        write_steps(file, steps as u64);
+    } else {
+        file.extend_from_slice(coordinate.to_string().as_bytes());
+    }
 }
 
 /// A multiple of the grid's step as decimal millimetres. The generic formatting of floating point would cost more
@@ -72,6 +86,21 @@ mod tests {
         check(12_345, "1.2345");
         check(5_000_000, "500.0000");
         check(u64::MAX, "1844674407370955.1615");
+    }
+
+    #[test]
+    fn coordinates_are_written_exactly() {
+        #[track_caller]
+        fn check(coordinate: f32, expected: &str) {
+            let mut file = Vec::new();
+            write_coordinate(&mut file, coordinate);
+            assert_eq!(String::from_utf8(file).unwrap(), expected);
+        }
+        check(1.5, "1.5000");
+        check(-1.5, "-1.5");
+        check(-0.0, "0.0000");
+        check(0.000_012, "0.000012");
+        check(3e9, "3000000000");
     }
 
     fn parse(file: &str) -> Mesh {

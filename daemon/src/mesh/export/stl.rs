@@ -2,7 +2,8 @@
 
 use crate::mesh::Mesh;
 
-const HEADER: &[u8; 80] = b"relief by proofload, millimetres, z up                                          ";
+/// Must not begin as a text file does.
+const HEADER: &[u8; 80] = b"written by proofload                                                            ";
 const TRIANGLE_BYTES: usize = 50;
 
 pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
