@@ -1,6 +1,7 @@
 //! The names of an output's classes: a text file beside the model's configuration, one name a line, in the order of
 //! the classes.
 
+use super::complaint::{Complaint, of};
 use super::origin::Origin;
 use super::spec::ModelSpec;
 
@@ -8,7 +9,7 @@ use super::spec::ModelSpec;
 ///
 /// # Errors
 /// One message for each file that cannot be read.
-pub(super) fn read(origin: &Origin<'_>, spec: &mut ModelSpec) -> Result<(), Vec<String>> {
+pub(super) fn read(origin: &Origin<'_>, spec: &mut ModelSpec) -> Result<(), Vec<Complaint>> {
     let mut errors = Vec::new();
     for (output, declared) in spec.outputs.iter_mut().zip(&spec.config.output) {
         let file = declared.label_filename.as_str();
@@ -18,7 +19,8 @@ pub(super) fn read(origin: &Origin<'_>, spec: &mut ModelSpec) -> Result<(), Vec<
         match origin.text(&spec.name, file) {
             Ok(text) => output.labels = text.lines().map(|line| line.trim_end().to_owned()).collect(),
             Err(error) => {
-                errors.push(format!("output '{}': cannot read 'label_filename' {file}: {error}", output.name));
+                let what = format!("output '{}': cannot read 'label_filename' {file}: {error}", output.name);
+                errors.push(of("output", &output.name, what));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The model repository in Triton's layout: `<repository>/<model>/config.pbtxt` and
 //! `<repository>/<model>/<version>/model.onnx`. It reads and checks everything, and starts nothing.
 
+pub mod complaint;
 pub mod embedded;
 mod labels;
 pub mod onnx;
@@ -18,8 +19,10 @@ use std::time::Instant;
 use proofload_wire::grpc::inference::model_version_policy::PolicyChoice;
 use proofload_wire::grpc::inference::{ModelConfig, ModelVersionPolicy};
 
+use self::complaint::{Complaint, at};
 use self::origin::{Origin, Text};
-use self::pbtxt::Remark;
+use self::pbtxt::text::Message;
+use self::pbtxt::{Parsed, Remark};
 use self::resolve::{BackendName, Found, backend, resolve};
 use self::source::Source;
 use self::spec::ModelSpec;
@@ -74,49 +77,70 @@ pub struct Read {
 pub fn read(name: &str, origin: &Origin<'_>, defaults: Limits) -> Read {
     let mut read = Read::default();
     let place = origin.config_place(name);
-    let config = match origin.config(name) {
-        Ok(text) => read_config(&place, &text, &mut read),
+    let configuration = match origin.config(name) {
+        Ok(text) => Configuration::read(place, &text, &mut read),
         Err(error) => {
             read.errors.push(format!("{place}: cannot be read: {error}"));
             None
         }
     };
-    let Some(config) = config else { return read };
+    let Some(configuration) = configuration else { return read };
     let versions = origin.versions(name).map_err(|error| error.to_string());
-    match versions.and_then(|versions| choose_versions(&config, versions)) {
+    match versions.and_then(|versions| choose_versions(&configuration.config, versions)) {
         Ok(versions) => {
             for version in versions {
-                read_version(origin, name, version, &config, defaults, &mut read);
+                read_version(origin, name, version, &configuration, defaults, &mut read);
             }
         }
-        Err(what) => read.errors.push(format!("{place}: {what}")),
+        Err(what) => read.errors.push(configuration.located(&at(["version_policy"], what))),
     }
     read
 }
 
-fn read_config(place: &str, text: &Text, read: &mut Read) -> Option<ModelConfig> {
-    let (parsed, numbered) = match text {
-        Text::Pbtxt(text) => (pbtxt::parse(text), true),
-        Text::Json(text) => (pbtxt::json::parse(text), false),
-    };
-    let line = |Remark { line, what }: Remark| {
-        if numbered { format!("{place}:{line}: {what}") } else { format!("{place}: {what}") }
-    };
-    read.warnings.extend(parsed.warnings.into_iter().map(line));
-    let usable = parsed.errors.is_empty();
-    read.errors.extend(parsed.errors.into_iter().map(line));
-    usable.then_some(parsed.config)
+/// A configuration and where it was written.
+struct Configuration {
+    config: ModelConfig,
+    place: String,
+    /// The fields with their lines; none for what came without lines.
+    written: Option<Message>,
+}
+
+impl Configuration {
+    fn read(place: String, text: &Text, read: &mut Read) -> Option<Self> {
+        let (parsed, numbered) = match text {
+            Text::Pbtxt(text) => (pbtxt::parse(text), true),
+            Text::Json(text) => (pbtxt::json::parse(text), false),
+        };
+        let Parsed { config, written, errors, warnings } = parsed;
+        let line = |Remark { line, what }: Remark| {
+            if numbered { format!("{place}:{line}: {what}") } else { format!("{place}: {what}") }
+        };
+        read.warnings.extend(warnings.into_iter().map(line));
+        let usable = errors.is_empty();
+        read.errors.extend(errors.into_iter().map(line));
+        usable.then_some(Self { config, place, written: numbered.then_some(written) })
+    }
+
+    /// A complaint as a line of text, with the line of the file that it is about where there is one.
+    fn located(&self, complaint: &Complaint) -> String {
+        let (place, what) = (&self.place, &complaint.what);
+        match self.written.as_ref().and_then(|written| complaint.line(written)) {
+            Some(line) => format!("{place}:{line}: {what}"),
+            None => format!("{place}: {what}"),
+        }
+    }
 }
 
 fn read_version(
     origin: &Origin<'_>,
     name: &str,
     version: i64,
-    config: &ModelConfig,
+    configuration: &Configuration,
     defaults: Limits,
     read: &mut Read,
 ) {
     let begun = Instant::now();
+    let config = &configuration.config;
     let file = Some(config.default_model_filename.as_str()).filter(|file| !file.is_empty());
     let file = file.unwrap_or(DEFAULT_MODEL_FILENAME);
     let onnx = match backend(config) {
@@ -133,17 +157,16 @@ fn read_version(
     let resolved = resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults);
     match resolved.and_then(|spec| with_files(origin, spec)) {
         Ok(spec) => read.versions.push(ModelSpec { reading: begun.elapsed(), ..spec }),
-        Err(errors) => {
-            let place = origin.config_place(name);
-            read.errors.extend(errors.into_iter().map(|what| format!("{place}: {what}")));
-        }
+        Err(complaints) => read.errors.extend(complaints.iter().map(|complaint| configuration.located(complaint))),
     }
 }
 
 /// Reads what the configuration names beside the model itself.
-fn with_files(origin: &Origin<'_>, mut spec: ModelSpec) -> Result<ModelSpec, Vec<String>> {
+fn with_files(origin: &Origin<'_>, mut spec: ModelSpec) -> Result<ModelSpec, Vec<Complaint>> {
     labels::read(origin, &mut spec)?;
-    spec.warm_up = warm_up::samples(&spec, |file| origin.bytes(&spec.name, file))?;
+    let samples = warm_up::samples(&spec, |file| origin.bytes(&spec.name, file));
+    let complain = |what: Vec<String>| what.into_iter().map(|what| at(["model_warmup"], what)).collect::<Vec<_>>();
+    spec.warm_up = samples.map_err(complain)?;
     Ok(spec)
 }
 
@@ -244,6 +267,11 @@ mod tests {
         write(root.path(), "c/1/model.onnx", "this is no model");
         write(root.path(), "d/config.pbtxt", &format!("{SIMULATED} version_policy {{ specific {{ versions: 7 }} }}"));
         write(root.path(), "e/1/x", "");
+        write(
+            root.path(),
+            "f/config.pbtxt",
+            &format!("max_batch_size: 2\n{SIMULATED} dynamic_batching {{\n preferred_batch_size: 8 }}"),
+        );
         let sources = [Source::Folder(root.path().to_owned()), Source::Folder(root.path().join("nowhere"))];
         let errors = load(&sources).errors;
         let expected = [
@@ -251,8 +279,9 @@ mod tests {
             "a/config.pbtxt:3: 'max_batch_size' must be",
             "b/config.pbtxt: the model has no version",
             "c/config.pbtxt: the model file is no ONNX model",
-            "d/config.pbtxt: version 7 of the 'version_policy' has no folder",
+            "d/config.pbtxt:3: version 7 of the 'version_policy' has no folder",
             "e/1/model.onnx: the model file cannot be read",
+            "f/config.pbtxt:5: 'preferred_batch_size' 8 must be between",
             "nowhere: cannot read the model repository",
         ];
         assert_eq!(errors.len(), expected.len(), "{errors:#?}");

@@ -9,6 +9,7 @@ use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelIn
 
 use sha2::{Digest, Sha256};
 
+use super::complaint::{Complaint, at, beside};
 use super::onnx::{self, Port, Signature};
 use super::scheduling::{self, MAX_INSTANCES};
 use super::spec::{BackendSpec, ModelSpec};
@@ -64,12 +65,13 @@ pub fn backend(config: &ModelConfig) -> Result<BackendName, String> {
 ///
 /// # Errors
 /// One message for each contradiction.
-pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>> {
+pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complaint>> {
     let Found { name, version, mut config, onnx } = found;
     let mut errors = Vec::new();
     let digest = Sha256::digest(&onnx).into();
     if !config.name.is_empty() && config.name != name {
-        errors.push(format!("'name' is \"{}\", but the model's folder is called \"{name}\"", config.name));
+        let what = format!("'name' is \"{}\", but the model's folder is called \"{name}\"", config.name);
+        errors.push(at(["name"], what));
     }
     let backend = backend_spec(&config, onnx, &mut errors);
     let signature = match &backend {
@@ -80,18 +82,18 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<String>>
         complete_batching(&mut config, signature);
     }
     let max_batch_size = u32::try_from(config.max_batch_size).unwrap_or_else(|_| {
-        errors.push("'max_batch_size' must be 0 (no batch dimension) or more".to_owned());
+        errors.push(at(["max_batch_size"], "'max_batch_size' must be 0 (no batch dimension) or more"));
         0
     });
     let (inputs, outputs) = match signature {
         Ok(signature) => tensors::resolve(&mut config, signature.as_ref(), max_batch_size > 0, &mut errors),
         Err(what) => {
-            errors.push(format!("the model file {what}"));
+            errors.push(beside(format!("the model file {what}")));
             Default::default()
         }
     };
     if let Some(BackendSpec::Identity(_)) = &backend {
-        errors.extend(identity::contradictions(&inputs, &outputs));
+        errors.extend(identity::contradictions(&inputs, &outputs).into_iter().map(|what| at(["output"], what)));
     }
     let scheduling = scheduling::read(&config, max_batch_size, defaults, &mut errors);
     let instances = instances(&config.instance_group, &mut errors);
@@ -133,38 +135,49 @@ fn decoupled(config: &ModelConfig) -> bool {
     config.model_transaction_policy.is_some_and(|policy| policy.decoupled)
 }
 
-fn backend_spec(config: &ModelConfig, onnx: Vec<u8>, errors: &mut Vec<String>) -> Option<BackendSpec> {
+fn backend_spec(config: &ModelConfig, onnx: Vec<u8>, errors: &mut Vec<Complaint>) -> Option<BackendSpec> {
     let backend = backend(config);
     if decoupled(config) && matches!(backend, Ok(BackendName::Cpu | BackendName::Simulated)) {
-        errors.push("'decoupled' must be false: only backend \"identity\" sends several responses".to_owned());
+        let what = "'decoupled' must be false: only backend \"identity\" sends several responses";
+        errors.push(at(["model_transaction_policy", "decoupled"], what));
     }
     match backend {
         Ok(BackendName::Cpu) => Some(BackendSpec::Cpu { onnx }),
         Ok(BackendName::Simulated) => {
-            let declared = declaration::read(&config.parameters).map_err(|what| errors.extend(what));
+            let declared =
+                declaration::read(&config.parameters).map_err(|what| errors.extend(what.into_iter().map(parameters)));
             declared.map(BackendSpec::Simulated).ok()
         }
         Ok(BackendName::Identity) => {
-            let declared = identity::read(&config.parameters, decoupled(config)).map_err(|what| errors.extend(what));
+            let declared = identity::read(&config.parameters, decoupled(config));
+            let declared = declared.map_err(|what| errors.extend(what.into_iter().map(parameters)));
             declared.map(BackendSpec::Identity).ok()
         }
         Err(what) => {
-            errors.push(what);
+            errors.push(at([if config.backend.is_empty() { "platform" } else { "backend" }], what));
             None
         }
     }
 }
 
-fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<String>) -> usize {
+/// Which parameter it is, the message says.
+fn parameters(what: String) -> Complaint {
+    at(["parameters"], what)
+}
+
+fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<Complaint>) -> usize {
     if groups.iter().any(|group| group.kind() == Kind::Model) {
-        errors.push("an 'instance_group' of KIND_MODEL is not supported; use KIND_CPU or KIND_AUTO".to_owned());
+        let what = "an 'instance_group' of KIND_MODEL is not supported; use KIND_CPU or KIND_AUTO";
+        errors.push(at(["instance_group", "kind"], what));
     }
     if groups.iter().any(|group| group.count < 0) {
-        errors.push("the 'count' of an 'instance_group' must be 0 (one instance) or more".to_owned());
+        let what = "the 'count' of an 'instance_group' must be 0 (one instance) or more";
+        errors.push(at(["instance_group", "count"], what));
     }
     let instances = scheduling::instances(groups);
     if instances > MAX_INSTANCES {
-        errors.push(format!("{instances} instances are more than {MAX_INSTANCES}; each is a thread"));
+        let what = format!("{instances} instances are more than {MAX_INSTANCES}; each is a thread");
+        errors.push(at(["instance_group", "count"], what));
     }
     instances
 }
@@ -207,7 +220,7 @@ mod tests {
         input { name: "x" data_type: TYPE_FP32 dims: 2 } output { name: "y" data_type: TYPE_FP32 dims: 2 } "#;
     const MEAN: &str = r#"parameters { key: "mean_ms" value { string_value: "10" } } "#;
 
-    fn resolved(text: &str) -> Result<ModelSpec, Vec<String>> {
+    fn resolved(text: &str) -> Result<ModelSpec, Vec<Complaint>> {
         let parsed = pbtxt::parse(text);
         assert_eq!(parsed.errors, [], "{text}");
         resolve(Found { name: "m".to_owned(), version: 1, config: parsed.config, onnx: Vec::new() }, DEFAULTS)
@@ -248,7 +261,7 @@ mod tests {
     fn check(text: &str, expected: &[&str]) {
         let errors = resolved(text).expect_err(text);
         assert_eq!(errors.len(), expected.len(), "{text}: {errors:?}");
-        assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{text}: {errors:?}");
+        assert!(errors.iter().zip(expected).all(|(error, part)| error.what.contains(part)), "{text}: {errors:?}");
     }
 
     #[test]

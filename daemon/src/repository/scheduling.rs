@@ -8,6 +8,7 @@ use proofload_wire::grpc::inference::model_queue_policy::TimeoutAction as Writte
 use proofload_wire::grpc::inference::model_rate_limiter::Resource as Written;
 use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy};
 
+use super::complaint::{Complaint, at};
 use crate::sched::batch::BatchPolicy;
 use crate::sched::driver::Scheduling;
 use crate::sched::policy::{QueuePolicy, QueueRules, TimeoutAction};
@@ -22,7 +23,7 @@ pub(super) fn read(
     config: &ModelConfig,
     max_batch_size: u32,
     defaults: Limits,
-    errors: &mut Vec<String>,
+    errors: &mut Vec<Complaint>,
 ) -> Scheduling {
     let rates = rates(&config.instance_group, errors);
     let Some(SchedulingChoice::DynamicBatching(batching)) = &config.scheduling_choice else {
@@ -41,17 +42,18 @@ pub(super) fn read(
     scheduling
 }
 
-fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &mut Vec<String>) -> BatchPolicy {
+fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &mut Vec<Complaint>) -> BatchPolicy {
     if max_batch_size == 0 {
-        errors.push("'dynamic_batching' needs a 'max_batch_size' above 0".to_owned());
+        errors.push(at(["dynamic_batching"], "'dynamic_batching' needs a 'max_batch_size' above 0"));
     }
     let mut preferred = Vec::new();
     for &size in &batching.preferred_batch_size {
-        match u32::try_from(size).ok().filter(|size| (1..=max_batch_size).contains(size)) {
-            Some(size) => preferred.push(size),
-            None => errors.push(format!(
-                "'preferred_batch_size' {size} must be between 1 and 'max_batch_size', {max_batch_size}"
-            )),
+        if let Some(size) = u32::try_from(size).ok().filter(|size| (1..=max_batch_size).contains(size)) {
+            preferred.push(size);
+        } else {
+            let what =
+                format!("'preferred_batch_size' {size} must be between 1 and 'max_batch_size', {max_batch_size}");
+            errors.push(at(["dynamic_batching", "preferred_batch_size"], what));
         }
     }
     preferred.sort_unstable();
@@ -60,22 +62,24 @@ fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &m
     BatchPolicy { max_elements: max_batch_size.max(1), preferred, max_delay }
 }
 
-fn queue_rules(batching: &ModelDynamicBatching, defaults: Limits, errors: &mut Vec<String>) -> QueueRules {
+fn queue_rules(batching: &ModelDynamicBatching, defaults: Limits, errors: &mut Vec<Complaint>) -> QueueRules {
     let levels = u32::try_from(batching.priority_levels).unwrap_or(u32::MAX);
     let in_range = |level: &u64| u32::try_from(*level).ok().filter(|level| (1..=levels).contains(level));
     let default_level = in_range(&batching.default_priority_level).unwrap_or(0);
     if levels > 0 && default_level == 0 {
         let given = batching.default_priority_level;
-        errors.push(format!("'default_priority_level' must be between 1 and 'priority_levels', {levels}, not {given}"));
+        let what = format!("'default_priority_level' must be between 1 and 'priority_levels', {levels}, not {given}");
+        errors.push(at(["dynamic_batching", "default_priority_level"], what));
     }
     let by_level = batching.priority_queue_policy.iter().filter_map(|(level, policy)| match in_range(level) {
         Some(level) => Some((level, queue_policy(policy, defaults))),
         // Triton checks the levels of policies only where there are levels; without any, they mean nothing.
         None if levels == 0 => None,
         None => {
-            errors.push(format!(
+            let what = format!(
                 "the 'key' of a 'priority_queue_policy' must be between 1 and 'priority_levels', {levels}, not {level}"
-            ));
+            );
+            errors.push(at(["dynamic_batching", "priority_queue_policy"], what));
             None
         }
     });
@@ -102,14 +106,15 @@ fn queue_policy(policy: &ModelQueuePolicy, defaults: Limits) -> QueuePolicy {
 }
 
 /// Answers cannot keep the order of arrival where requests do not.
-fn check_order(rules: &QueueRules, errors: &mut Vec<String>) {
+fn check_order(rules: &QueueRules, errors: &mut Vec<Complaint>) {
     if rules.levels > 1 {
-        errors.push("'preserve_ordering' needs 'priority_levels' of 1 at most, or requests overtake others".to_owned());
+        let what = "'preserve_ordering' needs 'priority_levels' of 1 at most, or requests overtake others";
+        errors.push(at(["dynamic_batching", "preserve_ordering"], what));
     }
     let policies = rules.by_level.values().chain([&rules.default_policy]);
     if policies.into_iter().any(|policy| policy.action == TimeoutAction::Delay && policy.default_timeout.is_some()) {
-        errors
-            .push("'preserve_ordering' needs a 'timeout_action' of REJECT: a delayed request is overtaken".to_owned());
+        let what = "'preserve_ordering' needs a 'timeout_action' of REJECT: a delayed request is overtaken";
+        errors.push(at(["dynamic_batching", "preserve_ordering"], what));
     }
 }
 
@@ -123,20 +128,21 @@ fn count(group: &ModelInstanceGroup) -> usize {
 }
 
 /// What each instance needs to execute, group after group.
-fn rates(groups: &[ModelInstanceGroup], errors: &mut Vec<String>) -> Vec<Rate> {
+fn rates(groups: &[ModelInstanceGroup], errors: &mut Vec<Complaint>) -> Vec<Rate> {
     let rates: Vec<_> = groups.iter().map(|group| (rate(group, errors), count(group))).collect();
     let each = rates.into_iter().flat_map(|(rate, count)| std::iter::repeat_n(rate, count.min(MAX_INSTANCES)));
     let each: Vec<_> = each.take(MAX_INSTANCES).collect();
     if each.is_empty() { vec![Rate::default()] } else { each }
 }
 
-fn rate(group: &ModelInstanceGroup, errors: &mut Vec<String>) -> Rate {
+fn rate(group: &ModelInstanceGroup, errors: &mut Vec<Complaint>) -> Rate {
     let Some(limiter) = &group.rate_limiter else { return Rate::default() };
     let mut rate = Rate { priority: limiter.priority, ..Rate::default() };
     for Written { name, count, global } in limiter.resources.iter().filter(|resource| resource.count > 0) {
         let resource = Resource { name: name.clone(), global: *global };
         if rate.needs.insert(resource, u64::from(*count)).is_some() {
-            errors.push(format!("resource \"{name}\" is given twice in a 'rate_limiter'; give it once"));
+            let what = format!("resource \"{name}\" is given twice in a 'rate_limiter'; give it once");
+            errors.push(at(["instance_group", "rate_limiter"], what));
         }
     }
     rate
@@ -149,7 +155,7 @@ mod tests {
 
     const DEFAULTS: Limits = Limits { requests: 100, bytes: 1000 };
 
-    fn read_text(batching: &str, max_batch_size: u32) -> (Scheduling, Vec<String>) {
+    fn read_text(batching: &str, max_batch_size: u32) -> (Scheduling, Vec<Complaint>) {
         let parsed = pbtxt::parse(&format!("dynamic_batching {{ {batching} }}"));
         assert_eq!(parsed.errors, [], "{batching}");
         let mut errors = Vec::new();
@@ -177,7 +183,7 @@ mod tests {
              { key: 3 value { max_queue_size: 2 } } ]",
             4,
         );
-        assert_eq!(errors, Vec::<String>::new());
+        assert_eq!(errors, []);
         let batching = BatchPolicy { max_elements: 4, preferred: vec![2, 4], max_delay: Duration::from_micros(500) };
         assert_eq!(scheduling.batching, batching);
         let default_timeout = Some(Duration::from_micros(9));
@@ -218,7 +224,10 @@ mod tests {
         let check = |batching: &str, max_batch_size, expected: &[&str]| {
             let (_, errors) = read_text(batching, max_batch_size);
             assert_eq!(errors.len(), expected.len(), "{batching}: {errors:?}");
-            assert!(errors.iter().zip(expected).all(|(error, part)| error.contains(part)), "{batching}: {errors:?}");
+            assert!(
+                errors.iter().zip(expected).all(|(error, part)| error.what.contains(part)),
+                "{batching}: {errors:?}"
+            );
         };
         check("preferred_batch_size: 8", 4, &["must be between 1 and 'max_batch_size', 4"]);
         check("", 0, &["needs a 'max_batch_size' above 0"]);

@@ -7,6 +7,7 @@ use proofload_wire::grpc::inference::DataType as Unknown;
 use proofload_wire::grpc::inference::{ModelConfig, ModelInput, ModelOutput, ModelTensorReshape};
 use proofload_wire::tensor::DataType;
 
+use super::complaint::{Complaint, beside, of};
 use super::onnx::{Port, Signature};
 use super::spec::TensorSpec;
 
@@ -15,14 +16,15 @@ pub(super) fn resolve(
     config: &mut ModelConfig,
     signature: Option<&Signature>,
     batched: bool,
-    errors: &mut Vec<String>,
+    errors: &mut Vec<Complaint>,
 ) -> (Vec<TensorSpec>, Vec<TensorSpec>) {
     if let Some(signature) = signature {
         complete(config, signature, batched, errors);
     }
     for input in &config.input {
         if input.optional || input.allow_ragged_batch {
-            errors.push(format!("input '{}': 'optional' and 'allow_ragged_batch' are not supported", input.name));
+            let what = format!("input '{}': 'optional' and 'allow_ragged_batch' are not supported", input.name);
+            errors.push(of("input", &input.name, what));
         }
     }
     let inputs = config.input.iter().map(|input| Written {
@@ -43,7 +45,7 @@ pub(super) fn resolve(
     let outputs = tensors("output", outputs, signature.map(|signature| signature.outputs.as_slice()), batched, errors);
     let unfed = signature.into_iter().flat_map(|signature| &signature.inputs);
     for port in unfed.filter(|port| !inputs.iter().any(|input| input.name == port.name)) {
-        errors.push(format!("the model's input '{}' is missing in the configuration", port.name));
+        errors.push(beside(format!("the model's input '{}' is missing in the configuration", port.name)));
     }
     (inputs, outputs)
 }
@@ -58,24 +60,26 @@ struct Written<'a> {
 }
 
 fn tensors<'a>(
-    direction: &str,
+    direction: &'static str,
     written: impl Iterator<Item = Written<'a>>,
     ports: Option<&[Port]>,
     batched: bool,
-    errors: &mut Vec<String>,
+    errors: &mut Vec<Complaint>,
 ) -> Vec<TensorSpec> {
     let mut written = written.peekable();
     if written.peek().is_none() {
-        errors.push(format!("the model needs at least one '{direction}'"));
+        errors.push(beside(format!("the model needs at least one '{direction}'")));
     }
     let mut specs: Vec<TensorSpec> = Vec::new();
     for tensor in written {
         if specs.iter().any(|spec| spec.name == tensor.name) {
-            errors.push(format!("{direction} '{}' is given twice", tensor.name));
+            errors.push(of(direction, tensor.name, format!("{direction} '{}' is given twice", tensor.name)));
         }
         match one(&tensor, ports, batched) {
             Ok(spec) => specs.push(spec),
-            Err(what) => errors.push(format!("{direction} '{}': {what}", tensor.name)),
+            Err(what) => {
+                errors.push(of(direction, tensor.name, format!("{direction} '{}': {what}", tensor.name)));
+            }
         }
     }
     specs
@@ -139,11 +143,12 @@ fn agree(
 }
 
 /// Takes from the file what the configuration leaves out: types and dimensions of tensors, or all of them.
-fn complete(config: &mut ModelConfig, signature: &Signature, batched: bool, errors: &mut Vec<String>) {
+fn complete(config: &mut ModelConfig, signature: &Signature, batched: bool, errors: &mut Vec<Complaint>) {
     let mut dims = |port: &Port| {
         let dims = port.shape.as_ref().map(|shape| shape.get(usize::from(batched)..).unwrap_or_default().to_vec());
         dims.unwrap_or_else(|| {
-            errors.push(format!("'{}': the model does not say its shape; give it in the configuration", port.name));
+            let what = format!("'{}': the model does not say its shape; give it in the configuration", port.name);
+            errors.push(beside(what));
             Vec::new()
         })
     };
@@ -205,13 +210,13 @@ mod tests {
         let (inputs, outputs) = resolve(&mut config, Some(&signature), batched, &mut errors);
         match expected {
             Ok((input, output)) => {
-                assert_eq!(errors, [] as [&str; 0], "{text}");
+                assert_eq!(errors, [], "{text}");
                 assert_eq!((inputs[0].dims.as_slice(), outputs[0].dims.as_slice()), (input, output), "{text}");
                 assert_eq!((config.input[0].dims.as_slice(), config.output[0].dims.as_slice()), (input, output));
             }
             Err(parts) => {
                 assert_eq!(errors.len(), parts.len(), "{text}: {errors:?}");
-                assert!(errors.iter().zip(parts).all(|(error, part)| error.contains(part)), "{text}: {errors:?}");
+                assert!(errors.iter().zip(parts).all(|(error, part)| error.what.contains(part)), "{text}: {errors:?}");
             }
         }
     }

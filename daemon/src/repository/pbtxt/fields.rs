@@ -54,7 +54,7 @@ pub fn read(message: &Message) -> Parsed {
     if !["simulated", "identity"].contains(&config.backend.as_str()) {
         reader.warn_of_parameters(message);
     }
-    Parsed { config, errors: reader.errors, warnings: reader.warnings }
+    Parsed { config, written: message.clone(), errors: reader.errors, warnings: reader.warnings }
 }
 
 /// Collects what is wrong while it reads.

@@ -24,6 +24,8 @@ pub struct Remark {
 pub struct Parsed {
     /// What could be read.
     pub config: ModelConfig,
+    /// The fields as they were written, with their lines.
+    pub written: text::Message,
     /// What cannot be meant so. A configuration with errors must not be used.
     pub errors: Vec<Remark>,
     /// What the daemon knows of and does not act on.
