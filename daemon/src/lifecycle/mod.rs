@@ -76,6 +76,14 @@ pub enum ControlError {
 
 type Held = Snapshot<Arc<Serving>>;
 
+/// Every model whose threads may still run, for the end.
+#[derive(Default)]
+struct Started {
+    models: Vec<Weak<Model>>,
+    /// The end has come: a load that was on its way must not leave threads behind.
+    closed: bool,
+}
+
 /// The models. It must be closed and stopped when the daemon ends.
 pub struct Live {
     options: Options,
@@ -86,8 +94,7 @@ pub struct Live {
     /// Held by whoever loads or unloads: one at a time, so that the last word counts.
     control: Mutex<()>,
     retirement: Retirement,
-    /// Every model whose threads may still run, for the end.
-    started: Mutex<Vec<Weak<Model>>>,
+    started: Mutex<Started>,
     poll: Mutex<Option<poll::Poll>>,
 }
 
@@ -207,8 +214,8 @@ impl Live {
 
     /// Fails what still waits for a model, and everything that comes.
     pub fn close(&self) {
-        // Its thread may be about to load another model: nothing is started any more once it is told.
         drop(lock(&self.poll).take());
+        lock(&self.started).closed = true;
         self.started().iter().for_each(|model| model.close());
     }
 
@@ -219,7 +226,7 @@ impl Live {
     }
 
     fn started(&self) -> Vec<Arc<Model>> {
-        lock(&self.started).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.started).models.iter().filter_map(Weak::upgrade).collect()
     }
 
     fn controlled(&self) -> Result<MutexGuard<'_, ()>, ControlError> {
@@ -283,8 +290,11 @@ impl Live {
     fn serve(&self, spec: ModelSpec) -> Result<Arc<Serving>, String> {
         let model = Arc::new(Model::start(spec, &self.means).map_err(|error| error.to_string())?);
         let mut started = lock(&self.started);
-        started.retain(|model| model.strong_count() > 0);
-        started.push(Arc::downgrade(&model));
+        if started.closed {
+            return Err("the daemon is stopping".to_owned());
+        }
+        started.models.retain(|model| model.strong_count() > 0);
+        started.models.push(Arc::downgrade(&model));
         Ok(self.retirement.serve(model))
     }
 }

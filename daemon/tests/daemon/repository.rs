@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
 use proofload_daemon::engine::Engine;
+use proofload_daemon::repository::origin::Given;
 use proofload_wire::infer::InferRequest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -231,6 +232,21 @@ async fn a_model_is_ready_when_it_is_warm() {
     assert!(took("warm_up") >= 0.15 && took("read") > 0.0 && took("start") < took("warm_up"), "{text}");
     let (status, error) = daemon.control("b", "load", "").await;
     assert!(status == 400 && error.contains("sample \"w\" of 'model_warmup': inference request batch-size"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_begins_to_serve_after_the_end() {
+    let sample = "inputs { key: \"x\" value { data_type: TYPE_FP32 dims: 1 zero_data: true } }";
+    let slow = format!("{} model_warmup {{ name: \"w\" {sample} }}", answering("y", 500.0));
+    let daemon = Daemon::explicit(&[("a", &slow)], &[]).await;
+    let (engine, given) = (daemon.engine().clone(), Given::default());
+    let load = tokio::spawn(async move { engine.load_model("a".to_owned(), given).await });
+    daemon.until_index("the load is on its way", |index| index == "a 1 LOADING").await;
+    daemon.engine().close();
+    let refused = load.await.unwrap().unwrap_err().to_string();
+    assert_eq!(refused, "load failed for model 'a': the daemon is stopping");
+    let late = daemon.engine().load_model("a".to_owned(), Given::default()).await.unwrap_err();
+    assert_eq!(late.to_string(), "the server is stopping");
 }
 
 #[tokio::test(flavor = "multi_thread")]
