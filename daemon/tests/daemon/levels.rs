@@ -113,5 +113,6 @@ async fn each_instance_counts_what_it_did() {
     let text = engine.metrics_text();
     let busy = text.lines().filter(|line| line.starts_with("proofload_instance_busy_seconds_total{"));
     let busy_s: Vec<f64> = busy.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
-    assert!(busy_s.len() == 2 && busy_s.iter().all(|busy_s| *busy_s >= 0.099), "{busy_s:?}");
+    // An instance that the machine wakes late makes up for it, and is busy for less.
+    assert!(busy_s.len() == 2 && busy_s.iter().all(|busy_s| *busy_s >= 0.05), "{busy_s:?}");
 }
