@@ -145,7 +145,7 @@ const BROKEN: &[(&str, &[&str])] = &[
             "3:5 thresholds.0: burn_rate is measured against an SLO; add [slo], or an slo to every entry",
             "4:5 thresholds.1: goodput is measured against an SLO; add [slo], or an slo to every entry",
             "5:5 thresholds.2: the bound of burn_rate: `2%` is not a factor; write a plain number such as 2 or 14.4",
-            "6:5 thresholds.3: `p95 < 1s over any 1500ms`: a window is a whole number of seconds, 1s to 1h",
+            "6:5 thresholds.3: `p95 < 1s over any 1500ms`: a window is a whole number of seconds, 1s to 24h",
             "7:5 thresholds.4: the window is longer than the load; shorten it, or lengthen the load",
             "8:5 thresholds.5: `p95 < 1s else stop`: write `else abort`, or `else abort after 30s`",
             "9:5 thresholds.6: `breaking_point > 5/s over any 2s`: breaking_point is known of the whole run only",

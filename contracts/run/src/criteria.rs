@@ -184,7 +184,7 @@ impl FromStr for Metric {
 }
 
 /// Longest window that is watched.
-const LONGEST_WINDOW_NS: u64 = 3600 * NS_PER_S;
+const LONGEST_WINDOW_NS: u64 = 24 * 3600 * NS_PER_S;
 
 /// How a figure is compared with its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,7 +331,7 @@ fn read_windows(text: &str) -> Result<(&str, [Option<u64>; 2]), ThresholdError> 
     let read = |length: &str| {
         let window_ns = parse_duration_ns(length).map_err(|e| wrong(&e.to_string()))?;
         let fits = window_ns % NS_PER_S == 0 && (NS_PER_S..=LONGEST_WINDOW_NS).contains(&window_ns);
-        if fits { Ok(Some(window_ns)) } else { Err(wrong("a window is a whole number of seconds, 1s to 1h")) }
+        if fits { Ok(Some(window_ns)) } else { Err(wrong("a window is a whole number of seconds, 1s to 24h")) }
     };
     let any = lengths.trim_start().strip_prefix("any ");
     match (any, any.unwrap_or(lengths).split_once(" and ")) {
@@ -455,6 +455,7 @@ mod tests {
         check("goodput > 900/s over any 10s", "goodput > 900 /s over any 10 s");
         check("burn_rate < 14.4 over any 60s", "burn_rate < 14.4 over any 60 s");
         check("burn_rate < 14.4 over 1h and 5m", "burn_rate < 14.4 over 3600 s and 300 s");
+        check("burn_rate < 6 over 6h and 30m", "burn_rate < 6 over 21600 s and 1800 s");
         check("a: burn_rate < 6 over any 60s and 5s else abort", "a: burn_rate < 6 over 60 s and 5 s else abort");
         check("chat: burn_rate<=1", "chat: burn_rate <= 1");
         check("max < 2s else abort after 30s", "max < 2 s else abort after 30 s");
@@ -473,8 +474,8 @@ mod tests {
         check("p95 < 3", "not a duration");
         check("error_rate < 3ms", "not a share");
         check("goodput > fast", "not a rate");
-        check("p95 < 1s over any 1500ms", "a whole number of seconds, 1s to 1h");
-        check("p95 < 1s over any 2h", "a whole number of seconds, 1s to 1h");
+        check("p95 < 1s over any 1500ms", "a whole number of seconds, 1s to 24h");
+        check("p95 < 1s over any 25h", "a whole number of seconds, 1s to 24h");
         check("p95 < 1s over any while", "not a duration");
         check("p95 < 1s else stop", "write `else abort`");
         check("p95 < 1s else abort soon", "write `else abort`");
@@ -482,8 +483,8 @@ mod tests {
         check("burn_rate < 2% over any 60s", "not a factor");
         check("burn_rate < 2 over 5m and 1h", "the second window has to be the shorter one");
         check("burn_rate < 2 over any 5m and 5m", "the second window has to be the shorter one");
-        check("burn_rate < 2 over 1h and 100ms", "a whole number of seconds, 1s to 1h");
-        check("burn_rate < 2 over 2h and 5m", "a whole number of seconds, 1s to 1h");
+        check("burn_rate < 2 over 1h and 100ms", "a whole number of seconds, 1s to 24h");
+        check("burn_rate < 2 over 25h and 5m", "a whole number of seconds, 1s to 24h");
         check("burn_rate < 2 over 1h and soon", "not a duration");
         check("burn_rate < 2 over 1h", "write `over any 10s`, or two windows");
         check("p95 < 2s over 1h and 5m", "two windows together are for burn_rate");
