@@ -136,6 +136,11 @@ impl Model {
         self.scheduler.waiting()
     }
 
+    /// The batch size that serves most, where it adapts.
+    pub fn adaptive_size(&self) -> Option<u32> {
+        self.scheduler.adaptive_size()
+    }
+
     /// What each of its instances has done.
     pub fn usage(&self) -> &[Usage] {
         self.scheduler.usage()

@@ -8,7 +8,7 @@ pub mod onnx;
 pub mod origin;
 pub mod pbtxt;
 pub mod resolve;
-mod scheduling;
+pub mod scheduling;
 pub mod source;
 pub mod spec;
 mod tensors;

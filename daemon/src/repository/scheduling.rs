@@ -15,6 +15,8 @@ use crate::sched::policy::{QueuePolicy, QueueRules, TimeoutAction};
 use crate::sched::queue::Limits;
 use crate::sched::shares::{Rate, Resource};
 
+/// Parameter of a model whose batches adapt: "true".
+pub const ADAPTIVE_BATCHING: &str = "adaptive_batching";
 /// More instances than this are a slip of the pen: each is a thread.
 pub(super) const MAX_INSTANCES: usize = 1024;
 
@@ -26,20 +28,41 @@ pub(super) fn read(
     errors: &mut Vec<Complaint>,
 ) -> Scheduling {
     let rates = rates(&config.instance_group, errors);
+    let adaptive = adaptive(config, max_batch_size, errors);
     let Some(SchedulingChoice::DynamicBatching(batching)) = &config.scheduling_choice else {
+        let max_elements = if adaptive { max_batch_size } else { 1 };
+        let batching = BatchPolicy { max_elements, ..BatchPolicy::alone() };
         let queue = QueueRules::without_priorities(defaults);
-        return Scheduling { batching: BatchPolicy::alone(), queue, preserve_ordering: false, rates };
+        return Scheduling { batching, queue, preserve_ordering: false, rates, adaptive };
     };
     let scheduling = Scheduling {
         batching: batch_policy(batching, max_batch_size, errors),
         queue: queue_rules(batching, defaults, errors),
         preserve_ordering: batching.preserve_ordering,
         rates,
+        adaptive,
     };
     if scheduling.preserve_ordering {
         check_order(&scheduling.queue, errors);
     }
     scheduling
+}
+
+fn adaptive(config: &ModelConfig, max_batch_size: u32, errors: &mut Vec<Complaint>) -> bool {
+    match config.parameters.get(ADAPTIVE_BATCHING).map(|parameter| parameter.string_value.as_str()) {
+        None | Some("false") => false,
+        Some("true") if max_batch_size > 0 => true,
+        Some("true") => {
+            let what = format!("parameter '{ADAPTIVE_BATCHING}' needs a 'max_batch_size' above 0");
+            errors.push(at(["parameters"], what));
+            false
+        }
+        Some(other) => {
+            let what = format!("parameter '{ADAPTIVE_BATCHING}' must be \"true\" or \"false\", not \"{other}\"");
+            errors.push(at(["parameters"], what));
+            false
+        }
+    }
 }
 
 fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &mut Vec<Complaint>) -> BatchPolicy {
@@ -193,6 +216,24 @@ mod tests {
         let rules = scheduling.queue;
         assert_eq!((rules.levels, rules.default_level, rules.bytes), (3, 2, 1000));
         assert_eq!([rules.at(1), rules.at(2), rules.at(3)], [&first, &default, &QueuePolicy::bounded(2)]);
+    }
+
+    #[test]
+    fn batches_adapt_where_asked_to() {
+        let check = |parameter: &str, max_batch_size, expected: Result<(bool, u32), &str>| {
+            let value =
+                format!("parameters {{ key: \"adaptive_batching\" value {{ string_value: \"{parameter}\" }} }}");
+            let mut errors = Vec::new();
+            let read = read(&pbtxt::parse(&value).config, max_batch_size, DEFAULTS, &mut errors);
+            match expected {
+                Ok(expected) => assert_eq!((read.adaptive, read.batching.max_elements), expected, "{parameter}"),
+                Err(part) => assert!(errors.len() == 1 && errors[0].what.contains(part), "{parameter}: {errors:?}"),
+            }
+        };
+        check("true", 8, Ok((true, 8)));
+        check("false", 8, Ok((false, 1)));
+        check("true", 0, Err("needs a 'max_batch_size' above 0"));
+        check("yes", 8, Err("must be \"true\" or \"false\", not \"yes\""));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use proofload_wire::tensor::Tensor;
 use tokio::sync::oneshot;
 
+use super::adaptive::{Adaptive, Plan, View};
 use super::backlog::ServiceTime;
 use super::batch::BatchPolicy;
 use super::instance::{self, Answers};
@@ -101,6 +102,10 @@ pub(super) struct Job {
 pub(super) struct State {
     pub(super) queue: Queue<Job>,
     pub(super) service: ServiceTime,
+    /// Batches are made by it, where there is one.
+    pub(super) adaptive: Option<Adaptive>,
+    /// Batch elements that instances have taken and not answered.
+    pub(super) running: u64,
     pub(super) stopped: bool,
 }
 
@@ -109,6 +114,14 @@ impl State {
     pub(super) fn backlog(&self, level: u32, instances: usize) -> Duration {
         self.service.until_served(self.queue.ahead(level), instances)
     }
+
+    /// How an instance that has been idle since then makes the next batch, where that adapts.
+    pub(super) fn plan(&self, idle_since: Instant, instances: usize, free_bytes: Option<u64>) -> Option<Plan> {
+        let adaptive = self.adaptive.as_ref()?;
+        let (waiting, waiting_bytes) = (self.queue.elements(), self.queue.bytes());
+        let oldest = self.queue.iter().next()?.entry.enqueued;
+        Some(adaptive.plan(&View { waiting, waiting_bytes, oldest, idle_since, instances, free_bytes }))
+    }
 }
 
 /// What the handles of a model and its instances share.
@@ -116,6 +129,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) work: Condvar,
     pub(super) batching: BatchPolicy,
+    /// Whether batches adapt instead.
+    pub(super) adapts: bool,
     /// Answers that wait for those before them, where their order is kept. Never locked before the state.
     pub(super) in_order: Option<Mutex<InOrder<Answers>>>,
     pub(super) usage: Box<[Usage]>,
@@ -147,6 +162,8 @@ pub struct Scheduling {
     pub preserve_ordering: bool,
     /// What each instance needs to execute, where executions are limited.
     pub rates: Vec<Rate>,
+    /// Whether the size of batches adapts to what they take, instead of the preferred ones.
+    pub adaptive: bool,
 }
 
 /// Why a model's instances do not run.
@@ -178,14 +195,17 @@ impl Scheduler {
         backends: Vec<Box<dyn Backend>>,
         observer: Observer,
     ) -> Result<Self, StartError> {
-        let Scheduling { batching, queue, preserve_ordering, rates } = scheduling;
+        let Scheduling { batching, queue, preserve_ordering, rates, adaptive: adapts } = scheduling;
         let join = |limiter: &Arc<RateLimiter>| rates.into_iter().map(|rate| limiter.join(rate)).collect();
         let seats = limiter.map_or_else(|| Ok(Box::default()), join)?;
-        let state = State { queue: Queue::new(queue), service: ServiceTime::default(), stopped: false };
+        let (queue, service) = (Queue::new(queue), ServiceTime::default());
+        let adaptive = adapts.then(|| Adaptive::new(&batching));
+        let state = State { queue, service, adaptive, running: 0, stopped: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
             batching,
+            adapts,
             in_order: preserve_ordering.then(Mutex::default),
             usage: backends.iter().map(|_| Usage::default()).collect(),
             seats,
@@ -224,6 +244,11 @@ impl Scheduler {
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.shared.lock().queue.len()
+    }
+
+    /// The batch size that serves most, where it adapts.
+    pub fn adaptive_size(&self) -> Option<u32> {
+        self.shared.lock().adaptive.as_ref().map(Adaptive::size)
     }
 
     /// What each instance has done.
@@ -364,7 +389,7 @@ mod tests {
     fn scheduling(max_elements: u32, preserve_ordering: bool) -> Scheduling {
         let queue = QueueRules::without_priorities(Limits { requests: 100, bytes: 1000 });
         let batching = BatchPolicy { max_elements, ..BatchPolicy::alone() };
-        Scheduling { batching, queue, preserve_ordering, rates: Vec::new() }
+        Scheduling { batching, queue, preserve_ordering, rates: Vec::new(), adaptive: false }
     }
 
     fn scheduler(executions: &Arc<AtomicUsize>) -> Scheduler {

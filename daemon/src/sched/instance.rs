@@ -3,15 +3,20 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proofload_wire::tensor::Tensor;
 
+use super::adaptive::{Adaptive, Plan};
 use super::batch::{Decision, decide, ready_at};
 use super::driver::{Broken, Execution, Job, NotServed, Reply, Served, Shared, State, fail};
 use super::limiter::{Permit, Seat};
+use super::memory;
 use super::queue::Waiting;
 use crate::backend::{Backend, BackendError, Request, Stages};
+
+/// How often free memory is looked up, where the size of batches depends on it.
+const MEMORY_IS_OLD: Duration = Duration::from_secs(1);
 
 /// Answers that leave together.
 pub(super) type Answers = Vec<(Reply, Result<Served, NotServed>)>;
@@ -25,6 +30,8 @@ struct Batch<'a> {
     place: Option<u64>,
     /// What its execution takes of what models share.
     permit: Option<Permit<'a>>,
+    /// How it was made, where that adapts.
+    plan: Option<Plan>,
 }
 
 /// One instance of a model.
@@ -33,11 +40,13 @@ struct Instance<'a> {
     index: usize,
     seat: Option<&'a Seat>,
     backend: Box<dyn Backend>,
+    /// Free memory, and when it was looked up; only where the size of batches depends on it.
+    memory: Option<(Instant, Option<u64>)>,
 }
 
 /// Serves until the model is stopped.
 pub(super) fn run(shared: &Shared, index: usize, backend: Box<dyn Backend>) {
-    let mut instance = Instance { shared, index, seat: shared.seats.get(index), backend };
+    let mut instance = Instance { shared, index, seat: shared.seats.get(index), backend, memory: None };
     while let Some(batch) = instance.next_batch() {
         instance.serve(batch);
     }
@@ -46,9 +55,11 @@ pub(super) fn run(shared: &Shared, index: usize, backend: Box<dyn Backend>) {
 impl<'a> Instance<'a> {
     /// Waits for work; `None` once the model is stopped. What models share is waited for before requests leave the
     /// queue, so that until it is there they can still be joined by others, expire or go away.
-    fn next_batch(&self) -> Option<Batch<'a>> {
+    fn next_batch(&mut self) -> Option<Batch<'a>> {
         let shared = self.shared;
         let mut permit = None;
+        let idle_since = Instant::now();
+        let free_bytes = self.free_bytes(idle_since);
         let mut state = shared.lock();
         while !state.stopped {
             let now = Instant::now();
@@ -59,9 +70,13 @@ impl<'a> Instance<'a> {
                 state = shared.lock();
                 continue;
             }
-            match decide(&shared.batching, state.queue.iter(), now) {
+            let plan = state.plan(idle_since, shared.instances(), free_bytes);
+            let policy = plan.as_ref().map_or(&shared.batching, |plan| &plan.policy);
+            match decide(policy, state.queue.iter(), now) {
                 Decision::Run(count) if permit.is_some() || self.seat.is_none() => {
-                    return Some(self.take(&mut state, count, now, permit));
+                    let ready = ready_at(policy, state.queue.iter(), count).unwrap_or(now);
+                    let ready = permit.as_ref().map_or(ready, |permit: &Permit<'_>| ready.max(permit.since()));
+                    return Some(Batch { permit, plan, ..self.take(&mut state, count, ready) });
                 }
                 Decision::Run(_) => {
                     drop(state);
@@ -73,6 +88,9 @@ impl<'a> Instance<'a> {
                 decision => {
                     // Others may take what is not used meanwhile.
                     drop(permit.take());
+                    if let (Some(adaptive), Decision::WaitUntil(_)) = (&mut state.adaptive, decision) {
+                        adaptive.waits(policy);
+                    }
                     state = self.wait(state, decision, now);
                 }
             }
@@ -89,10 +107,18 @@ impl<'a> Instance<'a> {
         work.wait_timeout(state, until.saturating_duration_since(now)).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn take(&self, state: &mut State, count: usize, now: Instant, permit: Option<Permit<'a>>) -> Batch<'a> {
-        let ready = ready_at(&self.shared.batching, state.queue.iter(), count).unwrap_or(now);
-        let ready = permit.as_ref().map_or(ready, |permit| ready.max(permit.since()));
+    /// Free memory as it was lately, where the size of batches depends on it.
+    fn free_bytes(&mut self, now: Instant) -> Option<u64> {
+        self.shared.adapts.then_some(())?;
+        let fresh = self.memory.filter(|(at, _)| now.saturating_duration_since(*at) < MEMORY_IS_OLD);
+        self.memory.insert(fresh.unwrap_or_else(|| (now, memory::free_bytes()))).1
+    }
+
+    fn take(&self, state: &mut State, count: usize, ready: Instant) -> Batch<'a> {
         let jobs = state.queue.take(count);
+        let elements = jobs.iter().map(|waiting| waiting.entry.elements).fold(0, u32::saturating_add);
+        state.running += u64::from(elements);
+        state.adaptive.iter_mut().for_each(|adaptive| adaptive.dispatched(elements));
         // What is left may be work for another instance that heard only of this batch.
         if !state.queue.is_empty() {
             self.shared.work.notify_one();
@@ -100,7 +126,7 @@ impl<'a> Instance<'a> {
         // While the queue is locked, or another batch might come in between.
         let in_order = self.shared.in_order.as_ref();
         let place = in_order.map(|order| order.lock().unwrap_or_else(PoisonError::into_inner).reserve());
-        Batch { jobs, ready, place, permit }
+        Batch { jobs, ready, place, permit: None, plan: None }
     }
 
     fn expire(&self, expired: Vec<Waiting<Job>>) {
@@ -112,8 +138,10 @@ impl<'a> Instance<'a> {
 
     /// Runs a batch and answers its requests.
     fn serve(&mut self, batch: Batch<'_>) {
-        let Batch { jobs, ready, place, permit } = batch;
-        let answers = self.compute(jobs, ready);
+        let Batch { jobs, ready, place, permit, plan } = batch;
+        let elements: u64 = jobs.iter().map(|waiting| u64::from(waiting.entry.elements)).sum();
+        let answers = self.compute(jobs, ready, plan.as_ref());
+        self.shared.lock().running -= elements;
         permit.into_iter().for_each(Permit::spend);
         let (Some(order), Some(place)) = (&self.shared.in_order, place) else { return send(answers) };
         // Answers are sent while the order is locked, or two instances might overtake each other.
@@ -123,25 +151,33 @@ impl<'a> Instance<'a> {
 
     /// The answers of a batch. When it fails, each of its requests is tried alone, so that one that the model cannot
     /// compute fails alone.
-    fn compute(&mut self, jobs: Vec<Waiting<Job>>, ready: Instant) -> Answers {
+    fn compute(&mut self, jobs: Vec<Waiting<Job>>, ready: Instant, plan: Option<&Plan>) -> Answers {
         let (jobs, mut answers) = self.still_wanted(jobs);
         if jobs.is_empty() {
             return answers;
         }
         let (requests, replies): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|Waiting { job, .. }| (job.request, job.reply)).unzip();
-        match self.execute(&requests, ready) {
+        match self.execute(&requests, ready, plan) {
             Ok(served) => answers.extend(replies.into_iter().zip(served.into_iter().map(Ok))),
             Err(broken) if requests.len() == 1 => {
                 answers.extend(replies.into_iter().map(|reply| (reply, Err(broken.clone().into()))));
             }
-            Err(_) => answers.extend(requests.iter().zip(replies).filter_map(|(request, reply)| {
-                // Somebody may have gone away while all were tried together.
-                (!reply.is_closed()).then(|| {
-                    let alone = self.execute(std::slice::from_ref(request), ready).map_err(NotServed::from);
-                    (reply, alone.and_then(|mut served| served.pop().ok_or(NotServed::Stopped)))
-                })
-            })),
+            Err(_) => answers.extend(self.one_by_one(&requests, replies, ready)),
+        }
+        answers
+    }
+
+    fn one_by_one(&mut self, requests: &[Request], replies: Vec<Reply>, ready: Instant) -> Answers {
+        let mut answers = Answers::with_capacity(replies.len());
+        // Somebody may have gone away while all were tried together.
+        for (request, reply) in requests.iter().zip(replies).filter(|(_, reply)| !reply.is_closed()) {
+            let alone = self.execute(std::slice::from_ref(request), ready, None).map_err(NotServed::from);
+            answers.push((reply, alone.and_then(|mut served| served.pop().ok_or(NotServed::Stopped))));
+        }
+        if answers.len() == requests.len() && answers.iter().all(|(_, answer)| answer.is_ok()) {
+            let elements = requests.iter().map(|request| request.elements).sum();
+            self.shared.lock().adaptive.iter_mut().for_each(|adaptive: &mut Adaptive| adaptive.too_large(elements));
         }
         answers
     }
@@ -157,7 +193,12 @@ impl<'a> Instance<'a> {
         (wanted, late.into_iter().map(turn_away).collect())
     }
 
-    fn execute(&mut self, requests: &[Request], ready: Instant) -> Result<Vec<Served>, Box<Broken>> {
+    fn execute(
+        &mut self,
+        requests: &[Request],
+        ready: Instant,
+        plan: Option<&Plan>,
+    ) -> Result<Vec<Served>, Box<Broken>> {
         let elements = requests.iter().map(|request| request.elements).sum();
         let mut stages = Stages::start(ready, Instant::now());
         let backend = self.backend.as_mut();
@@ -166,12 +207,22 @@ impl<'a> Instance<'a> {
         let result = result.and_then(|outputs| same_count(outputs, requests.len()));
         let timeline = stages.finish(Instant::now());
         let took = timeline.finished - timeline.started;
-        self.shared.lock().service.observe(took, requests.len());
+        self.observe(took, requests.len(), elements, plan.filter(|_| result.is_ok()));
         self.shared.usage[self.index].executed(elements, took);
         (self.shared.observer)(&Execution { elements, timeline, succeeded: result.is_ok() });
         let served = |outputs| Served { outputs, timeline, batch_elements: elements };
         let outputs = result.map_err(|error| Box::new(Broken { error, timeline, batch_elements: elements }))?;
         Ok(outputs.into_iter().map(served).collect())
+    }
+
+    /// Learns from an execution, of a batch that was made by `plan` if it is one.
+    fn observe(&self, took: Duration, requests: usize, elements: u32, plan: Option<&Plan>) {
+        let mut state = self.shared.lock();
+        state.service.observe(took, requests);
+        let in_system = state.running + state.queue.elements();
+        if let (Some(adaptive), Some(plan)) = (&mut state.adaptive, plan) {
+            adaptive.observe(plan, elements, in_system, took);
+        }
     }
 }
 

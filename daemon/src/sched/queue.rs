@@ -81,6 +81,7 @@ pub struct Queue<J> {
     sizes: BTreeMap<u32, usize>,
     rules: QueueRules,
     bytes: usize,
+    elements: u64,
     next: u64,
 }
 
@@ -88,7 +89,7 @@ impl<J> Queue<J> {
     /// An empty queue.
     pub fn new(rules: QueueRules) -> Self {
         let (waiting, due, sizes) = Default::default();
-        Self { waiting, due, sizes, rules, bytes: 0, next: 0 }
+        Self { waiting, due, sizes, rules, bytes: 0, elements: 0, next: 0 }
     }
 
     /// Lets a request in at the end of its level, or says why not.
@@ -181,12 +182,18 @@ impl<J> Queue<J> {
         self.bytes
     }
 
+    /// The batch elements that wait.
+    pub fn elements(&self) -> u64 {
+        self.elements
+    }
+
     fn put(&mut self, delayed: bool, waiting: Waiting<J>) {
         let Ticket { level, number } = waiting.ticket;
         let place = Place { level, delayed, number };
         self.due.extend(due(&waiting.entry, delayed).map(|at| (at, place)));
         *self.sizes.entry(level).or_default() += 1;
         self.bytes += waiting.entry.bytes;
+        self.elements += u64::from(waiting.entry.elements);
         self.waiting.insert(place, waiting);
     }
 
@@ -196,6 +203,7 @@ impl<J> Queue<J> {
             self.due.remove(&(at, place));
         }
         self.bytes -= waiting.entry.bytes;
+        self.elements -= u64::from(waiting.entry.elements);
         if let Some(size) = self.sizes.get_mut(&place.level) {
             *size -= 1;
         }
@@ -367,6 +375,7 @@ mod tests {
                 prop_assert!((1..=3).all(|level| queue.at(level) <= rules.at(level).requests));
                 prop_assert!(queue.bytes() <= rules.bytes || queue.len() == 1);
                 prop_assert_eq!(queue.bytes(), queue.iter().map(|waiting| waiting.entry.bytes).sum::<usize>());
+                prop_assert_eq!(queue.elements(), queue.len() as u64, "each holds one");
                 let overdue = |entry: &Entry| entry.timeout.is_some_and(|at| at <= now);
                 let keys: Vec<_> = queue.iter().map(|w| (w.entry.level, w.ticket.number)).collect();
                 let on_time = |level| queue.iter().filter(move |w| w.entry.level == level && !overdue(&w.entry));

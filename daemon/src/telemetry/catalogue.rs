@@ -40,6 +40,9 @@ pub const LOAD_SECONDS: Metric =
     metric("proofload_load_seconds", "Time that loading a model took, in one phase: read, start or warm_up");
 /// Gauge by model and version.
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
+/// Gauge by model and version, of models whose batches adapt.
+pub const ADAPTIVE_BATCH: Metric =
+    metric("proofload_adaptive_batch_elements", "The batch size that serves most by what batches have taken");
 /// Counter by model, version and instance.
 pub const INSTANCE_EXECUTIONS: Metric = metric("proofload_instance_executions", "Executions of each instance");
 /// Counter by model, version and instance.

@@ -75,6 +75,8 @@ impl Served {
         family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;
         family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))?;
         self.encode_loading(encoder)?;
+        let adaptive = self.models.iter().filter_map(|model| Some((labels(model), f64::from(model.adaptive_size()?))));
+        family(encoder, catalogue::ADAPTIVE_BATCH, MetricType::Gauge, adaptive)?;
         self.encode_instances(encoder)
     }
 

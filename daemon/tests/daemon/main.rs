@@ -4,6 +4,7 @@
 // The exception that clippy makes for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod adaptive;
 mod capacity;
 mod counts;
 mod drain;

@@ -6,6 +6,7 @@ use proofload_wire::grpc::inference::ModelParameter;
 
 use super::SimulatedSpec;
 use super::service_time::{ServiceTimeSpec, Spread};
+use crate::repository::scheduling::ADAPTIVE_BATCHING;
 
 /// `constant` (the default), `exponential` or `lognormal`.
 const SERVICE_TIME: &str = "service_time";
@@ -52,7 +53,7 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>) -> Result<SimulatedSp
 
 fn unknown(parameters: &BTreeMap<String, ModelParameter>) -> Vec<String> {
     let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED];
-    let unknown = parameters.keys().filter(|key| !known.contains(&key.as_str()));
+    let unknown = parameters.keys().filter(|key| !known.contains(&key.as_str()) && *key != ADAPTIVE_BATCHING);
     unknown.map(|key| format!("unknown parameter '{key}'; known are {}", known.join(", "))).collect()
 }
 

@@ -12,6 +12,7 @@ use proofload_wire::grpc::inference::{
 
 use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
+use crate::repository::scheduling::ADAPTIVE_BATCHING;
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
 const WITHOUT_EFFECT: [&str; 6] =
@@ -92,7 +93,8 @@ impl Reader {
     }
 
     fn warn_of_parameters(&mut self, message: &Message) {
-        for field in message.fields.iter().filter(|field| field.name == "parameters") {
+        let says_more = |field: &&Field| field.name == "parameters" && !names(field, ADAPTIVE_BATCHING);
+        for field in message.fields.iter().filter(says_more) {
             self.warn(field, "have no effect on an ONNX model; only backends \"simulated\" and \"identity\" read them");
         }
     }
@@ -285,6 +287,12 @@ impl Reader {
     }
 }
 
+/// Whether a parameter is this one.
+fn names(parameter: &Field, key: &str) -> bool {
+    let Value::Message(message) = &parameter.value else { return false };
+    message.fields.iter().any(|field| field.name == "key" && text(field).is_ok_and(|text| text == key))
+}
+
 pub(super) fn text(field: &Field) -> Result<String, String> {
     match &field.value {
         Value::Text(text) | Value::Scalar(text) => Ok(text.clone()),
@@ -417,5 +425,6 @@ mod tests {
         for backend in ["simulated", "identity"] {
             check_warnings(&format!("{parameter} backend: \"{backend}\""), &[]);
         }
+        check_warnings("parameters { key: \"adaptive_batching\" value { string_value: \"true\" } }", &[]);
     }
 }
