@@ -105,6 +105,12 @@ impl<'a> Account<'a> {
                 let message = format!("model '{name}': the queue has reached {limit} with {waiting} requests waiting");
                 (Outcome::Rejected, message, Some(retry_after))
             }
+            Refusal::TooLate { retry_after } => {
+                let wait_ms = retry_after.as_millis();
+                let message =
+                    format!("model '{name}': the queue takes about {wait_ms} ms, longer than this request waits");
+                (Outcome::Rejected, message, Some(retry_after))
+            }
             Refusal::Stopped => (Outcome::Stopping, stopping(name), None),
         };
         self.fail(outcome, ServeError::Unavailable { message, retry_after }, statistics::phases_at_the_door)

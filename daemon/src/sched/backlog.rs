@@ -1,7 +1,7 @@
-//! How long the work that waits will take: what a refused client is told to wait before it tries again. An estimate
-//! from measured executions, never a promise.
+//! How long the work that waits will take: what a refused client is told to wait before it tries again, and whether it
+//! is worth letting a request in that will not wait for so long. An estimate from measured executions, never a promise.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The weight of the newest execution: about the last twenty count.
 const NEWEST: f64 = 0.1;
@@ -27,6 +27,15 @@ impl ServiceTime {
     }
 }
 
+/// Of the estimated wait, the part that has to fit: a request that may just be served in time is let in.
+const SURE: f64 = 0.8;
+
+/// Whether a request that comes at `now`, has to wait for about `wait` and is given up at `until` is worth letting in.
+/// Whoever is turned away at the door can go elsewhere at once, and those who stay wait less for work that is wasted.
+pub fn admit(now: Instant, wait: Duration, until: Option<Instant>) -> bool {
+    until.is_none_or(|until| wait.mul_f64(SURE) <= until.saturating_duration_since(now))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +59,20 @@ mod tests {
             service.observe(Duration::from_millis(100), 1);
         }
         assert!(service.until_served(1, 1) > Duration::from_millis(95));
+    }
+
+    #[test]
+    fn who_would_wait_for_nothing_is_not_let_in() {
+        let check = |wait_ms, until_ms: Option<u64>, expected| {
+            let now = Instant::now();
+            let until = until_ms.map(|ms| now + Duration::from_millis(ms));
+            assert_eq!(admit(now, Duration::from_millis(wait_ms), until), expected, "{wait_ms} {until_ms:?}");
+        };
+        check(1_000_000, None, true);
+        check(0, Some(0), true);
+        check(100, Some(100), true);
+        check(120, Some(100), true);
+        check(130, Some(100), false);
+        check(1, Some(0), false);
     }
 }

@@ -9,7 +9,7 @@ use proofload_wire::tensor::Tensor;
 use tokio::sync::oneshot;
 
 use super::adaptive::{Adaptive, Plan, View};
-use super::backlog::ServiceTime;
+use super::backlog::{ServiceTime, admit};
 use super::batch::BatchPolicy;
 use super::instance::{self, Answers};
 use super::limiter::{RateLimiter, Seat};
@@ -83,6 +83,11 @@ pub enum Refusal {
         limit: Full,
         /// How many wait, of its level where that is full.
         waiting: usize,
+        /// When those before it, as they are now, will have been served.
+        retry_after: Duration,
+    },
+    /// It would be given up before its turn.
+    TooLate {
         /// When those before it, as they are now, will have been served.
         retry_after: Duration,
     },
@@ -224,7 +229,7 @@ impl Scheduler {
     /// Puts a request into the queue.
     ///
     /// # Errors
-    /// When the queue is full or the model is being stopped.
+    /// When the queue is full, the request would wait in vain, or the model is being stopped.
     pub fn submit(&self, entry: Entry, request: Request) -> Result<Pending, Refusal> {
         let (reply, receiver) = oneshot::channel();
         let level = entry.level;
@@ -232,9 +237,13 @@ impl Scheduler {
         if state.stopped {
             return Err(Refusal::Stopped);
         }
+        let retry_after = state.backlog(level, self.shared.instances());
+        if !admit(entry.enqueued, retry_after, state.queue.gives_up(&entry)) {
+            return Err(Refusal::TooLate { retry_after });
+        }
         let ticket = state.queue.push(entry, Job { request, reply }).map_err(|limit| {
             let waiting = if limit == Full::Requests { state.queue.at(level) } else { state.queue.len() };
-            Refusal::Full { limit, waiting, retry_after: state.backlog(level, self.shared.instances()) }
+            Refusal::Full { limit, waiting, retry_after }
         })?;
         drop(state);
         self.shared.work.notify_one();

@@ -111,6 +111,12 @@ impl<J> Queue<J> {
         Ok(ticket)
     }
 
+    /// When a request is turned away that still waits then.
+    pub fn gives_up(&self, entry: &Entry) -> Option<Instant> {
+        let rejects = self.rules.at(entry.level).action == TimeoutAction::Reject;
+        entry.timeout.filter(|_| rejects).into_iter().chain(entry.deadline).min()
+    }
+
     /// Gives a place up. `None` when the request has left the queue already.
     pub fn remove(&mut self, ticket: Ticket) -> Option<Waiting<J>> {
         let Ticket { level, number } = ticket;
