@@ -408,6 +408,15 @@ mod tests {
         };
         Scheduler::start("picky", scheduling(8, false), None, vec![Box::new(Picky)], Box::new(count)).expect("started")
     }
+    /// Waits until an instance has taken all that was submitted.
+    fn until_taken(scheduler: &Scheduler) {
+        let begun = Instant::now();
+        while scheduler.waiting() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "no instance takes it");
+            std::thread::yield_now();
+        }
+    }
+
     /// Two instances, and a slow request before fast ones: the names in the order in which answers came.
     async fn order_of_answers(preserve_ordering: bool) -> Vec<String> {
         let backends: Vec<Box<dyn Backend>> = vec![Box::new(Sleeper), Box::new(Sleeper)];
@@ -440,7 +449,7 @@ mod tests {
         let executions = Arc::default();
         let scheduler = scheduler(&executions);
         let first = submit(&scheduler, "good");
-        std::thread::sleep(Duration::from_millis(5));
+        until_taken(&scheduler);
         let batch = ["good", "bad", "good", "worse"].map(|name| submit(&scheduler, name));
         assert!(first.outcome(None).await.is_ok());
         let mut shown = Vec::new();
@@ -473,7 +482,7 @@ mod tests {
         let executions = Arc::default();
         let scheduler = scheduler(&executions);
         let running = submit(&scheduler, "good");
-        std::thread::sleep(Duration::from_millis(5));
+        until_taken(&scheduler);
         let waiting = submit(&scheduler, "good");
         scheduler.stop();
         assert!(running.outcome(None).await.is_ok());
