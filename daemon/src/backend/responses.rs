@@ -1,6 +1,8 @@
 //! The responses of a decoupled model on their way from its instance to whoever asked: bounded, so that a client that
 //! reads slowly holds the model back instead of filling the memory, and given up when the client is gone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proofload_wire::tensor::Tensor;
@@ -35,13 +37,39 @@ pub struct Gone;
 #[derive(Debug)]
 pub struct Responses {
     sender: mpsc::Sender<Part>,
+    stalled: Arc<AtomicBool>,
+}
+
+/// The responses of a request, as they come. Dropping it tells the instance to stop.
+#[derive(Debug)]
+pub struct Parts {
+    receiver: mpsc::Receiver<Part>,
+    stalled: Arc<AtomicBool>,
+}
+
+impl Parts {
+    /// The next one; `None` when no more will come.
+    pub async fn next(&mut self) -> Option<Part> {
+        self.receiver.recv().await
+    }
+
+    /// One that waits already.
+    pub fn try_next(&mut self) -> Option<Part> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Whether the instance has given up because nobody read: then these were not all.
+    pub fn stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
+    }
 }
 
 impl Responses {
-    /// Both ends. Dropping the receiver tells the instance to stop.
-    pub fn channel() -> (Self, mpsc::Receiver<Part>) {
+    /// Both ends.
+    pub fn channel() -> (Self, Parts) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self { sender }, receiver)
+        let stalled = Arc::<AtomicBool>::default();
+        (Self { sender, stalled: Arc::clone(&stalled) }, Parts { receiver, stalled })
     }
 
     /// Hands a response over. Blocks while the client has too many still to read.
@@ -63,7 +91,11 @@ impl Responses {
             part = match self.sender.try_send(part) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full(part)) if begun.elapsed() < patience => part,
-                Err(_) => return Err(Gone),
+                Err(TrySendError::Full(_)) => {
+                    self.stalled.store(true, Ordering::Release);
+                    return Err(Gone);
+                }
+                Err(TrySendError::Closed(_)) => return Err(Gone),
             };
             std::thread::sleep(STEP);
         }
@@ -81,13 +113,15 @@ mod tests {
 
     #[test]
     fn a_client_that_reads_nothing_is_given_up_and_one_that_left_at_once() {
-        let (responses, mut receiver) = Responses::channel();
+        let (responses, mut parts) = Responses::channel();
         assert!((0..WAITING).all(|_| responses.send(part()).is_ok()));
+        assert!(!parts.stalled());
         assert_eq!(responses.send_within(part(), Duration::from_millis(5)), Err(Gone));
-        receiver.try_recv().expect("the first one");
+        assert!(parts.stalled(), "what was read is not all");
+        parts.try_next().expect("the first one");
         assert_eq!(responses.send(part()), Ok(()), "there is room again");
         assert!(!responses.is_gone());
-        drop(receiver);
+        drop(parts);
         assert_eq!((responses.send(part()), responses.is_gone()), (Err(Gone), true));
     }
 }

@@ -90,22 +90,30 @@ async fn run(
     let ended = loop {
         tokio::select! {
             biased;
-            Some(part) = parts.recv() => if let Err(error) = delivery.deliver(part).await {
+            Some(part) = parts.next() => if let Err(error) = delivery.deliver(part).await {
                 return Err(account.broken(error));
             },
             ended = &mut outcome => break ended,
         }
     };
-    while let Ok(part) = parts.try_recv() {
+    while let Some(part) = parts.try_next() {
         if let Err(error) = delivery.deliver(part).await {
             return Err(account.broken(error));
         }
+    }
+    if parts.stalled() {
+        return Err(account.broken(unread()));
     }
     delivery.count.end(ended.is_ok());
     match ended {
         Ok(served) => Ok(account.complete(&served)),
         Err(why) => Err(account.not_served(&why, patience)),
     }
+}
+
+fn unread() -> ServeError {
+    let message = "the client did not read the responses in time; the rest was given up".to_owned();
+    ServeError::Unavailable { message, retry_after: None }
 }
 
 /// Makes responses of what the model sends, and counts them.

@@ -110,8 +110,11 @@ mod tests {
     fn a_decoupled_request_gets_its_responses_until_its_client_leaves() {
         let check = |repeat, read: usize| {
             let spec = IdentitySpec { repeat, delay: Duration::from_millis(1) };
-            let (responses, mut receiver) = Responses::channel();
-            let reader = std::thread::spawn(move || (0..read).map_while(|_| receiver.blocking_recv()).count());
+            let (responses, mut parts) = Responses::channel();
+            let reader = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                (0..read).map_while(|_| runtime.block_on(parts.next())).count()
+            });
             let request = Request { responses: Some(responses), ..Request::new(vec![input(b"abcd")], 1) };
             let mut identity = Identity::new(spec, vec!["y".to_owned()]);
             let begun = Instant::now();
