@@ -38,12 +38,18 @@ fn show(connections: Option<u32>, found: &Finding) {
     println!("{}  error {:.2} %", row("by law", &found.truth), found.error_by_law * 100.0);
 }
 
+/// The numbers of connections to prove it with: those that were named, or all.
+fn wanted() -> Result<Vec<Option<u32>>, std::num::ParseIntError> {
+    let named: Vec<_> = std::env::args().skip(1).map(|n| n.parse().map(Some)).collect::<Result<_, _>>()?;
+    Ok(if named.is_empty() { vec![Some(16), Some(32), Some(100), Some(400), Some(1600), None] } else { named })
+}
+
 #[allow(clippy::print_stdout)] // The figures are what this program is for.
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("{:>22}  p95 ms p99 ms   mean  above 100 ms", "");
     let (mut worst, mut worst_by_law): (f64, f64) = (0.0, 0.0);
-    for connections in [Some(16), Some(32), Some(100), Some(400), Some(1600), None] {
+    for connections in wanted()? {
         let folder = tempfile::tempdir()?;
         let run = folder.path().join("run");
         let found = runtime.block_on(measure(&case(connections), 1000.0, SECONDS, run, StopHandle::default()))?;
