@@ -18,8 +18,8 @@ fuzz_target!(|text: &str| {
         Ok(config) => {
             assert!(config.grace <= Duration::from_secs(86_400), "{config:?}");
             assert!((1..=1024).contains(&config.compute_threads), "{config:?}");
-            assert!(config.queue.requests >= 1 && config.front.max_connections >= 1, "{config:?}");
-            assert!(!config.sources.is_empty(), "{config:?}");
+            assert!(config.models.queue.requests >= 1 && config.front.max_connections >= 1, "{config:?}");
+            assert!(!config.models.sources.is_empty(), "{config:?}");
         }
         Err(errors) => {
             assert!(!errors.is_empty(), "refused without a reason");
