@@ -102,8 +102,8 @@ fn the_users_of_a_closed_run_think_and_come_with_the_level() {
         let in_step = driven.samples.iter().filter(|s| s.step == step);
         let (sent, last) = in_step.fold((0.0, 0), |(n, last), s| (n + 1.0, last.max(s.connection)));
         assert_eq!(last, users - 1, "users of step {step}");
-        // Each turn takes 19 ms of thought and at least 1 ms of service; how much more is the machine's affair.
-        assert!((0.1..=1.0).contains(&(sent / (f64::from(users) * 50.0))), "{sent} requests by {users} users");
+        // Each turn takes 19 ms of thought and a little more than 1 ms of service.
+        assert!((0.6..=1.0).contains(&(sent / (f64::from(users) * 50.0))), "{sent} requests by {users} users");
     }
     let mut thoughts = thoughts_ns(&driven.samples);
     thoughts.sort_unstable();

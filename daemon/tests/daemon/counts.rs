@@ -102,8 +102,7 @@ async fn phases_sum_to_the_total_and_fit_into_what_the_client_saw() {
         let phases = Phases::from_lookup(header).unwrap();
         assert_eq!(header("x-proofload-total-ns").unwrap(), phases.total_ns().to_string());
         assert!(u128::from(phases.total_ns()) <= elapsed.as_nanos(), "{phases:?} {elapsed:?}");
-        // What a wake-up was late is made up for, by half of the 20 ms at most.
-        assert!(phases.compute_ns >= 10_000_000, "{phases:?}");
+        assert!((14_000_000..60_000_000).contains(&phases.compute_ns), "{phases:?}");
         queued = queued.max(phases.queue_ns);
     }
     assert!(queued > 50_000_000, "the last of four waits for three: {queued}");

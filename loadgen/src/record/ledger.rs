@@ -8,7 +8,7 @@ use proofload_run::sample::{Outcome, Sample};
 use crate::dispatch::SlotId;
 use crate::plan::Arrival;
 
-/// Samples that may wait for the writer, which comes ten times a second: at 128 bytes each this is 17 MB, enough
+/// Samples that may wait for the writer, which comes ten times a second: at 160 bytes each this is 21 MB, enough
 /// for a million requests a second.
 const CAPACITY: usize = 1 << 17;
 
