@@ -2,12 +2,14 @@
 //! drains when its standard input closes, which the kernel sees to even when we are killed. Knows nothing of
 //! scenarios or reports.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use proofload_daemon::config::layers::PREFIX;
 use proofload_loadgen::run::ResolvedTarget;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -93,7 +95,13 @@ impl EmbeddedDaemon {
 fn spawn(log: &Path) -> anyhow::Result<Child> {
     let messages = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let program = std::env::current_exe().context("cannot find the path of this program")?;
-    Command::new(program)
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| is_of_a_daemon(name));
+    let mut command = Command::new(program);
+    // What a run drives is what its file says, and not what this shell would have another daemon do.
+    for name in ours {
+        command.env_remove(name);
+    }
+    command
         .args(["daemon", "--ready-json", "--until-stdin-closes", "--nice", NICENESS])
         .args(["--http-port", "0", "--grpc-port", "0"])
         .stdin(Stdio::piped())
@@ -104,6 +112,10 @@ fn spawn(log: &Path) -> anyhow::Result<Child> {
         .kill_on_drop(true)
         .spawn()
         .context("cannot start the embedded daemon")
+}
+
+fn is_of_a_daemon(variable: &OsStr) -> bool {
+    variable.to_str().is_some_and(|name| name.starts_with(PREFIX))
 }
 
 async fn read_ready(child: &mut Child) -> anyhow::Result<Ready> {

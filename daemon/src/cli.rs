@@ -1,21 +1,32 @@
 //! The daemon's command line, shared by `proofload daemon` and the small binary `proofload-daemon`. What a flag
-//! says goes before what the file says.
+//! says goes before what the environment says, and that before what the file says.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use toml::Value;
 
 use crate::app::DaemonError;
-use crate::config::written::{self, Written};
+use crate::config::layers::{Layers, Merged};
 use crate::config::{Config, validate};
 
 /// Serve models over KServe v2 (HTTP and gRPC), and pictures as relief meshes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DaemonArgs {
-    /// Configuration file (TOML); flags go before what it says.
+    /// Configuration file (TOML); the environment (`PROOFLOAD_SERVER_HTTP_PORT=0` for `http_port` of `[server]`) and
+    /// flags go before what it says.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Any key of the configuration, such as `server.http_port=0`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Only say everything that is wrong with the configuration; nothing is loaded. Exit 2 if there is anything.
+    #[arg(long)]
+    pub check: bool,
+    /// Only print the configuration as it would run, as TOML, with where each value came from and without secrets.
+    #[arg(long)]
+    pub print_config: bool,
     /// Model repository in Triton's layout, instead of the built-in models; may be given several times.
     #[arg(long, value_name = "DIR")]
     pub model_repository: Vec<PathBuf>,
@@ -68,50 +79,80 @@ pub struct DaemonArgs {
 }
 
 impl DaemonArgs {
-    /// The configuration that these arguments and their file mean on a machine with so many cores.
+    /// The configuration that these arguments, their file and these variables mean on a machine with so many cores.
     ///
     /// # Errors
-    /// When the file cannot be read or something in it, or in the arguments, cannot run.
-    pub fn configuration(&self, cores: NonZeroUsize) -> Result<Config, DaemonError> {
-        let mut written = self.file()?;
-        self.lay_over(&mut written);
-        validate(written, cores).map_err(DaemonError::Config)
+    /// When the file cannot be read or anything that was said cannot run.
+    pub fn configuration(
+        &self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        cores: NonZeroUsize,
+    ) -> Result<Config, DaemonError> {
+        validated(self.merged(environment), cores).map(|(_, config)| config)
     }
 
-    fn file(&self) -> Result<Written, DaemonError> {
-        let Some(path) = &self.config else { return Ok(Written::default()) };
-        let failed = |what: String| DaemonError::Config(vec![format!("{}: {what}", path.display())]);
-        let text = std::fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-        written::parse(&text).map_err(failed)
+    /// What was said, with where it was said; whether it can run is not known yet.
+    pub(crate) fn merged(&self, environment: impl IntoIterator<Item = (String, String)>) -> Merged {
+        let mut layers = Layers::default();
+        if let Some(path) = &self.config {
+            let name = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => layers.file(&name, &text),
+                Err(error) => layers.complain(format!("{name}: cannot be read: {error}")),
+            }
+        }
+        layers.environment(environment);
+        self.flags(&mut layers);
+        self.set.iter().for_each(|text| layers.assignment(text));
+        layers.finish()
     }
 
-    fn lay_over(&self, written: &mut Written) {
-        if !self.model_repository.is_empty() {
-            written.models.repositories.clone_from(&self.model_repository);
-        }
-        if !self.load_model.is_empty() {
-            written.models.load.clone_from(&self.load_model);
-        }
-        set(self.model_control_mode.clone(), &mut written.models.control);
-        set(self.repository_poll_secs.map(Some), &mut written.models.poll_seconds);
-        set(self.exit_on_error, &mut written.models.exit_on_error);
-        set(self.http_port, &mut written.server.http_port);
-        set(self.grpc_port, &mut written.server.grpc_port);
-        set(self.metrics_port.map(Some), &mut written.server.metrics_port);
-        set(self.bind.clone(), &mut written.server.bind);
-        set(self.grace, &mut written.server.grace_seconds);
-        set(self.nice, &mut written.process.nice);
-        set(self.compute_threads.map(Some), &mut written.models.compute_threads);
-        set(self.otlp_endpoint.clone().map(Some), &mut written.telemetry.otlp_endpoint);
-        written.server.allow_client_shm |= self.allow_client_shm;
-        written.server.exit_with_stdin |= self.until_stdin_closes;
+    fn flags(&self, layers: &mut Layers) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let mut flag = |flag: &str, key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                layers.flag(flag, key, value);
+            }
+        };
+        flag(
+            "--model-repository",
+            "models.repositories",
+            list(self.model_repository.iter().map(|p| p.to_string_lossy())),
+        );
+        flag("--load-model", "models.load", list(self.load_model.iter()));
+        flag("--model-control-mode", "models.control", self.model_control_mode.clone().map(Value::from));
+        flag("--repository-poll-secs", "models.poll_seconds", self.repository_poll_secs.map(Value::from));
+        flag("--exit-on-error", "models.exit_on_error", self.exit_on_error.map(Value::from));
+        flag("--compute-threads", "models.compute_threads", self.compute_threads.map(|n| count(n).into()));
+        flag("--http-port", "server.http_port", self.http_port.map(|port| i64::from(port).into()));
+        flag("--grpc-port", "server.grpc_port", self.grpc_port.map(|port| i64::from(port).into()));
+        flag("--metrics-port", "server.metrics_port", self.metrics_port.map(|port| i64::from(port).into()));
+        flag("--bind", "server.bind", self.bind.clone().map(Value::from));
+        flag("--grace", "server.grace_seconds", self.grace.map(Value::from));
+        flag("--allow-client-shm", "server.allow_client_shm", self.allow_client_shm.then_some(true.into()));
+        flag("--until-stdin-closes", "server.exit_with_stdin", self.until_stdin_closes.then_some(true.into()));
+        flag("--nice", "process.nice", self.nice.map(|nice| i64::from(nice).into()));
+        flag("--otlp-endpoint", "telemetry.otlp_endpoint", self.otlp_endpoint.clone().map(Value::from));
     }
 }
 
-fn set<T>(given: Option<T>, place: &mut T) {
-    if let Some(given) = given {
-        *place = given;
+/// What can run, of what was said; or else everything that is wrong with it.
+///
+/// # Errors
+/// When anything cannot run.
+pub(crate) fn validated(mut merged: Merged, cores: NonZeroUsize) -> Result<(Merged, Config), DaemonError> {
+    let mut errors = std::mem::take(&mut merged.errors);
+    match validate(merged.written.clone(), cores) {
+        Ok(config) if errors.is_empty() => return Ok((merged, config)),
+        Ok(_) => {}
+        Err(more) => errors.extend(more),
     }
+    Err(DaemonError::Config(errors))
+}
+
+/// A list that was given, or nothing.
+fn list(items: impl ExactSizeIterator<Item = impl Into<String>>) -> Option<Value> {
+    (items.len() > 0).then(|| Value::Array(items.map(|item| Value::String(item.into())).collect()))
 }
 
 #[cfg(test)]
@@ -127,14 +168,16 @@ mod tests {
         std::fs::write(&path, "[server]\nhttp_port = 1\ngrpc_port = 2\n[process]\nnice = 3").expect("written");
         let args =
             DaemonArgs { config: Some(path), http_port: Some(9), until_stdin_closes: true, ..DaemonArgs::default() };
-        let config = args.configuration(CORES).expect("right");
+        let config = args.configuration([], CORES).expect("right");
         assert_eq!((config.http_port, config.grpc_port, config.nice, config.exit_with_stdin), (9, 2, 3, true));
     }
 
     #[test]
     fn a_missing_file_is_named() {
         let args = DaemonArgs { config: Some(PathBuf::from("/nowhere/x.toml")), ..DaemonArgs::default() };
-        let error = args.configuration(CORES).expect_err("no such file").to_string();
+        let variable = ("PROOFLOAD_SERVER_BIND".to_owned(), "x".to_owned());
+        let error = args.configuration([variable], CORES).expect_err("no such file").to_string();
         assert!(error.contains("/nowhere/x.toml: cannot be read"), "{error}");
+        assert!(error.contains("server.bind = \"x\" must be"), "what else is wrong is said, too: {error}");
     }
 }

@@ -1,6 +1,7 @@
 //! The life of the daemon as a process, on one page: read the configuration, step back, serve, wait for a reason to
 //! stop, drain, and say how that ended.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
@@ -9,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::app::{App, DaemonError, cores};
-use crate::cli::DaemonArgs;
-use crate::config::Config;
+use crate::cli::{DaemonArgs, validated};
+use crate::config::{Config, shown};
 use crate::drain::Outcome;
 use crate::telemetry::logs;
 
@@ -23,7 +24,14 @@ const MAX_WORKERS: usize = 4;
 /// # Errors
 /// When it cannot start. That its grace period was exceeded is no error but an exit code.
 pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
-    let config = args.configuration(cores())?;
+    let merged = args.merged(environment());
+    if args.print_config && merged.errors.is_empty() {
+        print(&shown::text(&merged))?;
+    }
+    let (_, config) = validated(merged, cores())?;
+    if args.check || args.print_config {
+        return Ok(ExitCode::SUCCESS);
+    }
     step_back(config.nice)?;
     logs::to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -36,6 +44,17 @@ pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
     // Whatever still runs had its grace period.
     runtime.shutdown_background();
     outcome.map(exit_code)
+}
+
+/// The variables of this process. No value that is not UTF-8 is right; what is made of it here will be named.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
+}
+
+fn print(text: &str) -> Result<(), DaemonError> {
+    let printed = std::io::stdout().lock().write_all(text.as_bytes());
+    printed.map_err(|source| DaemonError::System { what: "cannot print", source })
 }
 
 fn exit_code(outcome: Outcome) -> ExitCode {

@@ -33,7 +33,7 @@ const PHOTOGRAPH: &[u8] = include_bytes!("../../scenarios/payloads/chelsea.png")
 
 async fn built_in() -> App {
     let args = DaemonArgs { http_port: Some(0), grpc_port: Some(0), ..DaemonArgs::default() };
-    App::start(&args.configuration(NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
+    App::start(&args.configuration([], NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
 }
 
 struct Answer {

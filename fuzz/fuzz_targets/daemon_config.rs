@@ -6,15 +6,23 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use proofload_daemon::config::{validate, written};
+use proofload_daemon::config::layers::{Layers, Merged};
+use proofload_daemon::config::validate;
 use proofload_fuzz::{Allowance, KIB};
 
 const ALLOWANCE: Allowance = Allowance { fixed: 256 * KIB, per_byte: 1024 };
 const CORES: NonZeroUsize = NonZeroUsize::new(4).expect("more than none");
 
+fn read(text: &str) -> Merged {
+    let mut layers = Layers::default();
+    layers.file("fuzzed.toml", text);
+    layers.finish()
+}
+
 fuzz_target!(|text: &str| {
-    let Ok(written) = ALLOWANCE.hold(text.len(), || written::parse(text)) else { return };
-    match validate(written, CORES) {
+    let merged = ALLOWANCE.hold(text.len(), || read(text));
+    assert!(merged.errors.iter().all(|error| error.starts_with("fuzzed.toml:")), "{:?}", merged.errors);
+    match validate(merged.written, CORES) {
         Ok(config) => {
             assert!(config.grace <= Duration::from_secs(86_400), "{config:?}");
             assert!((1..=1024).contains(&config.compute_threads), "{config:?}");

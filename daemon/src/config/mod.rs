@@ -1,7 +1,10 @@
-//! The daemon's configuration in two steps: `written` is what a file and the command line say, `Config` is what
-//! will run. Nothing is opened here; every contradiction is found before anything starts.
+//! The daemon's configuration in two steps: `written` is what a file, the environment and the command line say, laid
+//! over one another in `layers`; `Config` is what will run. Nothing is opened here; every contradiction is found before anything starts.
 
+pub mod keys;
+pub mod layers;
 mod models;
+pub mod shown;
 pub mod written;
 
 use std::collections::BTreeMap;
@@ -171,14 +174,22 @@ fn all_cores_but_one(cores: NonZeroUsize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::layers::Layers;
     use super::*;
     use crate::lifecycle::Control;
     use crate::repository::source::Source;
 
     const CORES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
+    fn parse(text: &str) -> Result<Written, Vec<String>> {
+        let mut layers = Layers::default();
+        layers.file("d.toml", text);
+        let merged = layers.finish();
+        if merged.errors.is_empty() { Ok(merged.written) } else { Err(merged.errors) }
+    }
+
     fn check(text: &str, expected: Result<fn(&Config) -> bool, &[&str]>) {
-        let result = written::parse(text).map_err(|error| vec![error]).and_then(|written| validate(written, CORES));
+        let result = parse(text).and_then(|written| validate(written, CORES));
         match (result, expected) {
             (Ok(config), Ok(holds)) => assert!(holds(&config), "{text}: {config:?}"),
             (Err(errors), Err(parts)) => {
@@ -217,17 +228,22 @@ mod tests {
 
     #[test]
     fn the_example_file_holds_the_defaults() {
-        let example = written::parse(include_str!("../../daemon.example.toml"))
-            .and_then(|written| validate(written, CORES).map_err(|errors| errors.join("; ")));
-        assert_eq!(example, validate(Written::default(), CORES).map_err(|errors| errors.join("; ")));
+        let example = parse(include_str!("../../daemon.example.toml")).and_then(|written| validate(written, CORES));
+        assert_eq!(example, validate(Written::default(), CORES));
+        let lines: Vec<_> = include_str!("../../daemon.example.toml").lines().collect();
+        for key in keys::of::<Written>() {
+            let name = key.path.last().unwrap();
+            let shown = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
+            assert!(lines.iter().any(shown), "{} is not in the example", key.dotted());
+        }
     }
 
     #[test]
     fn mistakes_say_where_and_what_is_right() {
         check("[server]\nhttp_prt = 1", Err(&["http_prt"]));
-        check("[server]\nhttp_port = \"x\"", Err(&["line 2"]));
+        check("[server]\nhttp_port = \"x\"", Err(&["d.toml:2"]));
         check("[server]\nhttp_port = 70000", Err(&["70000"]));
-        check("server = 1", Err(&["line 1"]));
+        check("server = 1", Err(&["d.toml:1"]));
         check("[models]\nrate_limit = \"on\"", Err(&["execution_count"]));
         check("[models]\nrate_limit_resources = { R1 = 4 }", Err(&["needs models.rate_limit"]));
         check("[models]\nload = [\"m\", \"*\"]", Err(&["[\"*\"] alone", "models.load needs"]));

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A configuration file. Every section and every key may be left out.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Written {
     /// What clients see.
@@ -22,7 +22,7 @@ pub struct Written {
 }
 
 /// `[server]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Address to bind; loopback by default.
@@ -68,7 +68,7 @@ impl Default for Server {
 }
 
 /// `[models]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Models {
     /// Model repositories in Triton's layout; none for the built-in models.
@@ -114,7 +114,7 @@ impl Default for Models {
 }
 
 /// Triton's `--rate-limit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateLimit {
     /// An instance executes as soon as there is work.
@@ -125,7 +125,7 @@ pub enum RateLimit {
 }
 
 /// `[process]`
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
     /// How much the daemon steps back behind other processes.
@@ -133,7 +133,7 @@ pub struct Process {
 }
 
 /// `[telemetry]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// A collector's gRPC endpoint; none for no traces.
@@ -146,12 +146,4 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self { otlp_endpoint: None, trace_share: 1.0 }
     }
-}
-
-/// Reads a configuration file's text.
-///
-/// # Errors
-/// When it is no TOML, or holds an unknown key or a value of the wrong type; the message says where.
-pub fn parse(text: &str) -> Result<Written, String> {
-    toml::from_str(text).map_err(|error| error.to_string())
 }

@@ -8,8 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn daemon(arguments: &[&str]) -> Child {
+    daemon_with(arguments, &[])
+}
+
+fn daemon_with(arguments: &[&str], variables: &[(&str, &str)]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_proofload-daemon"))
         .args(arguments)
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -104,9 +109,28 @@ fn what_cannot_run_is_said_at_once() {
     };
     check(&["--bind=localhost", "--nice=30"], &["server.bind", "process.nice"]);
     check(&["--model-repository=/nowhere"], &["/nowhere: cannot read the model repository"]);
+    check(&["--check", "--bind=x", "--set=server.http_prt=0"], &["server.bind", "did you mean server.http_port"]);
+    check(&["--print-config", "--set=process.nice=x"], &["process.nice: invalid type"]);
     check(&["--config=/nowhere.toml"], &["/nowhere.toml: cannot be read"]);
     check(&["--otlp-endpoint=127.0.0.1:1"], &["telemetry.otlp_endpoint"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("--http-port={}", taken.local_addr().unwrap().port());
     check(&[&port, "--grpc-port=0"], &["cannot listen on 127.0.0.1", "choose another port"]);
+}
+
+#[test]
+fn the_environment_is_a_layer_of_the_configuration() {
+    let check = |arguments: &[&str], variables: &[(&str, &str)], code: i32, parts: &[&str]| {
+        let output = daemon_with(arguments, variables).wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(parts.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+    };
+    let port = [("PROOFLOAD_SERVER_HTTP_PORT", "7")];
+    check(&["--check"], &port, 0, &[]);
+    // Neither loads anything: there are no such models.
+    check(&["--check", "--model-repository=/nowhere"], &[], 0, &[]);
+    check(&["--print-config"], &port, 0, &["http_port = 7", "# PROOFLOAD_SERVER_HTTP_PORT", "grpc_port = 8001"]);
+    check(&["--print-config", "--http-port=8"], &port, 0, &["http_port = 8", "# --http-port"]);
+    check(&["--check"], &[("PROOFLOAD_SERVER_HTTP_PRT", "7")], 2, &["did you mean PROOFLOAD_SERVER_HTTP_PORT?"]);
 }

@@ -94,7 +94,7 @@ pub(crate) fn arguments(model_repository: Vec<PathBuf>, grace: Duration) -> Daem
 }
 
 pub(crate) async fn start(args: &DaemonArgs) -> App {
-    App::start(&args.configuration(NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
+    App::start(&args.configuration([], NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
 }
 
 /// A request for `m` with these numbers.
