@@ -1,5 +1,5 @@
 //! What computes: the interface to a model instance and its implementations. A backend runs on the OS thread of its
-//! instance, may block, and knows nothing of queues, clients or metrics.
+//! instance, unless it says that it runs anywhere, may block, and knows nothing of queues, clients or metrics.
 
 pub mod cpu;
 pub mod identity;
@@ -40,6 +40,12 @@ pub trait Backend: Send {
     /// # Errors
     /// When the model cannot compute these inputs. All requests of the batch then fail.
     fn execute(&mut self, requests: &[Request], stages: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError>;
+
+    /// Whether it may execute on any thread, one of the async runtime included: it is tied to no thread, and an
+    /// execution waits for nothing but its own computing. It is asked for that only while executions are short.
+    fn runs_anywhere(&self) -> bool {
+        false
+    }
 }
 
 /// Why a batch could not be computed.

@@ -5,95 +5,22 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use proofload_wire::tensor::Tensor;
 use tokio::sync::oneshot;
 
 use super::adaptive::{Adaptive, Plan, View};
 use super::backlog::{ServiceTime, admit};
 use super::batch::BatchPolicy;
-use super::instance::{self, Answers};
+use super::brevity::Brevity;
+use super::instance::{self, Answers, Instance};
 use super::limiter::{RateLimiter, Seat};
 use super::order::InOrder;
+pub use super::outcome::{Broken, Execution, NotServed, Observer, Refusal, Served};
 use super::policy::QueueRules;
 use super::queue::{Entry, Full, Queue, Ticket, Waiting};
 use super::shares::{Rate, RateError};
+use super::turn;
 use super::usage::Usage;
-use crate::backend::{Backend, BackendError, Request, Timeline};
-
-/// An execution, as those who count want to know it.
-#[derive(Debug, Clone, Copy)]
-pub struct Execution {
-    /// Batch elements in it.
-    pub elements: u32,
-    /// When what happened.
-    pub timeline: Timeline,
-    /// Whether the backend answered.
-    pub succeeded: bool,
-}
-
-/// Is told of every execution before its requests are answered.
-pub type Observer = Box<dyn Fn(&Execution) + Send + Sync>;
-
-/// What became of a request that an instance took.
-#[derive(Debug)]
-pub struct Served {
-    /// Its outputs, in the order of the model's configuration.
-    pub outputs: Vec<Tensor>,
-    /// When its batch passed which boundary.
-    pub timeline: Timeline,
-    /// Batch elements that were computed together.
-    pub batch_elements: u32,
-}
-
-/// Why a request got no outputs.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum NotServed {
-    /// Its time came while it waited.
-    #[error("the deadline came while the request waited in the queue")]
-    Expired {
-        /// When the queue, as it is now, will have been served.
-        retry_after: Duration,
-    },
-    /// The backend failed.
-    #[error(transparent)]
-    Backend(#[from] Box<Broken>),
-    /// The model was stopped first.
-    #[error("the model was stopped")]
-    Stopped,
-}
-
-/// An execution that gave no outputs.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{error}")]
-pub struct Broken {
-    /// Why.
-    pub error: BackendError,
-    /// When its batch passed which boundary.
-    pub timeline: Timeline,
-    /// Batch elements that were to be computed together.
-    pub batch_elements: u32,
-}
-
-/// Why a request was not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// The queue is full; a place should be free after that time.
-    Full {
-        /// Which limit was reached.
-        limit: Full,
-        /// How many wait, of its level where that is full.
-        waiting: usize,
-        /// When those before it, as they are now, will have been served.
-        retry_after: Duration,
-    },
-    /// It would be given up before its turn.
-    TooLate {
-        /// When those before it, as they are now, will have been served.
-        retry_after: Duration,
-    },
-    /// The model is being stopped.
-    Stopped,
-}
+use crate::backend::{Backend, Request};
 
 pub(super) type Reply = oneshot::Sender<Result<Served, NotServed>>;
 
@@ -111,6 +38,10 @@ pub(super) struct State {
     pub(super) adaptive: Option<Adaptive>,
     /// Batch elements that instances have taken and not answered.
     pub(super) running: u64,
+    /// Whether executions are over sooner than a thread is woken.
+    pub(super) brevity: Brevity,
+    /// Instances that nobody uses, where whoever brings a request may serve it.
+    pub(super) idle: Vec<Instance>,
     pub(super) stopped: bool,
 }
 
@@ -118,6 +49,11 @@ impl State {
     /// When those that are served before a newcomer of this level will have been served.
     pub(super) fn backlog(&self, level: u32, instances: usize) -> Duration {
         self.service.until_served(self.queue.ahead(level), instances)
+    }
+
+    /// An idle instance, for whoever brings a request, where that is faster than waking its thread.
+    fn lend(&mut self) -> Option<Instance> {
+        if self.brevity.holds() { self.idle.pop() } else { None }
     }
 
     /// How an instance that has been idle since then makes the next batch, where that adapts.
@@ -136,6 +72,8 @@ pub(super) struct Shared {
     pub(super) batching: BatchPolicy,
     /// Whether batches adapt instead.
     pub(super) adapts: bool,
+    /// Whether whoever brings a request may serve it.
+    pub(super) lends: bool,
     /// Answers that wait for those before them, where their order is kept. Never locked before the state.
     pub(super) in_order: Option<Mutex<InOrder<Answers>>>,
     pub(super) usage: Box<[Usage]>,
@@ -205,12 +143,15 @@ impl Scheduler {
         let seats = limiter.map_or_else(|| Ok(Box::default()), join)?;
         let (queue, service) = (Queue::new(queue), ServiceTime::default());
         let adaptive = adapts.then(|| Adaptive::new(&batching));
-        let state = State { queue, service, adaptive, running: 0, stopped: false };
+        let lends = seats.is_empty() && !adapts && backends.iter().all(|backend| backend.runs_anywhere());
+        let (brevity, idle) = (Brevity::default(), Vec::new());
+        let state = State { queue, service, adaptive, running: 0, brevity, idle, stopped: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
             batching,
             adapts,
+            lends,
             in_order: preserve_ordering.then(Mutex::default),
             usage: backends.iter().map(|_| Usage::default()).collect(),
             seats,
@@ -220,13 +161,14 @@ impl Scheduler {
         for (index, backend) in backends.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             let builder = std::thread::Builder::new().name(format!("{name}-{index}"));
-            let thread = builder.spawn(move || instance::run(&shared, index, backend))?;
+            let thread = builder.spawn(move || instance::run(&shared, Instance::new(index, backend)))?;
             scheduler.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
         Ok(scheduler)
     }
 
-    /// Puts a request into the queue.
+    /// Puts a request into the queue. Where the model is idle and its executions are over sooner than its thread would
+    /// wake, the request is served before this returns.
     ///
     /// # Errors
     /// When the queue is full, the request would wait in vain, or the model is being stopped.
@@ -245,8 +187,12 @@ impl Scheduler {
             let waiting = if limit == Full::Requests { state.queue.at(level) } else { state.queue.len() };
             Refusal::Full { limit, waiting, retry_after }
         })?;
-        drop(state);
-        self.shared.work.notify_one();
+        if let Some(instance) = state.lend() {
+            turn::serve(&self.shared, state, instance);
+        } else {
+            drop(state);
+            self.shared.work.notify_one();
+        }
         Ok(Pending { shared: Arc::clone(&self.shared), ticket, level, receiver })
     }
 
@@ -355,9 +301,11 @@ pub(super) fn fail(waiting: Vec<Waiting<Job>>, why: &NotServed) {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use proofload_wire::tensor::Tensor;
+
     use super::super::queue::Limits;
     use super::*;
-    use crate::backend::Stages;
+    use crate::backend::{BackendError, Stages};
 
     /// Gives back its inputs, fails on a tensor called "bad" and panics on one called "worse".
     struct Picky;

@@ -137,6 +137,10 @@ impl Backend for Cpu {
         }
         Ok(answers)
     }
+
+    fn runs_anywhere(&self) -> bool {
+        true
+    }
 }
 
 /// Input number `index` of all requests as one value of the graph.

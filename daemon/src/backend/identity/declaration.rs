@@ -42,7 +42,7 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>, decoupled: bool) -> R
         0.0
     });
     let delay = Duration::from_secs_f64(delay_ms / 1000.0);
-    if errors.is_empty() { Ok(IdentitySpec { repeat, delay }) } else { Err(errors) }
+    if errors.is_empty() { Ok(IdentitySpec { repeat, delay, decoupled }) } else { Err(errors) }
 }
 
 /// What keeps the outputs from being the inputs: one message for each contradiction.
@@ -77,7 +77,11 @@ mod tests {
                 |(key, value): &(&str, &str)| ((*key).to_owned(), ModelParameter { string_value: (*value).to_owned() });
             match (read(&written.iter().map(parameter).collect(), decoupled), expected) {
                 (Ok(spec), Ok((repeat, delay_us))) => {
-                    assert_eq!(spec, IdentitySpec { repeat, delay: Duration::from_micros(delay_us) }, "{written:?}");
+                    assert_eq!(
+                        spec,
+                        IdentitySpec { repeat, delay: Duration::from_micros(delay_us), decoupled },
+                        "{written:?}"
+                    );
                 }
                 (Err(errors), Err(parts)) => {
                     assert_eq!(errors.len(), parts.len(), "{errors:?}");

@@ -20,6 +20,8 @@ pub struct IdentitySpec {
     pub repeat: u32,
     /// How long computing each takes.
     pub delay: Duration,
+    /// Whether responses are sent one by one, to clients that may read slowly.
+    pub decoupled: bool,
 }
 
 /// An instance of an identity model.
@@ -79,6 +81,10 @@ impl Backend for Identity {
         stages.compute_ends();
         Ok(answers)
     }
+
+    fn runs_anywhere(&self) -> bool {
+        self.spec.delay.is_zero() && !self.spec.decoupled
+    }
 }
 
 #[cfg(test)]
@@ -99,7 +105,8 @@ mod tests {
 
     #[test]
     fn outputs_are_inputs_under_their_own_names() {
-        let mut identity = Identity::new(IdentitySpec { repeat: 1, delay: Duration::ZERO }, vec!["y".to_owned()]);
+        let mut identity =
+            Identity::new(IdentitySpec { repeat: 1, delay: Duration::ZERO, decoupled: false }, vec!["y".to_owned()]);
         let requests = [Request::new(vec![input(b"abcd")], 1), Request::new(vec![input(b"ef")], 1)];
         let answers = identity.execute(&requests, &mut stages()).expect("it cannot fail");
         let shown: Vec<_> = answers.iter().map(|outputs| (outputs[0].name.as_str(), &outputs[0].data[..])).collect();
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn a_decoupled_request_gets_its_responses_until_its_client_leaves() {
         let check = |repeat, read: usize| {
-            let spec = IdentitySpec { repeat, delay: Duration::from_millis(1) };
+            let spec = IdentitySpec { repeat, delay: Duration::from_millis(1), decoupled: true };
             let (responses, mut parts) = Responses::channel();
             let reader = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
