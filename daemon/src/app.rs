@@ -226,8 +226,11 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
 fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Result<Engine, DaemonError> {
     let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
     let limiter = config.rate_limit.clone().map(RateLimiter::new);
-    let models = Live::start(config.models.clone(), Means { pool, graphs: Arc::default(), limiter })
-        .map_err(DaemonError::Models)?;
+    let models = Live::start(
+        config.models.clone(),
+        Means { pool, graphs: Arc::default(), limiter, concurrency: config.concurrency },
+    )
+    .map_err(DaemonError::Models)?;
     let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     registry.register_collector(Box::new(Scrape {
         models: Arc::clone(&models),

@@ -8,6 +8,7 @@ use proofload_wire::phases::Phases;
 use proofload_wire::types::ModelStatistics;
 use rten::ThreadPool;
 
+use crate::admit::concurrency::{Defaults, Limiter};
 use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
 use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
@@ -70,6 +71,8 @@ pub struct Means {
     pub graphs: Arc<Graphs>,
     /// Where instances share what they need, if executions are limited.
     pub limiter: Option<Arc<RateLimiter>>,
+    /// What holds of the concurrency of models that say nothing of it.
+    pub concurrency: Defaults,
 }
 
 /// A model that runs.
@@ -78,6 +81,7 @@ pub struct Model {
     loading: Loading,
     counts: Arc<Mutex<Counts>>,
     meters: Meters,
+    concurrency: Option<Mutex<Limiter>>,
     scheduler: Scheduler,
 }
 
@@ -105,7 +109,11 @@ impl Model {
         let observer = observer(Arc::clone(&counts), meters.clone());
         let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
-        Ok(Self { spec, loading, counts, meters, scheduler })
+        let concurrency = means.concurrency.rule(spec.concurrency).map(|rule| {
+            let batching = &spec.scheduling.batching;
+            Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
+        });
+        Ok(Self { spec, loading, counts, meters, concurrency, scheduler })
     }
 
     /// What it is.
@@ -121,6 +129,11 @@ impl Model {
     /// What it counts.
     pub fn meters(&self) -> &Meters {
         &self.meters
+    }
+
+    /// The limit of its concurrency, if it has one.
+    pub fn concurrency(&self) -> Option<&Mutex<Limiter>> {
+        self.concurrency.as_ref()
     }
 
     /// Puts a request into its queue.

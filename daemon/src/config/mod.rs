@@ -1,6 +1,7 @@
 //! The daemon's configuration in two steps: `written` is what a file, the environment and the command line say, laid
 //! over one another in `layers`; `Config` is what will run. Nothing is opened here; every contradiction is found before anything starts.
 
+mod concurrency;
 pub mod keys;
 pub mod layers;
 mod models;
@@ -13,6 +14,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use self::written::{RateLimit, Written};
+use crate::admit::concurrency::Defaults;
 use crate::front::FrontLimits;
 use crate::lifecycle::Options;
 
@@ -48,6 +50,8 @@ pub struct Config {
     /// The resources that instances of all models share, where executions are limited: declared numbers, or none for
     /// as many as the neediest instance takes.
     pub rate_limit: Option<BTreeMap<String, u64>>,
+    /// Whether models limit their concurrency by themselves.
+    pub concurrency: Defaults,
     /// Which models are loaded, and when.
     pub models: Options,
     /// Threads that compute models on the CPU.
@@ -72,39 +76,12 @@ pub struct TraceConfig {
 /// # Errors
 /// One message for each thing that cannot run, naming its key and what would be right.
 pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
-    let Written { server, models, process, telemetry } = written;
+    let Written { server, models, concurrency, process, telemetry } = written;
     let mut check = Check::default();
-    let bind = server.bind.parse().unwrap_or_else(|_| {
-        check.errors.push(format!("server.bind = \"{}\" must be an IP address, such as 127.0.0.1 or ::", server.bind));
-        IpAddr::from([127, 0, 0, 1])
-    });
-    check.that(
-        server.http_port == 0 || server.http_port != server.grpc_port,
-        "server.http_port and server.grpc_port must differ, or be 0 for any free port",
-    );
-    check.that(
-        server.metrics_port.is_none_or(|port| port == 0 || ![server.http_port, server.grpc_port].contains(&port)),
-        "server.metrics_port must differ from server.http_port and server.grpc_port, or be 0 for any free port",
-    );
-    check.that(
-        server.max_body_bytes >= SMALLEST_BODY_BYTES,
-        format!("server.max_body_bytes must be at least {SMALLEST_BODY_BYTES}"),
-    );
-    check.that(
-        server.total_body_bytes >= server.max_body_bytes,
-        "server.total_body_bytes must be at least server.max_body_bytes, or the largest body would never be taken",
-    );
-    check.that(
-        (SHORTEST_PING_S..=LONGEST_PING_S).contains(&server.http2_ping_seconds),
-        "server.http2_ping_seconds must be between 0.05 and 3600",
-    );
-    check.that(server.max_connections >= 1, "server.max_connections must be at least 1");
-    check.that(
-        (0.0..=LONGEST_GRACE_S).contains(&server.grace_seconds),
-        "server.grace_seconds must be between 0 and 86400",
-    );
+    let bind = check.server(&server);
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
+    let concurrency = concurrency::defaults(&concurrency, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
     check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
     let endpoint = telemetry.otlp_endpoint;
@@ -127,6 +104,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
         rate_limit: (models.rate_limit == RateLimit::ExecutionCount).then_some(models.rate_limit_resources),
+        concurrency,
         models: options,
         compute_threads,
         nice: process.nice,
@@ -144,6 +122,41 @@ impl Check {
         if !right {
             self.errors.push(otherwise.into());
         }
+    }
+
+    /// What clients see; gives the address.
+    fn server(&mut self, server: &written::Server) -> IpAddr {
+        let bind = server.bind.parse().unwrap_or_else(|_| {
+            self.errors
+                .push(format!("server.bind = \"{}\" must be an IP address, such as 127.0.0.1 or ::", server.bind));
+            IpAddr::from([127, 0, 0, 1])
+        });
+        self.that(
+            server.http_port == 0 || server.http_port != server.grpc_port,
+            "server.http_port and server.grpc_port must differ, or be 0 for any free port",
+        );
+        self.that(
+            server.metrics_port.is_none_or(|port| port == 0 || ![server.http_port, server.grpc_port].contains(&port)),
+            "server.metrics_port must differ from server.http_port and server.grpc_port, or be 0 for any free port",
+        );
+        self.that(
+            server.max_body_bytes >= SMALLEST_BODY_BYTES,
+            format!("server.max_body_bytes must be at least {SMALLEST_BODY_BYTES}"),
+        );
+        self.that(
+            server.total_body_bytes >= server.max_body_bytes,
+            "server.total_body_bytes must be at least server.max_body_bytes, or the largest body would never be taken",
+        );
+        self.that(
+            (SHORTEST_PING_S..=LONGEST_PING_S).contains(&server.http2_ping_seconds),
+            "server.http2_ping_seconds must be between 0.05 and 3600",
+        );
+        self.that(server.max_connections >= 1, "server.max_connections must be at least 1");
+        self.that(
+            (0.0..=LONGEST_GRACE_S).contains(&server.grace_seconds),
+            "server.grace_seconds must be between 0 and 86400",
+        );
+        bind
     }
 
     /// What is said of models; gives the number of threads that compute them.

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
 use serde::{Deserialize, Serialize};
 
+pub use super::concurrency::Concurrency;
+
 /// A configuration file. Every section and every key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +17,8 @@ pub struct Written {
     pub server: Server,
     /// What is served.
     pub models: Models,
+    /// How many requests models may have at a time.
+    pub concurrency: Concurrency,
     /// How the process runs.
     pub process: Process,
     /// What it tells about itself.

@@ -11,6 +11,7 @@ use proofload_wire::phases::Phases;
 use super::answer::{self, Wanted};
 use super::patience::Patience;
 use super::{Failed, Inference, RequestContext, ServeError};
+use crate::admit::concurrency::Over;
 use crate::backend::{BackendError, Timeline};
 use crate::model::Model;
 use crate::sched::driver::{Broken, NotServed, Refusal, Served};
@@ -92,6 +93,15 @@ impl<'a> Account<'a> {
     /// Turns a request away that does not fit the model.
     pub(super) fn invalid(self, error: ServeError) -> Failed {
         self.fail(Outcome::Invalid, error, statistics::phases_at_the_door)
+    }
+
+    /// Turns a request away because its model has as many as it can bear.
+    pub(super) fn over(self, over: Over) -> Failed {
+        let Over { limit, retry_after } = over;
+        let name = &self.model.spec().name;
+        let message = format!("model '{name}': it has as many requests as it can bear now, {limit}");
+        let error = ServeError::Unavailable { message, retry_after: Some(retry_after) };
+        self.fail(Outcome::Rejected, error, statistics::phases_at_the_door)
     }
 
     pub(super) fn refuse(self, refusal: Refusal) -> Failed {

@@ -10,6 +10,7 @@ mod describe;
 mod error;
 mod parts;
 mod patience;
+mod place;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,6 +30,7 @@ use self::check::Checked;
 pub use self::error::{Failed, ServeError};
 pub use self::parts::Part;
 use self::patience::Patience;
+use self::place::Place;
 use crate::backend::Request;
 use crate::backend::responses::Responses;
 use crate::lifecycle::{Live, Serving};
@@ -109,6 +111,8 @@ struct Inner {
 /// A request in the queue, and what its answer needs.
 struct Admitted<'a> {
     account: Account<'a>,
+    /// Under the model's concurrency limit, where it has one.
+    place: Option<Place<'a>>,
     pending: Pending,
     wanted: Vec<Wanted>,
     patience: Patience,
@@ -141,8 +145,11 @@ impl Engine {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
         refuse_decoupled(&model, context.protocol)?;
-        let Admitted { account, pending, wanted, patience, id } = self.admit(&model, request, context, None)?;
-        match pending.outcome(patience.ends()).await {
+        let admitted = self.admit(&model, request, context, None)?;
+        let Admitted { account, mut place, pending, wanted, patience, id } = admitted;
+        let outcome = pending.outcome(patience.ends()).await;
+        place.iter_mut().for_each(|place| place.learn(&outcome));
+        match outcome {
             Ok(served) => account.succeed(&wanted, served, id, encode),
             Err(why) => Err(account.not_served(&why, patience)),
         }
@@ -160,14 +167,19 @@ impl Engine {
         let level = queue.level(context.priority);
         let patience = Patience::new(queue.at(level), context.timeout, context.deadline, context.received);
         let held_bytes = context.held_bytes;
+        let place = Place::take(model.concurrency(), level, context.received);
         let account = Account::open(model, self.traces(), context, request.id.clone());
         let checked = match check::check(model.spec(), request.inputs, &request.outputs) {
             Ok(checked) => checked,
             Err(error) => return Err(account.invalid(error)),
         };
+        let place = match place {
+            Ok(place) => place,
+            Err(over) => return Err(account.over(over)),
+        };
         let wanted = checked.outputs.clone();
         match submit(model, checked, responses, held_bytes, level, patience) {
-            Ok(pending) => Ok(Admitted { account, pending, wanted, patience, id: request.id }),
+            Ok(pending) => Ok(Admitted { account, place, pending, wanted, patience, id: request.id }),
             Err(refusal) => Err(account.refuse(refusal)),
         }
     }

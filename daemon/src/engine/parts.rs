@@ -83,7 +83,7 @@ async fn run(
     let model: &Model = &serving;
     let (responses, mut parts) = Responses::channel();
     let admitted = engine.admit(model, request, context, Some(responses))?;
-    let Admitted { account, pending, wanted, patience, id } = admitted;
+    let Admitted { account, mut place, pending, wanted, patience, id } = admitted;
     let mut delivery =
         Delivery { model, wanted, id, sink, count: Count { model, sent: 0, since: Instant::now(), over: false } };
     let mut outcome = pin!(pending.outcome(patience.ends()));
@@ -105,6 +105,7 @@ async fn run(
         return Err(account.broken(unread()));
     }
     delivery.count.end(ended.is_ok());
+    place.iter_mut().for_each(|place| place.learn(&ended));
     match ended {
         Ok(served) => Ok(account.complete(&served)),
         Err(why) => Err(account.not_served(&why, patience)),

@@ -96,6 +96,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
         errors.extend(identity::contradictions(&inputs, &outputs).into_iter().map(|what| at(["output"], what)));
     }
     let scheduling = scheduling::read(&config, max_batch_size, defaults, &mut errors);
+    let concurrency = scheduling::concurrency(&config, &mut errors);
     let instances = instances(&config.instance_group, &mut errors);
     complete(&mut config, &name, instances);
     let decoupled = decoupled(&config);
@@ -107,6 +108,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
             inputs,
             outputs,
             scheduling,
+            concurrency,
             instances,
             decoupled,
             backend,

@@ -9,6 +9,7 @@ use proofload_wire::grpc::inference::model_rate_limiter::Resource as Written;
 use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelInstanceGroup, ModelQueuePolicy};
 
 use super::complaint::{Complaint, at};
+use crate::admit::concurrency::Setting;
 use crate::sched::batch::BatchPolicy;
 use crate::sched::driver::Scheduling;
 use crate::sched::policy::{QueuePolicy, QueueRules, TimeoutAction};
@@ -17,6 +18,10 @@ use crate::sched::shares::{Rate, Resource};
 
 /// Parameter of a model whose batches adapt: "true".
 pub const ADAPTIVE_BATCHING: &str = "adaptive_batching";
+/// Parameter of a model: how many requests it may have at a time, "adaptive" to have it found out, or "off".
+pub const CONCURRENCY_LIMIT: &str = "concurrency_limit";
+/// The parameters that mean something whatever computes the model.
+pub const OF_ANY_MODEL: [&str; 2] = [ADAPTIVE_BATCHING, CONCURRENCY_LIMIT];
 /// More instances than this are a slip of the pen: each is a thread.
 pub(super) const MAX_INSTANCES: usize = 1024;
 
@@ -63,6 +68,19 @@ fn adaptive(config: &ModelConfig, max_batch_size: u32, errors: &mut Vec<Complain
             false
         }
     }
+}
+
+/// What a configuration says of the model's concurrency.
+pub(super) fn concurrency(config: &ModelConfig, errors: &mut Vec<Complaint>) -> Option<Setting> {
+    let written = config.parameters.get(CONCURRENCY_LIMIT)?.string_value.as_str();
+    let setting = Setting::parse(written);
+    if setting.is_none() {
+        let what = format!(
+            "parameter '{CONCURRENCY_LIMIT}' must be \"adaptive\", \"off\" or a number above 0, not \"{written}\""
+        );
+        errors.push(at(["parameters"], what));
+    }
+    setting
 }
 
 fn batch_policy(batching: &ModelDynamicBatching, max_batch_size: u32, errors: &mut Vec<Complaint>) -> BatchPolicy {
@@ -234,6 +252,26 @@ mod tests {
         check("false", 8, Ok((false, 1)));
         check("true", 0, Err("needs a 'max_batch_size' above 0"));
         check("yes", 8, Err("must be \"true\" or \"false\", not \"yes\""));
+    }
+
+    #[test]
+    fn concurrency_is_limited_where_asked_to() {
+        let check = |text: &str, expected: Result<Option<Setting>, &str>| {
+            let mut errors = Vec::new();
+            let setting = concurrency(&pbtxt::parse(text).config, &mut errors);
+            let found = errors.first().map_or(Ok(setting), |error| Err(error.what.as_str()));
+            match (found, expected) {
+                (Ok(setting), Ok(expected)) => assert_eq!(setting, expected, "{text}"),
+                (Err(what), Err(part)) => assert!(what.contains(part), "{what}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        };
+        let written =
+            |value| format!("parameters {{ key: \"concurrency_limit\" value {{ string_value: \"{value}\" }} }}");
+        check("", Ok(None));
+        check(&written("adaptive"), Ok(Some(Setting::Adaptive)));
+        check(&written("12"), Ok(Some(Setting::Fixed(12))));
+        check(&written("many"), Err("must be \"adaptive\", \"off\" or a number above 0, not \"many\""));
     }
 
     #[test]

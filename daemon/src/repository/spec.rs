@@ -7,6 +7,7 @@ use proofload_wire::grpc::inference::ModelConfig;
 use proofload_wire::tensor::DataType;
 use std::sync::Arc;
 
+use crate::admit::concurrency::Setting;
 use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
 use crate::sched::driver::Scheduling;
@@ -63,6 +64,8 @@ pub struct ModelSpec {
     pub outputs: Vec<TensorSpec>,
     /// How requests are put together, and how they wait.
     pub scheduling: Scheduling,
+    /// What its configuration says of a limit on its concurrency.
+    pub concurrency: Option<Setting>,
     /// How many instances run side by side, at least 1.
     pub instances: usize,
     /// Whether a request gets any number of responses instead of one.

@@ -43,6 +43,14 @@ pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serv
 /// Gauge by model and version, of models whose batches adapt.
 pub const ADAPTIVE_BATCH: Metric =
     metric("proofload_adaptive_batch_elements", "The batch size that serves most by what batches have taken");
+/// Gauge by model and version, of models that have a limit.
+pub const CONCURRENCY_LIMIT: Metric = metric("proofload_concurrency_limit", "Requests that a model may have at a time");
+/// Gauge by model and version, of models that have a limit.
+pub const CONCURRENCY_IN_FLIGHT: Metric =
+    metric("proofload_concurrency_in_flight", "Requests that a model has, of its limit");
+/// Counter by model and version, of models that have a limit.
+pub const CONCURRENCY_SHED: Metric =
+    metric("proofload_concurrency_shed_requests", "Requests turned away because their model had as many as it may");
 /// Counter by model, version and instance.
 pub const INSTANCE_EXECUTIONS: Metric = metric("proofload_instance_executions", "Executions of each instance");
 /// Counter by model, version and instance.

@@ -2,8 +2,8 @@
 //! readings of the process and the GPUs. Nothing of this costs a request anything, or waits for the system.
 
 use std::fmt::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::collector::Collector;
@@ -77,7 +77,27 @@ impl Served {
         self.encode_loading(encoder)?;
         let adaptive = self.models.iter().filter_map(|model| Some((labels(model), f64::from(model.adaptive_size()?))));
         family(encoder, catalogue::ADAPTIVE_BATCH, MetricType::Gauge, adaptive)?;
+        self.encode_concurrency(encoder)?;
         self.encode_instances(encoder)
+    }
+
+    fn encode_concurrency(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let read = |model: &Arc<Serving>| {
+            let limiter = model.concurrency()?.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((labels(model), [limiter.limit() as f64, limiter.in_flight() as f64, limiter.shed() as f64]))
+        };
+        let rows: Vec<_> = self.models.iter().filter_map(read).collect();
+        let columns =
+            [(catalogue::CONCURRENCY_LIMIT, MetricType::Gauge), (catalogue::CONCURRENCY_IN_FLIGHT, MetricType::Gauge)];
+        for (at, (metric, kind)) in columns.into_iter().enumerate() {
+            family(encoder, metric, kind, rows.iter().map(|(labels, values)| (labels.clone(), values[at])))?;
+        }
+        let Metric { name, help } = catalogue::CONCURRENCY_SHED;
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, [.., shed]) in &rows {
+            metric.encode_family(labels)?.encode_counter::<NoLabelSet, f64, f64>(shed, None)?;
+        }
+        Ok(())
     }
 
     fn encode_loading(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
+mod concurrency;
 mod datatypes;
 mod decoupled;
 mod grpc;

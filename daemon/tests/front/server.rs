@@ -10,6 +10,7 @@ use ::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use proofload_daemon::admit::concurrency::Defaults;
 use proofload_daemon::app::App;
 use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
@@ -148,6 +149,7 @@ fn config(models: &TempDir) -> Config {
             queue: Limits { requests: 64, bytes: 1 << 20 },
             load_threads: NonZeroUsize::MIN,
         },
+        concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
         nice: 0,
         traces: None,

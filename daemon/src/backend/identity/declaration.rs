@@ -7,7 +7,7 @@ use std::time::Duration;
 use proofload_wire::grpc::inference::ModelParameter;
 
 use super::IdentitySpec;
-use crate::repository::scheduling::ADAPTIVE_BATCHING;
+use crate::repository::scheduling::OF_ANY_MODEL;
 use crate::repository::spec::TensorSpec;
 
 /// How many responses a request gets; only with `model_transaction_policy { decoupled: true }`, 1 by default.
@@ -24,7 +24,8 @@ const LONGEST_DELAY_MS: f64 = 600_000.0;
 /// One message for each mistake.
 pub fn read(parameters: &BTreeMap<String, ModelParameter>, decoupled: bool) -> Result<IdentitySpec, Vec<String>> {
     let known = [REPEAT, DELAY_MS];
-    let unknown = parameters.keys().filter(|key| !known.contains(&key.as_str()) && *key != ADAPTIVE_BATCHING);
+    let unknown =
+        parameters.keys().filter(|key| !known.contains(&key.as_str()) && !OF_ANY_MODEL.contains(&key.as_str()));
     let mut errors: Vec<_> =
         unknown.map(|key| format!("unknown parameter '{key}'; known are {}", known.join(", "))).collect();
     let text = |key: &str| parameters.get(key).map(|parameter| parameter.string_value.as_str());

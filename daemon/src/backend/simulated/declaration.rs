@@ -6,7 +6,7 @@ use proofload_wire::grpc::inference::ModelParameter;
 
 use super::SimulatedSpec;
 use super::service_time::{ServiceTimeSpec, Spread};
-use crate::repository::scheduling::ADAPTIVE_BATCHING;
+use crate::repository::scheduling::OF_ANY_MODEL;
 
 /// `constant` (the default), `exponential` or `lognormal`.
 const SERVICE_TIME: &str = "service_time";
@@ -53,7 +53,8 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>) -> Result<SimulatedSp
 
 fn unknown(parameters: &BTreeMap<String, ModelParameter>) -> Vec<String> {
     let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED];
-    let unknown = parameters.keys().filter(|key| !known.contains(&key.as_str()) && *key != ADAPTIVE_BATCHING);
+    let unknown =
+        parameters.keys().filter(|key| !known.contains(&key.as_str()) && !OF_ANY_MODEL.contains(&key.as_str()));
     unknown.map(|key| format!("unknown parameter '{key}'; known are {}", known.join(", "))).collect()
 }
 
