@@ -8,7 +8,7 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofload_run::RunError;
@@ -26,7 +26,7 @@ use crate::record::Log;
 use crate::scenario::environment;
 use crate::scenario::{MixEntry, Model, PayloadPolicy, Scenario};
 use crate::stop::StopHandle;
-use crate::transport::{Address, AddressError, HttpVersion, TlsOptions};
+use crate::transport::{Address, AddressError, HttpVersion, Sharing, TlsOptions};
 use crate::users::UsersError;
 use crate::watch::{Expected, Scraper, describe_target, find_metrics, metrics_below, points_per_scrape, server_name};
 pub use trial::{Fit, Trial, fit_each, try_each};
@@ -224,7 +224,7 @@ async fn open(scenario: &Scenario, options: &RunOptions) -> Result<Opened, LoadE
         http: target.http,
         grpc: target.grpc,
         connections: scenario.load.connections,
-        shared: Mutex::default(),
+        shared: Sharing::default(),
         retries: scenario.load.retries.clone(),
         retried: Arc::default(),
         timeout_ns: scenario.load.request_timeout_ns,

@@ -217,8 +217,6 @@ fn overrides_change_what_they_name_and_are_checked_like_the_file() {
     refused(&["load.streams_per_connection=8"], "HTTP/1.1 carries one request at a time");
     let closed = ["load.model=closed", "load.users=2", "load.connection_idle_timeout=1h"];
     refused(&closed, "connection_idle_timeout: is of no use with model = \"closed\", whose users keep");
-    let shared = ["load.streams_per_connection=8", "load.connection_idle_timeout=1h"];
-    refused(&shared, "connection_idle_timeout: is of no use with streams_per_connection");
     let idle_ns = |overrides: &[&str]| load(overrides).unwrap().load.connections.idle_timeout_ns;
     assert_eq!(idle_ns(&[]), Some(30_000_000_000));
     assert_eq!(idle_ns(&["load.max_connections=9"]), None);

@@ -1,7 +1,6 @@
 //! A slot at work: takes an arrival, sends it over the slot's own connections, records its sample, asks for more.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proofload_run::sample::{Outcome, Sample, flags};
@@ -16,7 +15,7 @@ use crate::judge::{Judgement, judge};
 use crate::payload::{Entry, Values, capture};
 use crate::plan::{Arrival, mix64};
 use crate::record::{Ledger, Log, Retried, blank};
-use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links, SharedLinks};
+use crate::transport::{Address, Attempt, ConnectionPolicy, Failure, Links, Sharing};
 
 /// Tells the draws of jitter from others of the same seed.
 const JITTER: u64 = 0x6a69_7474_6572;
@@ -40,8 +39,8 @@ pub struct Stage {
     pub grpc: Option<Address>,
     /// How connections are opened and used again.
     pub connections: ConnectionPolicy,
-    /// Connections that slots share, by number; none where each has its own.
-    pub shared: Mutex<HashMap<u32, SharedLinks>>,
+    /// The connections that slots share, where not each has its own.
+    pub shared: Sharing,
     /// Which failed attempts are made again.
     pub retries: Option<Retries>,
     /// How many were.
@@ -62,9 +61,7 @@ impl Stage {
         if policy.streams == 1 {
             return Links::new(http, grpc, policy);
         }
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = shared.entry(self.connection_of(slot)).or_default();
-        Links::sharing(http, grpc, policy, pair)
+        Links::sharing(http, grpc, policy, self.shared.join(self.connection_of(slot)))
     }
 }
 

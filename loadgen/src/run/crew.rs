@@ -67,13 +67,9 @@ impl Crew {
         let profile = plan.profile.clone();
         let cast = Cast::of(scenario, stage, plan);
         let hub = cast.hub.clone();
-        let streams = stage.connections.streams;
+        let on_stage = Arc::clone(stage);
         let hub_state: ShowHub = match hub.clone() {
-            // What is told are connections, of which several slots may share one.
-            Some(hub) => Arc::new(move || {
-                let state = hub.state();
-                HubState { open: state.open.div_ceil(streams), ..state }
-            }),
+            Some(hub) => Arc::new(move || of_connections(hub.state(), &on_stage)),
             None => Arc::new(HubState::default),
         };
         let shown = Arc::clone(&hub_state);
@@ -170,6 +166,15 @@ impl Crew {
 }
 
 /// Returns when the thread has ended.
+/// What is told are connections, of which several slots may share one.
+fn of_connections(slots: HubState, stage: &Stage) -> HubState {
+    if stage.connections.streams == 1 {
+        return slots;
+    }
+    let (open, closed) = stage.shared.open_and_closed();
+    HubState { open, closed, ..slots }
+}
+
 async fn ended<T>(thread: &JoinHandle<T>) {
     while !thread.is_finished() {
         tokio::time::sleep(LOOK).await;

@@ -62,23 +62,22 @@ impl Connections<'_> {
                 }
                 age.value
             }),
-            idle_timeout_ns: self.idle_timeout(load, as_needed && streams == 1 && !per_request),
+            idle_timeout_ns: self.idle_timeout(load, as_needed && !per_request),
         }
     }
 
-    /// Slots of the open model that have connections of their own let them go.
+    /// Slots of the open model let their connections go.
     fn idle_timeout(&self, load: &written::Load, by_default: bool) -> Option<u64> {
         let closed = load.model.as_ref().is_some_and(|model| model.value == ModelWord::Closed);
         let Some(timeout) = &load.connection_idle_timeout_ns else {
             return (by_default && !closed).then_some(DEFAULT_IDLE_NS);
         };
         let per_request = load.reuse.as_ref().is_some_and(|reuse| reuse.value == ReuseWord::PerRequest);
-        let shared = load.streams_per_connection.as_ref().is_some_and(|streams| streams.value > 1);
-        if closed || per_request || shared {
-            let why = match () {
-                () if closed => "model = \"closed\", whose users keep their connections",
-                () if per_request => "reuse = \"per-request\", which keeps none",
-                () => "streams_per_connection, by which requests share them",
+        if closed || per_request {
+            let why = if closed {
+                "model = \"closed\", whose users keep their connections"
+            } else {
+                "reuse = \"per-request\", which keeps none"
             };
             self.complain(timeout, format!("is of no use with {why}; remove one of the two"));
         }

@@ -25,7 +25,7 @@ impl From<Failure> for Unsent {
 }
 
 /// Connections that several slots share, one to each side of the target.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct SharedLinks {
     http: Arc<Shared>,
     grpc: Arc<Shared>,
@@ -35,19 +35,27 @@ pub struct SharedLinks {
 pub struct Links {
     http: Side,
     grpc: Side,
+    /// Kept: a group lives as long as its slots.
+    _pair: Option<Arc<SharedLinks>>,
 }
 
 impl Links {
     /// No connection yet.
     pub fn new(http: Option<Address>, grpc: Option<Address>, policy: ConnectionPolicy) -> Self {
-        Self { http: Side::new(http, policy, None), grpc: Side::new(grpc, policy, None) }
+        Self { http: Side::new(http, policy, None), grpc: Side::new(grpc, policy, None), _pair: None }
     }
 
     /// No connection yet; what speaks HTTP/2 will share one with all others of the same `pair`.
-    pub fn sharing(http: Option<Address>, grpc: Option<Address>, policy: ConnectionPolicy, pair: &SharedLinks) -> Self {
+    pub fn sharing(
+        http: Option<Address>,
+        grpc: Option<Address>,
+        policy: ConnectionPolicy,
+        pair: Arc<SharedLinks>,
+    ) -> Self {
         let multiplexes = http.as_ref().is_some_and(|http| http.version == HttpVersion::Http2);
         let shared = multiplexes.then(|| Arc::clone(&pair.http));
-        Self { http: Side::new(http, policy, shared), grpc: Side::new(grpc, policy, Some(Arc::clone(&pair.grpc))) }
+        let grpc = Side::new(grpc, policy, Some(Arc::clone(&pair.grpc)));
+        Self { http: Side::new(http, policy, shared), grpc, _pair: Some(pair) }
     }
 
     /// Minds the idle connections, so that one which the server closes is noticed before it is used. Ends when one was.

@@ -10,6 +10,7 @@ mod link;
 mod outgoing;
 mod policy;
 mod shared;
+mod sharing;
 mod side;
 mod stream;
 mod target;
@@ -22,6 +23,7 @@ pub use http1::read_answer;
 pub use link::{Links, SharedLinks};
 pub use outgoing::Outgoing;
 pub use policy::ConnectionPolicy;
+pub use sharing::Sharing;
 pub use target::{Address, AddressError, BaseUrl, Endpoint, HttpVersion};
 pub use tls::{Identity, Tls, TlsError, TlsOptions};
 
