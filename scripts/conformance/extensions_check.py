@@ -15,7 +15,6 @@ import queue
 import subprocess
 import sys
 import tempfile
-import traceback
 import urllib.request
 
 import ml_dtypes
@@ -25,7 +24,8 @@ import tritonclient.grpc.aio as tritongrpc_aio
 import tritonclient.http as tritonhttp
 import tritonclient.http.aio as tritonhttp_aio
 import tritonclient.utils.shared_memory as shm
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype, serialize_byte_tensor
+from checks import Checks
+from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 CONFIG_TYPE = {"BYTES": "STRING"}
 NUMPY = {
@@ -61,37 +61,6 @@ def repository(folder):
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "config.pbtxt").write_text(text)
     (folder / "classes" / "labels.txt").write_text("cat\ndog\nowl\n")
-
-
-class Checks:
-    """Runs checks by name and remembers what failed."""
-
-    def __init__(self):
-        self.failed = []
-        self.count = 0
-
-    def run(self, name, function):
-        self.count += 1
-        try:
-            note = function()
-        except Exception as error:  # A check may fail in any way that the client can.
-            self.failed.append(name)
-            print(f"FAIL  {name}: {type(error).__name__}: {error}")
-            traceback.print_exc(limit=-2, file=sys.stdout)
-        else:
-            print(f"ok    {name}" + (f"  ({note})" if note else ""), flush=True)
-
-    def refuses(self, name, call, status, words):
-        def check():
-            try:
-                call()
-            except InferenceServerException as error:
-                assert status in str(error.status()), f"status {error.status()}, wanted {status}: {error.message()}"
-                assert words in error.message(), f"'{words}' is not in: {error.message()}"
-                return error.message()
-            raise AssertionError("it was accepted")
-
-        self.run(name, check)
 
 
 def sample(datatype, rows=2):
@@ -432,8 +401,7 @@ def main():
         http.close()
         daemon.stdin.close()
         checks.run("the daemon ends well", lambda: None if daemon.wait(PATIENCE_S) == 0 else 1 / 0)
-    print(f"{checks.count - len(checks.failed)} of {checks.count} checks passed")
-    return 1 if checks.failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

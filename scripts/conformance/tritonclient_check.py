@@ -8,7 +8,6 @@ reference implementation, which runs the same model file.
 import argparse
 import asyncio
 import sys
-import traceback
 
 import numpy as np
 import onnx.reference
@@ -16,7 +15,7 @@ import tritonclient.grpc as tritongrpc
 import tritonclient.grpc.aio as tritongrpc_aio
 import tritonclient.http as tritonhttp
 import tritonclient.http.aio as tritonhttp_aio
-from tritonclient.utils import InferenceServerException
+from checks import Checks
 
 TOLERANCE = 1e-5
 
@@ -40,40 +39,6 @@ class Model:
         assert got.dtype == np.float32 and got.shape == wanted.shape, f"{got.dtype} {got.shape}, wanted {wanted.shape}"
         worst = float(np.max(np.abs(got - wanted)))
         assert worst < TOLERANCE, f"differs from the reference by {worst}"
-
-
-class Checks:
-    """Runs checks by name and remembers what failed."""
-
-    def __init__(self):
-        self.failed = []
-        self.count = 0
-
-    def run(self, name, function):
-        self.count += 1
-        try:
-            note = function()
-        except Exception as error:  # A check may fail in any way that the client can.
-            self.failed.append(name)
-            print(f"FAIL  {name}: {type(error).__name__}: {error}")
-            traceback.print_exc(limit=-2, file=sys.stdout)
-        else:
-            print(f"ok    {name}" + (f"  ({note})" if note else ""))
-
-    def refuses(self, name, call, status, *words):
-        """A call that must fail with this status, and a message that holds these words."""
-
-        def check():
-            try:
-                call()
-            except InferenceServerException as error:
-                assert status in str(error.status()), f"status {error.status()}, wanted {status}: {error.message()}"
-                for word in words:
-                    assert word in error.message(), f"'{word}' is not in: {error.message()}"
-                return error.message()
-            raise AssertionError("it was accepted")
-
-        self.run(name, check)
 
 
 def tensor(module, model, sample, datatype="FP32", **how):
@@ -298,8 +263,7 @@ def main():
     refusals(checks, "grpc", tritongrpc, grpc, model)
     grpc.close()
     http.close()
-    print(f"{checks.count - len(checks.failed)} of {checks.count} checks passed")
-    return 1 if checks.failed else 0
+    return checks.finish()
 
 
 if __name__ == "__main__":

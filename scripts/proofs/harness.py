@@ -80,6 +80,42 @@ class Workplace:
         return subprocess.Popen(command), folder
 
 
+class Server:
+    """A process that prints its addresses, or ports, as JSON when it is ready, and ends when its standard input closes."""
+
+    def __init__(self, *command):
+        self.command = [str(word) for word in command]
+
+    def __enter__(self):
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe)
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"it did not start, exit code {self.process.wait()}: {' '.join(self.command)}")
+        ready = json.loads(line)
+        port = lambda side: int(str(ready[side]).rsplit(":", 1)[-1])
+        self.http, self.grpc = f"127.0.0.1:{port('http')}", f"127.0.0.1:{port('grpc')}"
+        self.url = f"http://{self.http}"
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+    def cpu_s(self):
+        """Processor time that it has taken."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Daemon(Server):
+    """Our daemon on free ports, with these arguments, while the block lasts."""
+
+    def __init__(self, *arguments):
+        ports = ["--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
+        super().__init__(BINARY, "daemon", *ports, *arguments)
+
+
 NGINX = """
 worker_processes 1; daemon off; pid {place}/pid; error_log {place}/error.log;
 events {{ worker_connections 16384; }}

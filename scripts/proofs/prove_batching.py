@@ -4,7 +4,7 @@ import json
 import resource
 import subprocess
 
-from harness import BINARY, TARGET, Claims, Workplace, findings, percentile
+from harness import TARGET, Claims, Daemon, Workplace, findings, percentile
 
 # Reading the weights, 151 MB, is what an execution costs; elements of a batch share it.
 WIDTH = 6144
@@ -110,13 +110,9 @@ def main():
         gain = direct[best] / direct[1]
         claims.claim(1000 / direct[1] >= 5, f"an inference takes {1000 / direct[1]:.2f} ms alone, 5 at least")
         claims.claim(gain > 1.5, f"the best size, {best}, serves {gain:.2f} times as much as one by one")
-        command = [BINARY, "daemon", "--model-repository", repository, "--http-port", "0", "--grpc-port", "0"]
-        command += ["--ready-json", "--until-stdin-closes", "--compute-threads", "1"]
-        daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            http = json.loads(daemon.stdout.readline())["http"]
-            code, found, _, cpu_s = drive(place, http, USERS, 20, 20)
-            size = metric(http, "proofload_adaptive_batch_elements")
+        with Daemon("--model-repository", repository, "--compute-threads", "1") as daemon:
+            code, found, _, cpu_s = drive(place, daemon.http, USERS, 20, 20)
+            size = metric(daemon.http, "proofload_adaptive_batch_elements")
             goodput = found["rates"]["goodput_per_s"]
             # Again, since a machine is not always equally fast; the server's own figure lies between the two.
             again = loop(repository, 5, [best])[best]
@@ -126,15 +122,12 @@ def main():
             claims.claim(code == 0, f"exit code {code} at {USERS} users: no errors")
             share = goodput / possible
             claims.claim(share >= 0.95, f"under saturation it serves {share:.3f} of the loop over the best size")
-            code, found, folder, cpu_s = drive(place, http, 1, 3, 15)
+            code, found, folder, cpu_s = drive(place, daemon.http, 1, 3, 15)
             added = added_ns(folder)
             median, p99 = percentile(added, 0.5) / 1e3, percentile(added, 0.99) / 1e3
             print(f"  one user: {len(added)} requests; beside computing p50 {median:.1f} µs, p99 {p99:.1f} µs")
             claims.claim(code == 0 and bool(added), f"exit code {code} with one user")
             claims.claim(median < 100, f"with one user the server adds {median:.1f} µs, less than 100")
-        finally:
-            daemon.stdin.close()
-            daemon.wait(timeout=30)
     claims.finish()
 
 

@@ -1,8 +1,6 @@
 """The daemon's fronts beside bare ones: 16 floats over HTTP JSON, HTTP binary and gRPC at 0.6 of an echo server's rate or more; and a tenth of Triton's latency."""
 
 import json
-import os
-import pathlib
 import re
 import statistics
 import struct
@@ -10,7 +8,7 @@ import subprocess
 import sys
 import urllib.request
 
-from harness import BINARY, TARGET, Claims, Workplace, findings
+from harness import TARGET, Claims, Daemon, Server, Workplace, findings
 from triton import Triton
 
 ECHO = TARGET / "release" / "examples" / "echo"
@@ -37,28 +35,6 @@ protocol = "kserve-http-binary"
 model = "{model}"
 inputs = [{{ name = "x", datatype = "FP32", shape = {shape}, data = "random" }}]
 """
-
-
-class Server:
-    """A process that prints its ports as JSON and ends when its standard input closes."""
-
-    def __init__(self, command):
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-        ready = json.loads(self.process.stdout.readline())
-        # The daemon states addresses, the echo server ports.
-        self.http, self.grpc = (int(str(ready[side]).rsplit(":", 1)[-1]) for side in ("http", "grpc"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait(20)
-
-    def cpu_s(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bodies(place):
@@ -90,18 +66,18 @@ def wrk_script(place, name, body, headers):
     return script
 
 
-def wrk(port, script, seconds):
+def wrk(address, script, seconds):
     """Answers of a run: how many, and whether all were 2xx."""
-    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", script, f"http://127.0.0.1:{port}{PATH}"]
+    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", script, f"http://{address}{PATH}"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         sys.exit(f"errors while measuring:\n{said}")
     return int(re.search(r"(\d+) requests in", said).group(1))
 
 
-def h2load(port, frame, seconds):
+def h2load(address, frame, seconds):
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-    url = f"http://127.0.0.1:{port}/inference.GRPCInferenceService/ModelInfer"
+    url = f"http://{address}/inference.GRPCInferenceService/ModelInfer"
     command = ["h2load", "-t", "1", "-c", "4", "-m", "4", "-D", str(seconds), "-d", frame, *headers, url]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     count = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", said)
@@ -110,8 +86,8 @@ def h2load(port, frame, seconds):
     return int(count.group(1))
 
 
-def successes(port):
-    page = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/echo16/stats", timeout=10))
+def successes(address):
+    page = json.load(urllib.request.urlopen(f"http://{address}/v2/models/echo16/stats", timeout=10))
     return page["model_stats"][0]["inference_stats"]["success"]["count"]
 
 
@@ -149,9 +125,7 @@ def main():
         (model / "1").mkdir(parents=True)
         (model / "config.pbtxt").write_text(MODEL)
         scripts, frame = bodies(place.path)
-        repository = str(place.path / "models")
-        command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--model-repository", repository]
-        with Server([*command, "--until-stdin-closes", "--ready-json"]) as daemon, Server([ECHO]) as bare:
+        with Daemon("--model-repository", place.path / "models") as daemon, Server(ECHO) as bare:
             before, sent = successes(daemon.http), 0
 
             def counted(server, answers):
@@ -165,7 +139,7 @@ def main():
             served = successes(daemon.http) - before
             # Whoever is still sending when the time is up leaves without its answer.
             claims.claim(sent <= served <= sent + 9 * CONNECTIONS, f"the daemon computed what was answered ({served} and {sent})")
-            ours = one_at_a_time(place, f"http://127.0.0.1:{daemon.http}", "echo16", "[16]", "ours")
+            ours = one_at_a_time(place, daemon.url, "echo16", "[16]", "ours")
         with Triton() as triton:
             theirs = one_at_a_time(place, triton.http, "echo", "[1, 16]", "triton")
         print(f"one at a time, p50: {ours:.3f} ms, Triton with the same in Python {theirs:.3f} ms")

@@ -1,14 +1,12 @@
 """125 seeded damaged meshes, reliefs of photographs and primitives: at least 90 % come back watertight by trimesh."""
 
 import io
-import json
-import subprocess
 import urllib.error
 import urllib.request
 
 import numpy as np
 import trimesh
-from harness import BINARY, ROOT, Claims
+from harness import ROOT, Claims, Daemon
 
 KINDS = ["holes", "turned faces", "duplicate vertices", "non-manifold edges", "all of them"]
 SEEDS = 25
@@ -17,21 +15,10 @@ FORMATS = ["ply", "stl", "obj"]
 VOLUME_WITHIN = 0.1
 
 
-class Daemon:
-    def __enter__(self):
-        command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.url = "http://" + json.loads(self.process.stdout.readline())["http"]
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-
-    def post(self, path, body, content_type):
-        request = urllib.request.Request(f"{self.url}/api/v1/{path}", body, {"content-type": content_type})
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.headers, answer.read()
+def post(daemon, path, body, content_type):
+    request = urllib.request.Request(f"{daemon.url}/api/v1/{path}", body, {"content-type": content_type})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.headers, answer.read()
 
 
 def load(file, kind):
@@ -48,7 +35,7 @@ def originals(daemon):
     for picture in sorted((ROOT / "scenarios" / "payloads").glob("*.png")):
         for resolution in [32, 64]:
             path = f"generate-3d?format=ply&resolution={resolution}"
-            yield f"{picture.stem} {resolution}", load(daemon.post(path, picture.read_bytes(), "image/png")[1], "ply")
+            yield f"{picture.stem} {resolution}", load(post(daemon, path, picture.read_bytes(), "image/png")[1], "ply")
     yield "sphere", trimesh.creation.icosphere(subdivisions=3, radius=20)
     yield "box", trimesh.creation.box((30, 20, 10)).subdivide().subdivide().subdivide()
     yield "cylinder", trimesh.creation.cylinder(radius=10, height=30, sections=48).subdivide()
@@ -136,7 +123,7 @@ def main():
                 file = file.encode() if isinstance(file, str) else file
                 damaged += not is_solid(broken)
                 try:
-                    headers, answer = daemon.post("mesh/repair", file, "application/octet-stream")
+                    headers, answer = post(daemon, "mesh/repair", file, "application/octet-stream")
                 except urllib.error.HTTPError as error:
                     print(f"  {kind}, {name}, seed {seed}: {error.code} {error.read()[:200]}")
                     total += 1

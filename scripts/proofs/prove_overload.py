@@ -1,11 +1,9 @@
 """Three and ten times a model's capacity: goodput stays at its peak, who is let in is served in time, recovery in 2 s."""
 
-import json
 import pathlib
-import subprocess
 import threading
 
-from harness import BINARY, Claims, OUTCOMES, Workplace, percentile
+from harness import OUTCOMES, Claims, Daemon, Workplace, percentile
 
 # Four slots of exactly 10 ms.
 CAPACITY_PER_S = 400.0
@@ -70,39 +68,32 @@ def stage_figures(rows, begin, end):
 
 def main():
     claims = Claims()
-    with Workplace() as place:
-        command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
-        daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            http = json.loads(daemon.stdout.readline())["http"]
-            stage = '[[load.stages]]\nlevel = "{}/s"\nduration = "{}s"'
-            stages = "\n".join(stage.format(rate, seconds) for _, rate, seconds in STAGES)
-            text = SCENARIO.format(http=http, stages=stages, deadline=DEADLINE_MS)
-            memory = Memory(daemon.pid)
-            memory.start()
-            code, folder = place.run(place.scenario("overload", text), "run")
-            memory.done.set()
-            rows = answers(folder)
-            begin, figures = 0.0, {}
-            for name, rate, seconds in STAGES:
-                goodput, p99, shed = stage_figures(rows, begin + SETTLE_S, begin + seconds)
-                figures[name] = goodput, p99
-                print(f"  {name:>9} {rate:5d}/s  goodput {goodput:7.1f}/s  p99 {p99 * 1e3:6.1f} ms  shed {shed:6.1%}")
-                begin += seconds
-            claims.claim(code in (0, 1), f"exit code {code}: the run is valid")
-            peak = max(goodput for goodput, _ in figures.values())
-            for name in ["3x", "10x"]:
-                goodput, p99 = figures[name]
-                claims.claim(goodput >= 0.95 * peak, f"{name}: goodput {goodput:.1f}/s, 95 % of {peak:.1f}/s at least")
-                claims.claim(p99 < 2 * SLO_S, f"{name}: p99 of the answered {p99 * 1e3:.1f} ms, below {2 * SLO_S * 1e3:.0f}")
-            recovered = begin - STAGES[-1][2] + SETTLE_S
-            late = [row for row in rows if row[0] >= recovered and (row[2] != "ok" or row[1] > SLO_S)]
-            claims.claim(not late, f"{SETTLE_S:.0f} s after the burst all arrivals are served within the SLO; {len(late)} are not")
-            before, most = memory.samples[2], max(memory.samples)
-            claims.claim(most < before + 30, f"the daemon's memory goes from {before:.1f} to {most:.1f} MB at most")
-        finally:
-            daemon.stdin.close()
-            daemon.wait(timeout=30)
+    with Workplace() as place, Daemon() as daemon:
+        stage = '[[load.stages]]\nlevel = "{}/s"\nduration = "{}s"'
+        stages = "\n".join(stage.format(rate, seconds) for _, rate, seconds in STAGES)
+        text = SCENARIO.format(http=daemon.http, stages=stages, deadline=DEADLINE_MS)
+        memory = Memory(daemon.process.pid)
+        memory.start()
+        code, folder = place.run(place.scenario("overload", text), "run")
+        memory.done.set()
+        rows = answers(folder)
+        begin, figures = 0.0, {}
+        for name, rate, seconds in STAGES:
+            goodput, p99, shed = stage_figures(rows, begin + SETTLE_S, begin + seconds)
+            figures[name] = goodput, p99
+            print(f"  {name:>9} {rate:5d}/s  goodput {goodput:7.1f}/s  p99 {p99 * 1e3:6.1f} ms  shed {shed:6.1%}")
+            begin += seconds
+        claims.claim(code in (0, 1), f"exit code {code}: the run is valid")
+        peak = max(goodput for goodput, _ in figures.values())
+        for name in ["3x", "10x"]:
+            goodput, p99 = figures[name]
+            claims.claim(goodput >= 0.95 * peak, f"{name}: goodput {goodput:.1f}/s, 95 % of {peak:.1f}/s at least")
+            claims.claim(p99 < 2 * SLO_S, f"{name}: p99 of the answered {p99 * 1e3:.1f} ms, below {2 * SLO_S * 1e3:.0f}")
+        recovered = begin - STAGES[-1][2] + SETTLE_S
+        late = [row for row in rows if row[0] >= recovered and (row[2] != "ok" or row[1] > SLO_S)]
+        claims.claim(not late, f"{SETTLE_S:.0f} s after the burst all arrivals are served within the SLO; {len(late)} are not")
+        before, most = memory.samples[2], max(memory.samples)
+        claims.claim(most < before + 30, f"the daemon's memory goes from {before:.1f} to {most:.1f} MB at most")
     claims.finish()
 
 

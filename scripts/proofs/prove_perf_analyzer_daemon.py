@@ -1,11 +1,10 @@
 """perf_analyzer runs to its end against our daemon: -a and --sync, HTTP and gRPC, concurrency and rate, shared memory, streams."""
 
 import csv
-import json
 import os
 import subprocess
 
-from harness import BINARY, Claims, Workplace
+from harness import Claims, Daemon, Workplace
 
 PATIENCE_S = 120
 WINDOW_MS = 1000
@@ -22,32 +21,20 @@ WAYS = {
 }
 
 
-class Daemon:
-    """Our daemon with the models, while the block lasts."""
-
-    def __init__(self, place):
-        self.repository = place.path / "models"
-        decoupled = 'model_transaction_policy { decoupled: true } parameters { key: "repeat" value { string_value: "3" } }'
-        for name, more in (("plain", ""), ("thrice", decoupled)):
-            (self.repository / name / "1").mkdir(parents=True)
-            (self.repository / name / "config.pbtxt").write_text(CONFIG.format(more=more))
-
-    def __enter__(self):
-        command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
-        command += ["--allow-client-shm", "--model-repository", self.repository]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.ready = json.loads(self.process.stdout.readline())
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
+def repository(place):
+    """A folder with the models."""
+    folder = place.path / "models"
+    decoupled = 'model_transaction_policy { decoupled: true } parameters { key: "repeat" value { string_value: "3" } }'
+    for name, more in (("plain", ""), ("thrice", decoupled)):
+        (folder / name / "1").mkdir(parents=True)
+        (folder / name / "config.pbtxt").write_text(CONFIG.format(more=more))
+    return folder
 
 
 def run(place, daemon, name, model, protocol, options):
     """Runs perf_analyzer; gives its exit code, what it said and its table."""
     sheet = place.path / f"{name}.csv"
-    command = [os.environ["PERF_ANALYZER"], "-m", model, "-u", daemon.ready[protocol], "-i", protocol]
+    command = [os.environ["PERF_ANALYZER"], "-m", model, "-u", getattr(daemon, protocol), "-i", protocol]
     command += ["-s", "999", "-r", "3", "-p", str(WINDOW_MS), "-f", sheet, "--verbose-csv", *options]
     environment = {**os.environ, "LD_LIBRARY_PATH": os.environ["PERF_ANALYZER_LIBRARIES"]}
     try:
@@ -70,7 +57,7 @@ def check(claims, place, daemon, label, model, protocol, options):
 
 def main():
     claims = Claims()
-    with Workplace() as place, Daemon(place) as daemon:
+    with Workplace() as place, Daemon("--allow-client-shm", "--model-repository", repository(place)) as daemon:
         for protocol in ("http", "grpc"):
             for way, options in WAYS.items():
                 for load, level in LOADS.items():

@@ -2,12 +2,10 @@
 
 import concurrent.futures
 import http.client
-import json
 import os
-import subprocess
 import time
 
-from harness import BINARY, ROOT, Claims
+from harness import ROOT, Claims, Daemon
 
 AT_ONCE = 8
 ROUNDS = 10
@@ -39,24 +37,18 @@ def rounds(address, path, picture):
 def main():
     claims = Claims()
     picture = (ROOT / "scenarios" / "payloads" / "chelsea.png").read_bytes()
-    command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
-    daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        address = json.loads(daemon.stdout.readline())["http"]
+    with Daemon() as daemon:
         print(f"  {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before the start")
-        _, ends = rounds(address, "generate-3d?resolution=256&format=stl", picture)
+        _, ends = rounds(daemon.http, "generate-3d?resolution=256&format=stl", picture)
         mean = sum(ends) / len(ends)
         claims.claim(mean < 1.5, f"{AT_ONCE} at once at 256 samples, {ROUNDS} rounds: mean {mean:.3f} s, worst {max(ends):.3f} s")
-        looks, ends = rounds(address, "generate-progressive?resolution=256&format=stl", picture)
+        looks, ends = rounds(daemon.http, "generate-progressive?resolution=256&format=stl", picture)
         looks = sorted(looks)
         claims.claim(
             looks[-1] < 0.5,
             f"{AT_ONCE} progressive ones at once, {ROUNDS} rounds: first look p50 {looks[len(looks) // 2]:.3f} s, "
             f"worst {looks[-1]:.3f} s, all four stages {sum(ends) / len(ends):.3f} s on average",
         )
-    finally:
-        daemon.stdin.close()
-        daemon.wait()
     claims.finish()
 
 
