@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use crate::engine::{Engine, Parts};
 use crate::front::admin::Admin;
 use crate::front::{self, FrontState, Listeners};
 use crate::gpu::Gpus;
+use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
 use crate::model::Means;
 use crate::relief::{self, Studio};
@@ -71,6 +73,7 @@ pub enum DaemonError {
 pub struct App {
     engine: Engine,
     studio: Arc<Studio>,
+    jobs: Jobs,
     drain: Drain,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -88,6 +91,7 @@ impl App {
     pub async fn start(config: &Config) -> Result<Self, DaemonError> {
         let mut registry = Registry::default();
         let relief_meters = relief::meters::Meters::register(&mut registry);
+        let jobs = Jobs::start(config.jobs, jobs::meters::Meters::register(&mut registry));
         let bodies = Bodies::new(config.front.total_body_bytes);
         let engine = engine(config, registry, Arc::clone(&bodies))?;
         let listeners = Listeners {
@@ -110,6 +114,7 @@ impl App {
         let state = FrontState {
             engine: engine.clone(),
             studio: Arc::clone(&studio),
+            jobs: jobs.clone(),
             limits: config.front,
             bodies,
             admin: Admin { reachable: !config.bind.is_loopback() },
@@ -123,6 +128,7 @@ impl App {
         Ok(Self {
             engine,
             studio,
+            jobs,
             drain: Drain::new(config.grace),
             http,
             grpc,
@@ -166,15 +172,23 @@ impl App {
 
     /// Stops accepting, lets what is in flight finish within the grace period, and ends the models.
     pub async fn drain(self) -> Outcome {
-        let Self { engine, studio, mut drain, answering, stop_fronts, mut fronts, .. } = self;
+        let Self { engine, studio, jobs, mut drain, answering, stop_fronts, fronts, .. } = self;
         engine.begin_drain();
+        jobs.stop();
         let mut until = Instant::now();
         let mut state = drain.on(Event::StopRequested, until);
         // The fronts may have ended already; then there is nobody to tell.
         let _ = stop_fronts.send(());
         // A picture is at the engine for a part of its way only, and an answer is with neither while it is being sent.
-        let in_flight =
-            || engine.in_flight().max(studio.occupied()).max(answering.load(std::sync::atomic::Ordering::Acquire));
+        let in_flight = || {
+            let answering = answering.load(std::sync::atomic::Ordering::Acquire);
+            engine.in_flight().max(studio.occupied()).max(answering).max(jobs.running())
+        };
+        let mut idle = pin!(async {
+            // However they ended, they answer nothing any more.
+            let _ = fronts.await;
+            jobs.idle().await;
+        });
         let outcome = loop {
             match state {
                 State::Serving => {}
@@ -182,7 +196,7 @@ impl App {
                 State::Stopped(outcome) => break outcome,
             }
             let event = tokio::select! {
-                _ = &mut fronts => Event::Idle,
+                () = &mut idle => Event::Idle,
                 () = tokio::time::sleep_until(until.into()) => Event::Tick { in_flight: in_flight() },
             };
             state = drain.on(event, Instant::now());

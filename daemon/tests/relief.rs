@@ -20,6 +20,7 @@ use proofload_daemon::app::App;
 use proofload_daemon::bodies::Bodies;
 use proofload_daemon::front::admin::Admin;
 use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
+use proofload_daemon::jobs::{self, Jobs};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
 use proofload_daemon::relief::progressive::Stage;
@@ -30,6 +31,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const PHOTOGRAPH: &[u8] = include_bytes!("../../scenarios/payloads/chelsea.png");
+
+const JOBS: jobs::Limits = jobs::Limits {
+    workers: 1,
+    queued: 4,
+    queued_bytes: 16 << 20,
+    run: Duration::from_secs(60),
+    retention: Duration::from_secs(60),
+    results: 8,
+    result_bytes: 16 << 20,
+};
 
 async fn built_in() -> App {
     let args = DaemonArgs { http_port: Some(0), grpc_port: Some(0), ..DaemonArgs::default() };
@@ -348,6 +359,7 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         studio: Arc::clone(studio),
         limits,
         bodies: Arc::clone(&bodies),
+        jobs: Jobs::start(JOBS, Default::default()),
         shared_memory: SharedMemory::new(false),
         answering: Arc::default(),
     };
@@ -394,5 +406,52 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     assert!(refused.number("retry-after") >= 1 && refused.error().contains("total_body_bytes"));
     assert_eq!(meters.count(Outcome::Rejected), 2);
     drop(all);
+    app.drain().await;
+}
+
+/// A job gives what the same request gives at once; what is wrong with a picture is found when it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relief_as_a_job_is_the_same_relief() {
+    let app = built_in().await;
+    let submit = async |query: &str, picture: &[u8]| -> serde_json::Value {
+        let answer = send(app.http(), &format!("jobs?kind=relief{query}"), "image/png", "*/*", picture.to_vec()).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{:?}", answer.body);
+        serde_json::from_slice(&answer.body).unwrap()
+    };
+    let get = async |path: String| {
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(TcpStream::connect(app.http()).await.unwrap()))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let request = Request::get(path).header("host", "daemon").body(Full::<Bytes>::default()).unwrap();
+        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    };
+    let result = async |job: &serde_json::Value| {
+        get(format!("/api/v1/jobs/{}/result?wait_seconds=60", job["id"].as_str().unwrap())).await
+    };
+    let at_once = post(app.http(), "?format=ply&quality=3", "image/png", PHOTOGRAPH).await;
+    let job = submit("&format=ply&quality=3&priority=2", PHOTOGRAPH).await;
+    let later = result(&job).await;
+    assert_eq!((later.status, later.header("content-type")), (StatusCode::OK, "application/ply"), "{:?}", later.body);
+    assert!(later.body == at_once.body && later.header("x-proofload-watertight") == "true");
+    let events = get(format!("/api/v1/jobs/{}/events", job["id"].as_str().unwrap())).await;
+    let events = String::from_utf8(events.body.to_vec()).unwrap();
+    let names: Vec<_> = events.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert_eq!(names, ["queued", "running", "step", "step", "step", "done"], "{events}");
+    assert!(events.contains("\"percent\":33,\"step\":\"model\"") && events.contains("\"percent\":100"), "{events}");
+    let damaged = submit("", &PHOTOGRAPH[..9000]).await;
+    let failed = result(&damaged).await;
+    assert!(
+        failed.status == StatusCode::CONFLICT && failed.error().starts_with("the job failed: "),
+        "{:?}",
+        failed.body
+    );
+    let status = get(format!("/api/v1/jobs/{}", damaged["id"].as_str().unwrap())).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!((status["state"].as_str(), status["error"]["status"].as_u64()), (Some("failed"), Some(422)), "{status}");
+    let wrong = send(app.http(), "jobs?kind=relief&quality=11", "image/png", "*/*", PHOTOGRAPH).await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.error().contains("`quality`"), "{:?}", wrong.body);
     app.drain().await;
 }

@@ -2,6 +2,7 @@
 //! over one another in `layers`; `Config` is what will run. Nothing is opened here; every contradiction is found before anything starts.
 
 mod concurrency;
+mod jobs;
 pub mod keys;
 pub mod layers;
 mod models;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use self::written::{RateLimit, Written};
 use crate::admit::concurrency::Defaults;
 use crate::front::FrontLimits;
+use crate::jobs::Limits as JobLimits;
 use crate::lifecycle::Options;
 
 /// More threads than this are a slip of the pen.
@@ -58,6 +60,8 @@ pub struct Config {
     pub compute_threads: usize,
     /// How much the daemon steps back behind other processes, 0 to 19.
     pub nice: i32,
+    /// How much long work is taken on.
+    pub jobs: JobLimits,
     /// Where traces go, if anywhere.
     pub traces: Option<TraceConfig>,
 }
@@ -76,12 +80,13 @@ pub struct TraceConfig {
 /// # Errors
 /// One message for each thing that cannot run, naming its key and what would be right.
 pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
-    let Written { server, models, concurrency, process, telemetry } = written;
+    let Written { server, models, concurrency, jobs, process, telemetry } = written;
     let mut check = Check::default();
     let bind = check.server(&server);
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
     let concurrency = concurrency::defaults(&concurrency, &mut check);
+    let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
     check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
     let endpoint = telemetry.otlp_endpoint;
@@ -108,6 +113,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         models: options,
         compute_threads,
         nice: process.nice,
+        jobs,
         traces: endpoint.map(|endpoint| TraceConfig { endpoint, share: telemetry.trace_share }),
     })
 }
@@ -268,7 +274,8 @@ mod tests {
         check("[models]\nload_threads = 0", Err(&["models.load_threads"]));
         check(
             "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
-             [models]\nqueue_requests = 0\ncompute_threads = 0\n[process]\nnice = 20\n\
+             [models]\nqueue_requests = 0\ncompute_threads = 0\n[jobs]\nworkers = 0\nqueued = 0\nqueued_bytes = 0\n\
+             run_seconds = -1\nretention_seconds = nan\nresults = 0\nresult_bytes = 0\n[process]\nnice = 20\n\
              [telemetry]\ntrace_share = 1.5\notlp_endpoint = \"127.0.0.1:4317\"",
             Err(&[
                 "server.bind = \"localhost\" must be an IP address",
@@ -279,6 +286,13 @@ mod tests {
                 "server.grace_seconds",
                 "models.queue_requests",
                 "models.compute_threads",
+                "jobs.workers",
+                "jobs.queued must",
+                "jobs.queued_bytes",
+                "jobs.run_seconds",
+                "jobs.retention_seconds",
+                "jobs.results",
+                "jobs.result_bytes",
                 "process.nice",
                 "telemetry.trace_share",
                 "telemetry.otlp_endpoint",

@@ -8,6 +8,7 @@ use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
 use serde::{Deserialize, Serialize};
 
 pub use super::concurrency::Concurrency;
+pub use super::jobs::Jobs;
 
 /// A configuration file. Every section and every key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
@@ -19,6 +20,8 @@ pub struct Written {
     pub models: Models,
     /// How many requests models may have at a time.
     pub concurrency: Concurrency,
+    /// How much long work is taken on.
+    pub jobs: Jobs,
     /// How the process runs.
     pub process: Process,
     /// What it tells about itself.

@@ -42,12 +42,17 @@ pub(super) fn of(
         timeout: timeout(parameters)?,
         // A limit beyond the end of time is none.
         deadline: of_transport.and_then(|limit| received.checked_add(limit)),
-        trace: header(headers, TRACEPARENT).and_then(TraceParent::parse),
+        trace: trace(headers),
         protocol,
         priority: priority(parameters)?,
         part_of: None,
         held_bytes: 0,
     })
+}
+
+/// The caller's span. An invalid one is as good as none.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    header(headers, TRACEPARENT).and_then(TraceParent::parse)
 }
 
 fn refuse_reserved(parameters: &Parameters, protocol: Protocol) -> Result<(), ServeError> {

@@ -8,6 +8,7 @@ mod connections;
 mod context;
 mod grpc;
 mod http;
+mod jobs;
 mod not_offered;
 mod ops;
 mod phases;
@@ -28,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 use self::admin::Admin;
 use crate::bodies::Bodies;
 use crate::engine::Engine;
+use crate::jobs::Jobs;
 use crate::relief::Studio;
 use crate::shared_memory::SharedMemory;
 
@@ -41,6 +43,8 @@ pub struct FrontState {
     pub engine: Engine,
     /// Makes reliefs of pictures.
     pub studio: Arc<Studio>,
+    /// Long work.
+    pub jobs: Jobs,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
     /// The memory of all bodies.

@@ -1,5 +1,5 @@
-//! Benches: a bounded number of jobs side by side, and who waits for one. What is urgent comes first, and otherwise first
-//! come, first served.
+//! Benches: a bounded number of jobs side by side, and who waits for one. What is urgent comes first, what nobody waits for last,
+//! and otherwise first come, first served.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,8 @@ pub enum Haste {
     Urgent,
     /// In its turn.
     Usual,
+    /// When nobody else waits: for who does not wait for it.
+    Spare,
 }
 
 /// See the module.
@@ -28,6 +30,7 @@ struct State {
     free: usize,
     urgent: VecDeque<oneshot::Sender<Bench>>,
     usual: VecDeque<oneshot::Sender<Bench>>,
+    spare: VecDeque<oneshot::Sender<Bench>>,
 }
 
 /// A bench that is taken; the next who waits has it when this is dropped.
@@ -37,7 +40,7 @@ pub(super) struct Bench(Option<Arc<Benches>>);
 impl Benches {
     /// So many free benches.
     pub(super) fn new(count: usize) -> Arc<Self> {
-        let state = State { free: count, urgent: VecDeque::new(), usual: VecDeque::new() };
+        let state = State { free: count, urgent: VecDeque::new(), usual: VecDeque::new(), spare: VecDeque::new() };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
@@ -54,6 +57,7 @@ impl Benches {
             match haste {
                 Haste::Urgent => state.urgent.push_back(sender),
                 Haste::Usual => state.usual.push_back(sender),
+                Haste::Spare => state.spare.push_back(sender),
             }
             waiting
         };
@@ -63,13 +67,13 @@ impl Benches {
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
         let state = self.state();
-        state.urgent.len() + state.usual.len()
+        state.urgent.len() + state.usual.len() + state.spare.len()
     }
 
     /// The next who waits; without one the bench is free.
     fn next(&self) -> Option<oneshot::Sender<Bench>> {
         let mut state = self.state();
-        let next = state.urgent.pop_front().or_else(|| state.usual.pop_front());
+        let next = state.urgent.pop_front().or_else(|| state.usual.pop_front()).or_else(|| state.spare.pop_front());
         state.free += usize::from(next.is_none());
         next
     }
@@ -101,6 +105,8 @@ mod tests {
     async fn what_is_urgent_comes_first() {
         let benches = Benches::new(1);
         let taken = benches.take(Haste::Usual).await.unwrap();
+        let mut spare = Box::pin(benches.take(Haste::Spare));
+        assert!(spare.as_mut().now_or_never().is_none());
         let mut usual = Box::pin(benches.take(Haste::Usual));
         let mut gone = Box::pin(benches.take(Haste::Urgent));
         let mut urgent = Box::pin(benches.take(Haste::Urgent));
@@ -111,7 +117,9 @@ mod tests {
         assert!(usual.as_mut().now_or_never().is_none());
         let second = urgent.now_or_never().flatten().unwrap();
         drop(second);
+        assert!(spare.as_mut().now_or_never().is_none(), "what nobody waits for comes last");
         drop(usual);
+        drop(spare.now_or_never().flatten().unwrap());
         assert!(benches.take(Haste::Usual).now_or_never().flatten().is_some(), "who was given it went away");
         assert_eq!(benches.state().free, 1);
     }

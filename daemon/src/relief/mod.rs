@@ -85,6 +85,15 @@ impl Studio {
         Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
     }
 
+    /// A place for one request, as soon as there is one.
+    ///
+    /// # Errors
+    /// Only when the service is gone.
+    pub async fn wait(&self) -> Result<Visit, ReliefError> {
+        let place = self.workshop.wait().await.ok_or_else(|| lost(Lost))?;
+        Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
+    }
+
     /// A place for work of another kind, to be kept until it is answered.
     ///
     /// # Errors
@@ -142,12 +151,12 @@ impl Studio {
         context: RequestContext,
     ) -> Result<Carving, ReliefError> {
         let Parameters { resolution, mask, .. } = parameters;
-        let prepared =
-            self.work(visit, Haste::Usual, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
+        let haste = visit.haste;
+        let prepared = self.work(visit, haste, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
         let depths = self.depths(visit, &prepared.raster, context).await?;
         let (aspect, mask) = (prepared.raster.aspect, prepared.mask);
         let job = move |laps: &mut Laps| carve::carve(depths, aspect, mask.as_ref(), &parameters, Mesh::solid, laps);
-        let carved = self.work(visit, Haste::Usual, job).await?;
+        let carved = self.work(visit, haste, job).await?;
         let carving = carved.map_err(|error| spoiled(&error))?;
         self.workshop.observe(visit.laps.work(&visit.depth));
         Ok(carving)
@@ -161,6 +170,7 @@ impl Studio {
     ) -> Result<T, ServeError> {
         let Done { result, laps } = self.workshop.run(haste, job).await.map_err(lost)?;
         visit.laps.extend(laps);
+        visit.tell();
         Ok(result)
     }
 
@@ -171,6 +181,7 @@ impl Studio {
         let read = |response: InferResponse| depth::depths(&response).map_err(ServeError::Internal);
         let inference = self.engine.infer(request, context, read).await;
         visit.laps.note(Step::Model, received, Instant::now());
+        visit.tell();
         let (depths, phases) = match inference {
             Ok(inference) => (Ok(inference.response), inference.phases),
             Err(failed) => (Err(failed.error), failed.phases),

@@ -7,11 +7,15 @@ use std::time::Instant;
 use proofload_wire::phases::Phases;
 
 use super::ReliefError;
-use super::laps::Laps;
+use super::benches::Haste;
+use super::laps::{Laps, Step};
 use super::meters::{Meters, Outcome};
 use super::workshop::Place;
 use crate::engine::{Engine, RequestContext, ServeError};
 use crate::telemetry::trace::{Interval, Relief as Record, Slot};
+
+/// Is told of every piece of work that is done, by its last step.
+pub type Watcher = Box<dyn Fn(Step) + Send + Sync>;
 
 /// A relief request from its place in the house to its answer.
 pub struct Visit {
@@ -26,13 +30,31 @@ pub struct Visit {
     pub(super) depth: Phases,
     /// The depth model's part of the trace.
     pub(super) inference: Slot,
+    /// How soon its work should begin.
+    pub(super) haste: Haste,
+    watcher: Option<Watcher>,
     _place: Place,
 }
 
 impl Visit {
     pub(super) fn new(engine: Engine, meters: Meters, place: Place) -> Self {
         let (laps, depth, inference) = (Laps::default(), Phases::default(), Arc::default());
-        Self { engine, meters, settled: false, request: None, laps, depth, inference, _place: place }
+        let (haste, watcher) = (Haste::Usual, None);
+        Self { engine, meters, settled: false, request: None, laps, depth, inference, haste, watcher, _place: place }
+    }
+
+    /// The same for work that nobody waits for: it goes behind that of all others.
+    pub fn spare(mut self, watcher: Watcher) -> Self {
+        self.haste = Haste::Spare;
+        self.watcher = Some(watcher);
+        self
+    }
+
+    /// Tells the watcher of the last step.
+    pub(super) fn tell(&self) {
+        if let (Some(watcher), Some(last)) = (&self.watcher, self.laps.iter().last()) {
+            watcher(last.step);
+        }
     }
 
     /// Ends the visit of a request that never became one: it could not be read, or asked for the impossible.

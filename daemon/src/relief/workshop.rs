@@ -89,6 +89,12 @@ impl Workshop {
         permit.map(|permit| Place { _permit: permit }).map_err(|_| self.full())
     }
 
+    /// A place, as soon as there is one. `None` cannot happen while the house stands.
+    pub async fn wait(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        Some(Place { _permit: permit })
+    }
+
     fn full(&self) -> Full {
         let Limits { jobs, requests } = self.limits;
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);

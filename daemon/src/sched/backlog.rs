@@ -19,6 +19,11 @@ impl ServiceTime {
         self.per_request_s = Some(self.per_request_s.map_or(newest, |mean| mean + NEWEST * (newest - mean)));
     }
 
+    /// What one takes; nothing while nothing has been measured.
+    pub fn mean(&self) -> Option<Duration> {
+        self.per_request_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
     /// When the place behind `waiting` requests will be free, with `instances` serving side by side. Zero while
     /// nothing has been measured.
     pub fn until_served(&self, waiting: usize, instances: usize) -> Duration {

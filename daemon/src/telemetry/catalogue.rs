@@ -33,6 +33,22 @@ pub const RELIEF_PHASE_SECONDS: Metric = metric(
     "proofload_relief_phase_seconds",
     "Time of a whole relief request, decoding and mesh included, in one phase",
 );
+/// Counter by kind and outcome.
+pub const JOBS: Metric = metric("proofload_jobs", "Jobs that have ended, by what became of them");
+/// Counter.
+pub const JOBS_REFUSED: Metric = metric("proofload_jobs_refused", "Jobs that were not taken for want of room");
+/// Histogram by kind.
+pub const JOB_WAIT_SECONDS: Metric = metric("proofload_job_wait_seconds", "Time from a job being taken to its begin");
+/// Histogram by kind.
+pub const JOB_RUN_SECONDS: Metric =
+    metric("proofload_job_run_seconds", "Time from a job's begin to its end, unless it was cancelled");
+/// Gauge.
+pub const JOBS_QUEUED: Metric = metric("proofload_jobs_queued", "Jobs that wait");
+/// Gauge.
+pub const JOBS_RUNNING: Metric = metric("proofload_jobs_running", "Jobs that run");
+/// Gauge, bytes.
+pub const JOB_RESULT_BYTES: Metric =
+    metric("proofload_job_result_bytes", "Memory of the results that are kept, of jobs.result_bytes");
 /// Gauge by model and version.
 pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests waiting for an instance");
 /// Gauge by model, version and phase; seconds.

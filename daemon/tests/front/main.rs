@@ -9,6 +9,7 @@ mod datatypes;
 mod decoupled;
 mod grpc;
 mod http;
+mod jobs;
 mod malformed;
 mod peers;
 mod server;

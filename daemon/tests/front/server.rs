@@ -16,6 +16,7 @@ use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
 use proofload_daemon::front::FrontLimits;
+use proofload_daemon::jobs;
 use proofload_daemon::lifecycle::{Control, Options};
 use proofload_daemon::repository::source::Source;
 use proofload_daemon::sched::queue::Limits;
@@ -33,6 +34,17 @@ pub(crate) const LIMITS: FrontLimits = FrontLimits {
     total_body_bytes: 3 * MAX_BODY_BYTES,
     max_connections: 64,
     http2_ping: Duration::from_secs(20),
+};
+
+/// How much long work it takes on.
+const JOBS: jobs::Limits = jobs::Limits {
+    workers: 1,
+    queued: 4,
+    queued_bytes: MAX_BODY_BYTES,
+    run: Duration::from_secs(60),
+    retention: Duration::from_secs(60),
+    results: 8,
+    result_bytes: 1 << 20,
 };
 
 /// Name and configuration of the models: simulated ones give back their inputs.
@@ -152,6 +164,7 @@ fn config(models: &TempDir) -> Config {
         concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
         nice: 0,
+        jobs: JOBS,
         traces: None,
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use proofload_wire::WireError;
-use proofload_wire::infer::InferRequest;
+use proofload_wire::infer::{InferRequest, InferResponse};
 use proofload_wire::json_body::{
     BinaryOutputs, DecodedRequest, EncodedBody, JSON_LENGTH, decode_raw_request, decode_request_sharing,
     encode_response,
@@ -18,9 +18,10 @@ use proofload_wire::phases::Phases;
 use proofload_wire::tensor::Tensor;
 
 use super::ModelPath;
-use crate::engine::{Engine, Protocol, ServeError};
+use crate::engine::{Engine, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
+use crate::front::sharing::Placed;
 use crate::front::{FrontState, context, phases, sharing};
 
 /// Serves one inference.
@@ -28,23 +29,56 @@ pub(super) async fn infer(
     State(state): State<FrontState>,
     Path(path): Path<ModelPath>,
     headers: HeaderMap,
-    Taken { bytes, mut share }: Taken,
+    taken: Taken,
 ) -> Result<Response, Refusal> {
-    refuse_compression(&headers)?;
-    let (decoded, shared_bytes) = decode(&state, path, json_length(&headers)?, &bytes)?;
-    let mut context = context::of(&headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
+    let Asked { request, context, form } = ask(&state, path, &headers, taken)?;
+    let inference = state.engine.infer(request, context, |response| form.encode(response)).await?;
+    Ok(respond(inference.response, &inference.phases))
+}
+
+/// A request that is ready to be served.
+pub(in crate::front) struct Asked {
+    pub(in crate::front) request: InferRequest,
+    pub(in crate::front) context: RequestContext,
+    pub(in crate::front) form: Form,
+}
+
+/// What the answer is to look like.
+pub(in crate::front) struct Form {
+    binary_outputs: BinaryOutputs,
+    placed: Vec<Placed>,
+}
+
+impl Form {
+    /// Whether outputs go into shared memory.
+    pub(in crate::front) fn is_placed(&self) -> bool {
+        !self.placed.is_empty()
+    }
+
+    /// The answer in this form.
+    pub(in crate::front) fn encode(&self, mut response: InferResponse) -> Result<EncodedBody, ServeError> {
+        sharing::put(&self.placed, &mut response)?;
+        encode_response(&response, &self.binary_outputs).map_err(|error| unanswerable(&error))
+    }
+}
+
+/// Reads a request. Its inputs keep their share of the budget.
+pub(in crate::front) fn ask(
+    state: &FrontState,
+    path: ModelPath,
+    headers: &HeaderMap,
+    Taken { bytes, mut share }: Taken,
+) -> Result<Asked, Refusal> {
+    refuse_compression(headers)?;
+    let (decoded, shared_bytes) = decode(state, path, json_length(headers)?, &bytes)?;
+    let mut context = context::of(headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
     let DecodedRequest { mut request, binary_outputs } = decoded;
     let placed = sharing::places(&state.shared_memory, &request.outputs)?;
     context.held_bytes = held_bytes(&bytes, &request.inputs);
     drop(bytes);
     share.resize(context.held_bytes.saturating_sub(shared_bytes)).map_err(ServeError::from)?;
     context::pin(&mut request, share);
-    let encode = |mut response| {
-        sharing::put(&placed, &mut response)?;
-        encode_response(&response, &binary_outputs).map_err(|error| unanswerable(&error))
-    };
-    let inference = state.engine.infer(request, context, encode).await?;
-    Ok(respond(inference.response, &inference.phases))
+    Ok(Asked { request, context, form: Form { binary_outputs, placed } })
 }
 
 /// The memory that inputs keep: the whole body if any of them is a slice of it, and what the others have of their own.
@@ -112,7 +146,7 @@ fn decode_raw(engine: &Engine, path: ModelPath, body: &Bytes) -> Result<DecodedR
     Ok(DecodedRequest { request, binary_outputs: BinaryOutputs::all() })
 }
 
-fn respond(encoded: EncodedBody, timing: &Phases) -> Response {
+pub(in crate::front) fn respond(encoded: EncodedBody, timing: &Phases) -> Response {
     let content_type = encoded.content_type();
     let mut response = Response::new(Body::from(encoded.body));
     let headers = response.headers_mut();

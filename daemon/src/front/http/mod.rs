@@ -1,7 +1,7 @@
 //! KServe v2 over HTTP: which path leads where.
 
 mod generate;
-mod infer;
+pub(super) mod infer;
 mod models;
 mod repository;
 mod settings;
@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use super::{FrontState, ops, studio};
+use super::{FrontState, jobs, ops, studio};
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
@@ -34,6 +34,7 @@ pub(super) fn router(state: FrontState) -> Router {
         .route("/v2/logging", get(settings::log).post(settings::change_log))
         .merge(sharing())
         .merge(studio::routes())
+        .merge(jobs::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
         .with_state(state)
@@ -76,10 +77,10 @@ fn sharing() -> Router<FrontState> {
 
 /// Which model, and which version of it, a path names.
 #[derive(Deserialize)]
-struct ModelPath {
-    model: String,
+pub(super) struct ModelPath {
+    pub(super) model: String,
     #[serde(default)]
-    version: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 async fn no_such_path(uri: Uri) -> Refusal {

@@ -50,7 +50,7 @@ impl From<&Phases> for Times {
 }
 
 /// Whether a client asks for this media type by name. Who takes anything has not asked.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+pub(in crate::front) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let lists = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut named = lists.flat_map(|list| list.split(',')).map(|one| one.split(';').next().unwrap_or_default().trim());
     named.any(|name| name.eq_ignore_ascii_case(media_type))
@@ -62,7 +62,7 @@ pub(super) fn base64(bytes: &[u8]) -> String {
 }
 
 /// The answer, as a JSON document or as the file.
-pub(super) fn of(relief: Relief, format: Format, as_json: bool) -> Response {
+pub(in crate::front) fn of(relief: Relief, format: Format, as_json: bool) -> Response {
     let Relief { file, facts, phases } = relief;
     let mut response = if as_json { document(&file, &facts, &phases, format) } else { attachment(file, format) };
     let headers = response.headers_mut();

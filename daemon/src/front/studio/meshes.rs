@@ -35,7 +35,7 @@ struct Looked {
 }
 
 /// A repaired mesh.
-struct Mended {
+pub(in crate::front) struct Mended {
     file: Vec<u8>,
     format: Format,
     done: Done,
@@ -71,7 +71,8 @@ pub(super) async fn repair(State(state): State<FrontState>, request: Request) ->
     Ok(if as_json { document(&mended) } else { attachment(mended) })
 }
 
-fn mend(file: &[u8], written: &[(String, String)], wanted: Wanted<'_>) -> Result<Mended, Refusal> {
+/// Reads and repairs a mesh.
+pub(in crate::front) fn mend(file: &[u8], written: &[(String, String)], wanted: Wanted<'_>) -> Result<Mended, Refusal> {
     let asked = format(written)?;
     let (mesh, found) = read::read(file)?;
     let before = Analysis::of(&mesh);
@@ -97,17 +98,24 @@ async fn worked<T: Send + 'static>(
     let read = upload::read(head, body, &state.bodies, &upload::MESH).await;
     let Upload { file, written } = read.map_err(|NoUpload { refusal, .. }| refusal)?;
     let awaited = Awaited::default();
-    let waits = Arc::clone(&awaited.0);
+    let gone = awaited.flag();
     let done = state.studio.job(move || {
         let until = Instant::now() + TIME_LIMIT;
-        job(&file, &written, &|| !waits.load(Ordering::Relaxed) && Instant::now() < until)
+        job(&file, &written, &|| !gone.load(Ordering::Relaxed) && Instant::now() < until)
     });
     done.await?
 }
 
 /// Somebody waits while this lives.
 #[derive(Default)]
-struct Awaited(Arc<AtomicBool>);
+pub(in crate::front) struct Awaited(Arc<AtomicBool>);
+
+impl Awaited {
+    /// Whether nobody waits any more.
+    pub(in crate::front) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for Awaited {
     fn drop(&mut self) {
@@ -121,7 +129,7 @@ fn no_parameters(written: &[(String, String)]) -> Result<(), Refusal> {
 }
 
 /// The format that is asked for, if any. Every mistake is named.
-fn format(written: &[(String, String)]) -> Result<Option<Format>, Refusal> {
+pub(in crate::front) fn format(written: &[(String, String)]) -> Result<Option<Format>, Refusal> {
     let (mut asked, mut errors) = (None, Vec::new());
     for (name, value) in written {
         let mistake = match (name.as_str(), Format::parse(value.trim())) {
@@ -152,7 +160,8 @@ fn document(mended: &Mended) -> Response {
     json(&Document { format, media_type, done, before, after, mesh_base64 })
 }
 
-fn attachment(mended: Mended) -> Response {
+/// The mesh as a file.
+pub(in crate::front) fn attachment(mended: Mended) -> Response {
     let Mended { file, format, done, after, .. } = mended;
     let mut response = Response::new(Body::from(file));
     let headers = response.headers_mut();

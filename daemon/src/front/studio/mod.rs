@@ -2,8 +2,8 @@
 //! (`/api/v1/generate-progressive`), and meshes that are looked at and repaired. Decodes requests and encodes answers; the
 //! work is done elsewhere.
 
-mod answer;
-mod meshes;
+pub(super) mod answer;
+pub(super) mod meshes;
 mod progressive;
 pub mod upload;
 

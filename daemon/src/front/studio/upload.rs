@@ -132,7 +132,7 @@ pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>, kind: &Kind) ->
 }
 
 /// Reads a body and keeps nothing of it.
-pub(super) async fn discard(body: Body, kind: &Kind) {
+pub(in crate::front) async fn discard(body: Body, kind: &Kind) {
     body::discard(body.into_data_stream(), kind.max_bytes + FORM_BYTES).await;
 }
 

@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, SpanExporter};
 use tokio::runtime::Handle;
 
 use self::outbox::{Finished, Outbox};
-pub use self::record::{Inference, Interval, Record, Relief, Slot};
+pub use self::record::{Inference, Interval, Job, Record, Relief, Slot};
 use self::settings::{Refused, Settings, Shown, Wanted};
 
 /// Records that wait to be made into spans.

@@ -14,6 +14,8 @@ pub enum Record {
     Inference(Inference),
     /// For a relief.
     Relief(Relief),
+    /// For a job.
+    Job(Job),
 }
 
 impl Record {
@@ -22,6 +24,7 @@ impl Record {
         match self {
             Self::Inference(inference) => inference.parent,
             Self::Relief(relief) => relief.parent,
+            Self::Job(job) => job.parent,
         }
     }
 
@@ -29,7 +32,7 @@ impl Record {
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Inference(inference) => Some(&inference.model),
-            Self::Relief(_) => None,
+            Self::Relief(_) | Self::Job(_) => None,
         }
     }
 }
@@ -72,6 +75,23 @@ pub struct Relief {
     pub error: Option<String>,
 }
 
+/// A job, from being taken to its end. What it did has a record of its own, with the same parent.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The caller's span.
+    pub parent: Option<TraceParent>,
+    /// What kind of work it was.
+    pub kind: &'static str,
+    /// When it was taken.
+    pub taken: Instant,
+    /// When it was begun, if it was.
+    pub began: Option<Instant>,
+    /// When it ended.
+    pub ended: Instant,
+    /// Why it has no result.
+    pub error: Option<String>,
+}
+
 /// A step of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {
@@ -95,5 +115,11 @@ impl From<Inference> for Record {
 impl From<Relief> for Record {
     fn from(relief: Relief) -> Self {
         Self::Relief(relief)
+    }
+}
+
+impl From<Job> for Record {
+    fn from(job: Job) -> Self {
+        Self::Job(job)
     }
 }

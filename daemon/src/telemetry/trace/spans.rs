@@ -1,5 +1,6 @@
 //! From records to spans. An inference is `InferRequest` → the model → `queue`, `copy_in`, `compute`, `copy_out`; a
-//! relief is `ReliefRequest` → `decode`, `prepare`, `model`, `mesh`, `encode`, with its inference below `model`.
+//! relief is `ReliefRequest` → `decode`, `prepare`, `model`, `mesh`, `encode`, with its inference below `model`; a
+//! job is `Job` → `queue`, `run`, beside the request that it was.
 
 use std::time::{Instant, SystemTime};
 
@@ -10,7 +11,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 use proofload_wire::trace::TraceParent;
 
-use super::record::{Inference, Record, Relief};
+use super::record::{Inference, Job, Record, Relief};
 use crate::backend::Timeline;
 
 /// The step of a relief that its inference belongs to.
@@ -39,6 +40,7 @@ pub(super) fn emit(tracer: &SdkTracer, clock: Clock, record: &Record) {
     match record {
         Record::Inference(inference) => maker.inference(inference, &outside(inference.parent), SpanKind::Server),
         Record::Relief(relief) => maker.relief(relief),
+        Record::Job(job) => maker.job(job),
     }
 }
 
@@ -107,6 +109,16 @@ impl Maker<'_> {
         }
         self.end(&request, record.answered, record.error.as_ref());
     }
+
+    fn job(&self, record: &Job) {
+        let about = vec![KeyValue::new("job.kind", record.kind)];
+        let job = self.begin("Job".to_owned(), &outside(record.parent), SpanKind::Internal, record.taken, about);
+        self.phase("queue", &job, record.taken, record.began.unwrap_or(record.ended));
+        if let Some(began) = record.began {
+            self.phase("run", &job, began, record.ended);
+        }
+        self.end(&job, record.ended, record.error.as_ref());
+    }
 }
 
 fn attributes(record: &Inference) -> Vec<KeyValue> {
@@ -151,6 +163,21 @@ mod tests {
             .collect();
         paths.sort();
         paths
+    }
+
+    #[test]
+    fn a_job_shows_its_wait_and_its_run() {
+        let check = |began: Option<u64>, expected: &[&str]| {
+            let start = Instant::now() - Duration::from_secs(1);
+            let at = |ms| start + Duration::from_millis(ms);
+            let parent = Some(TraceParent { trace_id: 7, parent_id: 9, sampled: true });
+            let (began, error) = (began.map(at), began.is_none().then(|| "given up".to_owned()));
+            let made = spans(&Job { parent, kind: "relief", taken: at(0), began, ended: at(9), error }.into());
+            assert!(made.iter().all(|span| span.span_context.trace_id() == TraceId::from(7)));
+            assert_eq!(paths(&made), expected);
+        };
+        check(Some(3), &["Job", "queue < Job", "run < Job"]);
+        check(None, &["Job", "queue < Job"]);
     }
 
     #[test]
