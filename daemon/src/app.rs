@@ -242,7 +242,13 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
     let limiter = config.rate_limit.clone().map(RateLimiter::new);
     let models = Live::start(
         config.models.clone(),
-        Means { pool, graphs: Arc::default(), limiter, concurrency: config.concurrency },
+        Means {
+            pool,
+            graphs: Arc::default(),
+            limiter,
+            load_threads: config.models.load_threads,
+            concurrency: config.concurrency,
+        },
     )
     .map_err(DaemonError::Models)?;
     let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));

@@ -1,9 +1,9 @@
 //! The inference daemon as a library: KServe v2 over HTTP and gRPC in front of models from a Triton-style
 //! repository, with dynamic batching, and every response saying where its time went.
 //!
-//! Shell and core are apart: `admit`, `drain`, `jobs::board`, `lifecycle::snapshot`, `sched::{queue, batch, backlog}`, `statistics`,
-//! `engine::check` and the repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `lifecycle`,
-//! `sched::driver` and `backend`.
+//! Shell and core are apart: `admit`, `drain`, `ensemble`, `jobs::board`, `lifecycle::snapshot`,
+//! `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and the repository's parsers are pure; sockets, threads
+//! and clocks are in `app`, `front`, `lifecycle`, `sched::driver` and `backend`.
 
 pub mod admit;
 pub mod app;
@@ -13,12 +13,14 @@ mod cli;
 pub mod config;
 pub mod drain;
 pub mod engine;
+pub mod ensemble;
 pub mod front;
 pub mod gpu;
 pub mod jobs;
 pub mod lifecycle;
 pub mod mesh;
 pub mod model;
+mod parallel;
 mod process;
 pub mod relief;
 pub mod repository;

@@ -1,6 +1,7 @@
 //! A model that runs: its specification, its scheduler with the instance threads, and its counts. Which requests it
 //! is given, and what clients are told, is the engine's affair.
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,10 @@ use crate::admit::concurrency::{Defaults, Limiter};
 use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
 use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
-use crate::backend::{Backend, Request};
+use crate::backend::{Backend, Request, Timeline};
+use crate::ensemble::graph::Plan;
+use crate::lifecycle::Serving;
+use crate::parallel;
 use crate::repository::spec::{BackendSpec, ModelSpec};
 use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
@@ -32,6 +36,12 @@ pub enum StartError {
         model: String,
         /// Why.
         source: CpuError,
+    },
+    /// Others compute it.
+    #[error("model '{model}' is an ensemble: it serves as soon as the models of its steps do")]
+    Ensemble {
+        /// The model.
+        model: String,
     },
     /// It cannot compute what it should be warmed with.
     #[error("model '{model}': {what}")]
@@ -73,6 +83,8 @@ pub struct Means {
     pub limiter: Option<Arc<RateLimiter>>,
     /// What holds of the concurrency of models that say nothing of it.
     pub concurrency: Defaults,
+    /// How many instances of one model are made side by side.
+    pub load_threads: NonZeroUsize,
 }
 
 /// A model that runs.
@@ -82,14 +94,30 @@ pub struct Model {
     counts: Arc<Mutex<Counts>>,
     meters: Meters,
     concurrency: Option<Mutex<Limiter>>,
-    scheduler: Scheduler,
+    work: Work,
+}
+
+/// Who computes a model.
+enum Work {
+    /// Its own instances.
+    Instances(Scheduler),
+    /// Other models.
+    Steps(Ensemble),
+}
+
+/// An ensemble that can serve: its graph, and who computes each of its steps. As long as it is held, they serve.
+pub struct Ensemble {
+    /// What goes where.
+    pub plan: Plan,
+    /// Who computes each step.
+    pub steps: Vec<Arc<Serving>>,
 }
 
 impl Model {
     /// Loads a model and starts its instances.
     ///
     /// # Errors
-    /// When the backend cannot run it.
+    /// When the backend cannot run it, or it is an ensemble, which has none.
     pub fn start(mut spec: ModelSpec, means: &Means) -> Result<Self, StartError> {
         let limiter = means.limiter.as_ref();
         if limiter.is_none() && spec.scheduling.rates.iter().any(|rate| !rate.needs.is_empty()) {
@@ -113,7 +141,30 @@ impl Model {
             let batching = &spec.scheduling.batching;
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
-        Ok(Self { spec, loading, counts, meters, concurrency, scheduler })
+        Ok(Self { spec, loading, counts, meters, concurrency, work: Work::Instances(scheduler) })
+    }
+
+    /// A model that others compute. It counts on where `before` ended, which it replaces.
+    pub fn ensemble(spec: ModelSpec, ensemble: Ensemble, before: Option<&Self>) -> Self {
+        let loading = Loading { read: spec.reading, start: Duration::ZERO, warm_up: Duration::ZERO };
+        let (counts, meters) =
+            before.map(|before| (Arc::clone(&before.counts), before.meters.clone())).unwrap_or_default();
+        Self { spec, loading, counts, meters, concurrency: None, work: Work::Steps(ensemble) }
+    }
+
+    /// Its steps, if others compute it.
+    pub fn steps(&self) -> Option<&Ensemble> {
+        match &self.work {
+            Work::Instances(_) => None,
+            Work::Steps(ensemble) => Some(ensemble),
+        }
+    }
+
+    fn scheduler(&self) -> Option<&Scheduler> {
+        match &self.work {
+            Work::Instances(scheduler) => Some(scheduler),
+            Work::Steps(_) => None,
+        }
     }
 
     /// What it is.
@@ -136,27 +187,27 @@ impl Model {
         self.concurrency.as_ref()
     }
 
-    /// Puts a request into its queue.
+    /// Puts a request into its queue. An ensemble has none: its requests go to its steps.
     ///
     /// # Errors
     /// When the queue is full or the model is being stopped.
     pub fn submit(&self, entry: Entry, request: Request) -> Result<Pending, Refusal> {
-        self.scheduler.submit(entry, request)
+        self.scheduler().ok_or(Refusal::Stopped)?.submit(entry, request)
     }
 
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
-        self.scheduler.waiting()
+        self.scheduler().map_or(0, Scheduler::waiting)
     }
 
     /// The batch size that serves most, where it adapts.
     pub fn adaptive_size(&self) -> Option<u32> {
-        self.scheduler.adaptive_size()
+        self.scheduler()?.adaptive_size()
     }
 
     /// What each of its instances has done.
     pub fn usage(&self) -> &[Usage] {
-        self.scheduler.usage()
+        self.scheduler().map_or(&[], Scheduler::usage)
     }
 
     /// Its counts as Triton gives them.
@@ -169,6 +220,12 @@ impl Model {
         lock(&self.counts).succeeded(phases, unix_ms);
         self.meters.phases(phases);
         self.meters.outcome(Outcome::Success);
+    }
+
+    /// Counts a request whose steps others have computed as one execution.
+    pub fn count_execution(&self, elements: u32, timeline: &Timeline) {
+        lock(&self.counts).executed(elements, timeline);
+        self.meters.executed(elements);
     }
 
     /// Counts response number `index` of a request to a decoupled model.
@@ -187,12 +244,12 @@ impl Model {
 
     /// Fails what waits, and everything that comes.
     pub fn close(&self) {
-        self.scheduler.close();
+        self.scheduler().into_iter().for_each(Scheduler::close);
     }
 
     /// Ends its threads after the executions that run; what waits fails.
     pub fn stop(&self) {
-        self.scheduler.stop();
+        self.scheduler().into_iter().for_each(Scheduler::stop);
     }
 }
 
@@ -209,23 +266,35 @@ fn observer(counts: Arc<Mutex<Counts>>, meters: Meters) -> Box<dyn Fn(&Execution
     })
 }
 
-/// One backend for each instance. The file of an ONNX model is not needed any more afterwards.
-fn backends(spec: &mut ModelSpec, means: &Means) -> Result<Vec<Box<dyn Backend>>, StartError> {
-    let instances = 0..spec.instances;
-    let onnx = match &mut spec.backend {
-        BackendSpec::Cpu { onnx } => std::mem::take(onnx),
+type Instance = Box<dyn Backend>;
+/// Makes the instance of a number.
+type Make = Box<dyn Fn(usize) -> Instance + Send + Sync>;
+
+/// One backend for each instance, made side by side.
+fn backends(spec: &mut ModelSpec, means: &Means) -> Result<Vec<Instance>, StartError> {
+    let make = maker(spec, means)?;
+    let numbers: Vec<usize> = (0..spec.instances).collect();
+    Ok(parallel::map(&numbers, means.load_threads, |number| make(*number)))
+}
+
+/// What all instances share is made here. The file of an ONNX model is not needed any more afterwards.
+fn maker(spec: &mut ModelSpec, means: &Means) -> Result<Make, StartError> {
+    Ok(match &mut spec.backend {
+        BackendSpec::Cpu { onnx } => {
+            let onnx = std::mem::take(onnx);
+            let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
+            let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
+            Box::new(move |_| Box::new(Cpu::new(Arc::clone(&model))))
+        }
         BackendSpec::Simulated(simulated) => {
-            let simulated = *simulated;
-            let instance = |index| Simulated::new(simulated, spec.outputs.clone(), spec.batched(), index as u64);
-            return Ok(instances.map(|index| Box::new(instance(index)) as Box<dyn Backend>).collect());
+            let (simulated, outputs, batched) = (*simulated, spec.outputs.clone(), spec.batched());
+            Box::new(move |number| Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64)))
         }
         BackendSpec::Identity(identity) => {
-            let names: Vec<_> = spec.outputs.iter().map(|output| output.name.clone()).collect();
-            let instance = |_| Box::new(Identity::new(*identity, names.clone())) as Box<dyn Backend>;
-            return Ok(instances.map(instance).collect());
+            let (identity, names) = (*identity, spec.outputs.iter().map(|output| output.name.clone()));
+            let names: Vec<_> = names.collect();
+            Box::new(move |_| Box::new(Identity::new(identity, names.clone())))
         }
-    };
-    let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
-    let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
-    Ok(instances.map(|_| Box::new(Cpu::new(Arc::clone(&model))) as Box<dyn Backend>).collect())
+        BackendSpec::Ensemble(_) => return Err(StartError::Ensemble { model: spec.name.clone() }),
+    })
 }

@@ -7,12 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use proofload_wire::infer::InferResponse;
 use proofload_wire::phases::Phases;
+use proofload_wire::tensor::Tensor;
 
 use super::answer::{self, Wanted};
 use super::patience::Patience;
 use super::{Failed, Inference, RequestContext, ServeError};
 use crate::admit::concurrency::Over;
 use crate::backend::{BackendError, Timeline};
+use crate::ensemble::spent::{self, Spent};
 use crate::model::Model;
 use crate::sched::driver::{Broken, NotServed, Refusal, Served};
 use crate::sched::queue::Full;
@@ -42,12 +44,14 @@ pub(super) struct Account<'a> {
     context: RequestContext,
     /// The request's own id, for the trace.
     id: String,
+    /// What was asked of the models of an ensemble's steps, for the trace.
+    steps: Vec<trace::Inference>,
     settled: bool,
 }
 
 impl<'a> Account<'a> {
     pub(super) fn open(model: &'a Model, traces: Option<&'a Traces>, context: RequestContext, id: String) -> Self {
-        Self { model, traces, context, id, settled: false }
+        Self { model, traces, context, id, steps: Vec::new(), settled: false }
     }
 
     /// Makes the answer out of the outputs. The request has succeeded only when that can be done.
@@ -73,6 +77,51 @@ impl<'a> Account<'a> {
                 Err(Failed { error, phases })
             }
         }
+    }
+
+    /// What was asked of the models of an ensemble's steps.
+    pub(super) fn steps(&mut self, steps: Vec<trace::Inference>) {
+        self.steps = steps;
+    }
+
+    /// Makes the answer out of what the steps of an ensemble gave. In Triton's terms a request is one execution of it.
+    pub(super) fn assemble<T>(
+        mut self,
+        wanted: &[Wanted],
+        outputs: Vec<Tensor>,
+        spent: &Spent,
+        elements: u32,
+        id: String,
+        encode: impl FnOnce(InferResponse) -> Result<T, ServeError>,
+    ) -> Result<Inference<T>, Failed> {
+        let response = answer::respond(self.model.spec(), wanted, outputs, id);
+        let answered = Instant::now();
+        let phases = spent.phases(self.context.received, answered, elements);
+        let timeline = spent::timeline(self.context.received, &phases);
+        match response.and_then(encode) {
+            Ok(response) => {
+                self.model.count_execution(elements, &timeline);
+                self.model.count_success(&phases, unix_ms());
+                self.settle(answered, Ok((timeline, elements)));
+                Ok(Inference { response, phases })
+            }
+            Err(error) => {
+                self.count_failure(Outcome::BackendFailed, error.to_string(), answered);
+                Err(Failed { error, phases })
+            }
+        }
+    }
+
+    /// Closes the account of a request one of whose steps failed.
+    pub(super) fn step_failed(self, error: ServeError, spent: impl FnOnce(Instant, Instant) -> Phases) -> Failed {
+        let outcome = match &error {
+            ServeError::Overdue { .. } => Outcome::TimedOut,
+            ServeError::DeadlineExceeded(_) => Outcome::DeadlineExceeded,
+            ServeError::Unavailable { retry_after: None, .. } => Outcome::Stopping,
+            ServeError::Unavailable { .. } | ServeError::TooManyRequests { .. } => Outcome::Rejected,
+            _ => Outcome::BackendFailed,
+        };
+        self.fail(outcome, error, spent)
     }
 
     /// Closes the account of a request that got its responses one by one.
@@ -178,6 +227,7 @@ impl<'a> Account<'a> {
             received: self.context.received,
             answered,
             result,
+            steps: std::mem::take(&mut self.steps),
         };
         match &self.context.part_of {
             // Whoever asked for it hands it over together with its own.

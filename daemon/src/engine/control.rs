@@ -19,13 +19,13 @@ impl Engine {
         Ok(self.aside(move |models| models.load(&name, &given)).await??)
     }
 
-    /// Takes a model out of service. Requests on their way are finished.
+    /// Takes a model out of service, and with `dependents` what was loaded only for it. Requests on their way are finished.
     ///
     /// # Errors
     /// When clients have no say in that, or the daemon is stopping.
-    pub async fn unload_model(&self, name: String) -> Result<(), ServeError> {
+    pub async fn unload_model(&self, name: String, dependents: bool) -> Result<(), ServeError> {
         self.while_serving()?;
-        Ok(self.aside(move |models| models.unload(&name)).await??)
+        Ok(self.aside(move |models| models.unload(&name, dependents)).await??)
     }
 
     /// What the repository holds, or what of it serves.

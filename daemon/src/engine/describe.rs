@@ -40,6 +40,7 @@ pub(super) fn metadata(spec: &ModelSpec, versions: &[i64]) -> ModelMetadata {
         BackendSpec::Cpu { .. } => "onnxruntime_onnx",
         BackendSpec::Simulated(_) => "simulated",
         BackendSpec::Identity(_) => "identity",
+        BackendSpec::Ensemble(_) => "ensemble",
     };
     ModelMetadata {
         name: spec.name.clone(),

@@ -74,3 +74,22 @@ pub enum ServeError {
     #[error("{0}")]
     Internal(String),
 }
+
+impl ServeError {
+    /// The same error with a message that says more.
+    pub(super) fn within(self, say: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::NotFound(message) => Self::NotFound(say(message)),
+            Self::InvalidArgument(message) => Self::InvalidArgument(say(message)),
+            Self::AlreadyExists(message) => Self::AlreadyExists(say(message)),
+            Self::Unavailable { message, retry_after } => Self::Unavailable { message: say(message), retry_after },
+            Self::Overdue { message, retry_after } => Self::Overdue { message: say(message), retry_after },
+            Self::TooManyRequests { message, retry_after } => {
+                Self::TooManyRequests { message: say(message), retry_after }
+            }
+            Self::DeadlineExceeded(message) => Self::DeadlineExceeded(say(message)),
+            Self::Unsupported(message) => Self::Unsupported(say(message)),
+            Self::Internal(message) => Self::Internal(say(message)),
+        }
+    }
+}

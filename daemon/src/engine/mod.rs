@@ -7,6 +7,7 @@ pub mod check;
 mod classify;
 mod control;
 mod describe;
+mod ensemble;
 mod error;
 mod parts;
 mod patience;
@@ -145,7 +146,21 @@ impl Engine {
         let _in_flight = InFlight::enter(&self.inner.parts.in_flight);
         let model = self.model(&request.model_name, request.model_version.as_deref())?;
         refuse_decoupled(&model, context.protocol)?;
-        let admitted = self.admit(&model, request, context, None)?;
+        if let Some(ensemble) = model.steps() {
+            return Box::pin(self.infer_steps(&model, ensemble, request, context, encode)).await;
+        }
+        self.infer_alone(&model, request, context, encode).await
+    }
+
+    /// Serves a request to a model that its own instances compute.
+    async fn infer_alone<T>(
+        &self,
+        model: &Model,
+        request: InferRequest,
+        context: RequestContext,
+        encode: impl FnOnce(InferResponse) -> Result<T, ServeError>,
+    ) -> Result<Inference<T>, Failed> {
+        let admitted = self.admit(model, request, context, None)?;
         let Admitted { account, mut place, pending, wanted, patience, id } = admitted;
         let outcome = pending.outcome(patience.ends()).await;
         place.iter_mut().for_each(|place| place.learn(&outcome));

@@ -2,8 +2,9 @@
 //! serves right now. Readers take a snapshot that never waits; one writer at a time replaces it. What a request is told
 //! is the engine's affair, what files mean the repository's.
 
+mod ensembles;
 mod given;
-mod parallel;
+mod load;
 mod poll;
 mod serving;
 pub mod snapshot;
@@ -17,15 +18,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use proofload_wire::types::RepositoryIndexEntry;
 
+use self::ensembles::Ensembles;
 pub use self::given::{Parameter, given};
+use self::load::{Failure, Wanted};
 use self::serving::Retirement;
 pub use self::serving::Serving;
 use self::snapshot::{Missing, Snapshot};
 use crate::model::{Means, Model};
-use crate::repository::origin::{Given, Origin};
+use crate::repository::origin::Given;
 use crate::repository::source::Source;
-use crate::repository::spec::ModelSpec;
-use crate::repository::{self, Place, Read};
+use crate::repository::{self, Place};
 use crate::sched::queue::Limits;
 
 /// Who decides which models are loaded.
@@ -89,8 +91,8 @@ pub struct Live {
     options: Options,
     means: Means,
     snapshot: ArcSwap<Held>,
-    /// Held while the snapshot is replaced; never while a model is being loaded.
-    writing: Mutex<()>,
+    /// The ensembles that should serve. Held while the snapshot is replaced; never while a model is being loaded.
+    writing: Mutex<Ensembles>,
     /// Held by whoever loads or unloads: one at a time, so that the last word counts.
     control: Mutex<()>,
     retirement: Retirement,
@@ -141,12 +143,12 @@ impl Live {
             let sources = self.options.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             errors.push(format!("no model found in {sources}; expected <model>/config.pbtxt and <model>/1/model.onnx"));
         }
-        let load = |name: &String| match places.get(name) {
-            Some(place) => self.load_place(name, place, None),
-            None => Err(vec![format!("model '{name}' is to be loaded at the start, but is in no model repository")]),
-        };
-        let failed = parallel::map(&names, self.options.load_threads, load).into_iter().filter_map(Result::err);
-        errors.splice(0..0, failed.flatten());
+        let (known, unknown): (Vec<_>, Vec<_>) = names.iter().partition(|name| places.contains_key(*name));
+        let missing =
+            |name: &String| format!("model '{name}' is to be loaded at the start, but is in no model repository");
+        let failed = self.load_all(&places, known.iter().map(|name| Wanted::of(name)).collect());
+        errors
+            .splice(0..0, failed.into_iter().flat_map(|failed| failed.errors).chain(unknown.into_iter().map(missing)));
         if errors.is_empty() || !self.options.exit_on_error {
             errors.iter().for_each(|error| tracing::error!("{error}"));
             return Ok(());
@@ -179,23 +181,33 @@ impl Live {
     pub fn load(&self, name: &str, given: &Given) -> Result<(), ControlError> {
         let _control = self.controlled()?;
         let (places, _) = repository::places(&self.options.sources);
-        let place = places.get(name);
-        let result = match place {
-            None if given.files.is_empty() => return Err(ControlError::Unknown(name.to_owned())),
-            None => self.load_from(name, &Origin { source: None, given: Some(given) }, false),
-            Some(place) => self.load_place(name, place, Some(given)),
-        };
-        result.map_err(|errors| ControlError::Failed { model: name.to_owned(), errors })
+        if given.files.is_empty() && !places.contains_key(name) {
+            return Err(ControlError::Unknown(name.to_owned()));
+        }
+        let failed = self.load_all(&places, vec![Wanted { name, given: Some(given) }]);
+        match failed.into_iter().find(|failed| failed.name == name) {
+            Some(Failure { name: model, errors }) => Err(ControlError::Failed { model, errors }),
+            None => Ok(()),
+        }
     }
 
-    /// Takes a model out of service; a model that is not there is none. Requests on their way are finished.
+    /// Takes a model out of service; a model that is not there is none. Requests on their way are finished. With
+    /// `dependents`, models go too that were loaded only because this ensemble needed them.
     ///
     /// # Errors
     /// When clients have no say.
-    pub fn unload(&self, name: &str) -> Result<(), ControlError> {
+    pub fn unload(&self, name: &str, dependents: bool) -> Result<(), ControlError> {
         let _control = self.controlled()?;
-        self.update(|snapshot| snapshot.unload(name));
-        tracing::info!("model '{name}' is unloaded");
+        let alone = self.update_with(|snapshot, ensembles| {
+            snapshot.unload(name);
+            let alone = if dependents { ensembles.dissolve(name) } else { Vec::new() };
+            ensembles.forget(name);
+            alone.iter().for_each(|model| snapshot.unload(model));
+            alone
+        });
+        std::iter::once(name).chain(alone.iter().map(String::as_str)).for_each(|name| {
+            tracing::info!("model '{name}' is unloaded");
+        });
         Ok(())
     }
 
@@ -237,65 +249,22 @@ impl Live {
     }
 
     fn update(&self, change: impl FnOnce(&mut Held)) {
-        let _writing = lock(&self.writing);
+        self.update_with(|snapshot, _| change(snapshot));
+    }
+
+    /// Replaces the snapshot. What that means for ensembles is part of the same step: no request sees an ensemble beside
+    /// models that it does not fit.
+    fn update_with<R>(&self, change: impl FnOnce(&mut Held, &mut Ensembles) -> R) -> R {
+        let mut ensembles = lock(&self.writing);
         let mut next = Held::clone(&self.snapshot.load());
-        change(&mut next);
+        let result = change(&mut next, &mut ensembles);
+        self.settle(&ensembles, &mut next);
         self.snapshot.store(Arc::new(next));
+        result
     }
 
-    fn load_place(&self, name: &str, place: &Place<'_>, given: Option<&Given>) -> Result<(), Vec<String>> {
-        match place {
-            Place::In(source) => self.load_from(name, &Origin { source: Some(source), given }, given.is_none()),
-            Place::Twice(what) => {
-                self.update(|snapshot| snapshot.failed(name, what));
-                Err(vec![what.clone()])
-            }
-        }
-    }
-
-    /// Loads all versions of a model, or none. With `reuse`, versions that have not changed serve on as they are.
-    fn load_from(&self, name: &str, origin: &Origin<'_>, reuse: bool) -> Result<(), Vec<String>> {
-        let Read { versions, errors, warnings } = repository::read(name, origin, self.options.queue);
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        self.update(|snapshot| snapshot.loading(name, versions.iter().map(|spec| spec.version)));
-        let loaded = if errors.is_empty() { self.begin(versions, reuse) } else { Err(errors) };
-        match loaded {
-            Ok(versions) => {
-                let numbers = versions.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                self.update(|snapshot| snapshot.loaded(name, versions));
-                tracing::info!("model '{name}' serves in version {numbers}");
-                Ok(())
-            }
-            Err(errors) => {
-                self.update(|snapshot| snapshot.failed(name, &errors.join("; ")));
-                Err(errors)
-            }
-        }
-    }
-
-    fn begin(&self, versions: Vec<ModelSpec>, reuse: bool) -> Result<BTreeMap<i64, Arc<Serving>>, Vec<String>> {
-        let snapshot = self.snapshot();
-        let (mut serving, mut errors) = (BTreeMap::new(), Vec::new());
-        for spec in versions {
-            let version = spec.version;
-            let same = snapshot.ready_of(&spec.name).find(|(_, old)| reuse && old.spec().is_same(&spec));
-            match same.map_or_else(|| self.serve(spec), |(_, old)| Ok(Arc::clone(old))) {
-                Ok(model) => _ = serving.insert(version, model),
-                Err(error) => errors.push(error),
-            }
-        }
-        if errors.is_empty() { Ok(serving) } else { Err(errors) }
-    }
-
-    fn serve(&self, spec: ModelSpec) -> Result<Arc<Serving>, String> {
-        let model = Arc::new(Model::start(spec, &self.means).map_err(|error| error.to_string())?);
-        let mut started = lock(&self.started);
-        if started.closed {
-            return Err("the daemon is stopping".to_owned());
-        }
-        started.models.retain(|model| model.strong_count() > 0);
-        started.models.push(Arc::downgrade(&model));
-        Ok(self.retirement.serve(model))
+    fn settle(&self, ensembles: &Ensembles, snapshot: &mut Held) {
+        ensembles.settle(snapshot, |model| self.retirement.serve(Arc::new(model)));
     }
 }
 

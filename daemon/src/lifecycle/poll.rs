@@ -6,8 +6,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::Live;
+use super::load::Wanted;
 use super::stamp::Stamp;
-use super::{Live, parallel};
 use crate::repository::source::Source;
 use crate::repository::{self, Place};
 
@@ -62,13 +63,15 @@ impl Live {
         let now = stamps(&places);
         for name in before.keys().filter(|name| !now.contains_key(*name)) {
             tracing::info!("model '{name}' has gone from the repository");
-            self.update(|snapshot| snapshot.unload(name));
+            self.update_with(|snapshot, ensembles| {
+                ensembles.forget(name);
+                snapshot.unload(name);
+            });
             self.update(|snapshot| snapshot.forget(name));
         }
-        let changed: Vec<_> = places.iter().filter(|(name, _)| before.get(*name) != now.get(*name)).collect();
-        let load = |(name, place): &(&String, &Place<'_>)| self.load_place(name, place, None);
-        for errors in parallel::map(&changed, self.options.load_threads, load).into_iter().filter_map(Result::err) {
-            errors.iter().for_each(|error| tracing::error!("{error}"));
+        let changed = places.keys().filter(|name| before.get(*name) != now.get(*name)).map(|name| Wanted::of(name));
+        for failed in self.load_all(&places, changed.collect()) {
+            failed.errors.iter().for_each(|error| tracing::error!("{error}"));
         }
         *before = now;
     }

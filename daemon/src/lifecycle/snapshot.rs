@@ -153,6 +153,15 @@ impl<T> Snapshot<T> {
         entry.failure = if said { String::new() } else { why.to_owned() };
     }
 
+    /// These versions cannot serve for the time being, and no others of that model do.
+    pub fn unavailable(&mut self, name: &str, versions: impl IntoIterator<Item = i64>, why: &str) {
+        let entry = self.models.entry(name.to_owned()).or_default();
+        entry.failure.clear();
+        entry.versions.values_mut().for_each(State::unload);
+        let unavailable = |version| (version, State::Unavailable { reason: why.to_owned() });
+        entry.versions.extend(versions.into_iter().map(unavailable));
+    }
+
     /// No version of that model takes requests any more.
     pub fn unload(&mut self, name: &str) {
         if let Some(entry) = self.models.get_mut(name) {
@@ -229,6 +238,9 @@ mod tests {
         );
         check(&[FIRST, |snapshot| snapshot.unloaded("m", 1)], "1 READY a");
         check(&[FIRST, |snapshot| snapshot.unload("m"), FIRST], "1 READY a");
+        check(&[FIRST, |snapshot| snapshot.unavailable("m", [1], "alone")], "1 UNAVAILABLE alone");
+        check(&[FIRST, |snapshot| snapshot.unavailable("m", [2], "alone")], "1 UNLOADING, 2 UNAVAILABLE alone");
+        check(&[FIRST, |snapshot| snapshot.unavailable("m", [1], "alone"), FIRST], "1 READY a");
     }
 
     #[test]

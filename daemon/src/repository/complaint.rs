@@ -10,18 +10,25 @@ pub struct Complaint {
     path: Vec<&'static str>,
     /// Which of several fields of that name: its `name` or `key`.
     name: Option<String>,
+    /// Which of several messages of the same name it is in: the field above the last one. The first, unless said.
+    number: usize,
     /// What is wrong, and what would be right.
     pub what: String,
 }
 
 /// A complaint about a field.
 pub(super) fn at<const N: usize>(path: [&'static str; N], what: impl Into<String>) -> Complaint {
-    Complaint { path: path.to_vec(), name: None, what: what.into() }
+    Complaint { path: path.to_vec(), name: None, number: 0, what: what.into() }
 }
 
 /// A complaint about one of several fields, the one of that name.
 pub(super) fn of(field: &'static str, name: &str, what: impl Into<String>) -> Complaint {
-    Complaint { path: vec![field], name: Some(name.to_owned()), what: what.into() }
+    Complaint { path: vec![field], name: Some(name.to_owned()), number: 0, what: what.into() }
+}
+
+/// A complaint about a field of one of several messages, the one of that number from 0.
+pub(super) fn within<const N: usize>(path: [&'static str; N], number: usize, what: impl Into<String>) -> Complaint {
+    Complaint { number, ..at(path, what) }
 }
 
 /// A complaint about something that no field says.
@@ -37,7 +44,8 @@ impl Complaint {
             let is_last = index + 1 == self.path.len();
             let wanted = self.name.as_deref().filter(|_| is_last);
             let meant = |field: &&Field| field.name == *step && wanted.is_none_or(|name| is_called(field, name));
-            let Some(field) = within.fields.iter().find(meant) else { break };
+            let number = if index + 2 == self.path.len() { self.number } else { 0 };
+            let Some(field) = within.fields.iter().filter(meant).nth(number) else { break };
             line = Some(field.line);
             let Value::Message(inner) = &field.value else { break };
             within = inner;
@@ -46,7 +54,7 @@ impl Complaint {
     }
 }
 
-fn is_called(field: &Field, name: &str) -> bool {
+pub(super) fn is_called(field: &Field, name: &str) -> bool {
     let Value::Message(message) = &field.value else { return false };
     let says = |field: &Field| match &field.value {
         Value::Text(text) | Value::Word(text) | Value::Scalar(text) => text == name,
@@ -75,5 +83,12 @@ mod tests {
         check(at(["dynamic_batching", "preferred_batch_size"], ""), Some(5));
         check(at(["instance_group"], ""), None);
         check(beside(""), None);
+        let tree =
+            text::parse("ensemble_scheduling {\n step [\n{ model_name: \"a\" },\n{ input_map {\n key: \"b\" } }] }");
+        let tree = tree.expect("grammatical");
+        let check = |complaint: Complaint, expected| assert_eq!(complaint.line(&tree), expected, "{complaint:?}");
+        check(within(["ensemble_scheduling", "step", "model_name"], 0, ""), Some(3));
+        check(within(["ensemble_scheduling", "step", "input_map"], 1, ""), Some(4));
+        check(within(["ensemble_scheduling", "step", "model_name"], 2, ""), Some(1));
     }
 }

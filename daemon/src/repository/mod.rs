@@ -3,6 +3,7 @@
 
 pub mod complaint;
 pub mod embedded;
+pub mod ensemble;
 mod labels;
 pub mod onnx;
 pub mod origin;
@@ -25,7 +26,7 @@ use self::pbtxt::text::Message;
 use self::pbtxt::{Parsed, Remark};
 use self::resolve::{BackendName, Found, backend, resolve};
 use self::source::Source;
-use self::spec::ModelSpec;
+use self::spec::{BackendSpec, ModelSpec};
 use crate::sched::queue::Limits;
 use crate::warm_up;
 
@@ -156,7 +157,12 @@ fn read_version(
     };
     let resolved = resolve(Found { name: name.to_owned(), version, config: config.clone(), onnx }, defaults);
     match resolved.and_then(|spec| with_files(origin, spec)) {
-        Ok(spec) => read.versions.push(ModelSpec { reading: begun.elapsed(), ..spec }),
+        Ok(mut spec) => {
+            if let BackendSpec::Ensemble(steps) = &mut spec.backend {
+                ensemble::locate(steps, config, &configuration.place, configuration.written.as_ref());
+            }
+            read.versions.push(ModelSpec { reading: begun.elapsed(), ..spec });
+        }
         Err(complaints) => read.errors.extend(complaints.iter().map(|complaint| configuration.located(complaint))),
     }
 }
@@ -164,6 +170,9 @@ fn read_version(
 /// Reads what the configuration names beside the model itself.
 fn with_files(origin: &Origin<'_>, mut spec: ModelSpec) -> Result<ModelSpec, Vec<Complaint>> {
     labels::read(origin, &mut spec)?;
+    if let BackendSpec::Ensemble(_) = &spec.backend {
+        return Ok(spec);
+    }
     let samples = warm_up::samples(&spec, |file| origin.bytes(&spec.name, file));
     let complain = |what: Vec<String>| what.into_iter().map(|what| at(["model_warmup"], what)).collect::<Vec<_>>();
     spec.warm_up = samples.map_err(complain)?;
@@ -172,7 +181,9 @@ fn with_files(origin: &Origin<'_>, mut spec: ModelSpec) -> Result<ModelSpec, Vec
 
 /// The versions that the policy wants. A model without a file needs no version folder either.
 fn choose_versions(config: &ModelConfig, mut versions: Vec<i64>) -> Result<Vec<i64>, String> {
-    if versions.is_empty() && matches!(backend(config), Ok(BackendName::Simulated | BackendName::Identity)) {
+    if versions.is_empty()
+        && matches!(backend(config), Ok(BackendName::Simulated | BackendName::Identity | BackendName::Ensemble))
+    {
         versions.push(1);
     }
     let choice = config.version_policy.as_ref().and_then(|policy: &ModelVersionPolicy| policy.policy_choice.as_ref());

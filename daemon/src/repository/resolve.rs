@@ -10,6 +10,7 @@ use proofload_wire::grpc::inference::{ModelConfig, ModelDynamicBatching, ModelIn
 use sha2::{Digest, Sha256};
 
 use super::complaint::{Complaint, at, beside};
+use super::ensemble::{self, ENSEMBLE};
 use super::onnx::{self, Port, Signature};
 use super::scheduling::{self, MAX_INSTANCES};
 use super::spec::{BackendSpec, ModelSpec};
@@ -30,6 +31,8 @@ pub enum BackendName {
     Simulated,
     /// Outputs that are inputs.
     Identity,
+    /// Other models, step by step.
+    Ensemble,
 }
 
 /// One version of a model, as it was found.
@@ -53,10 +56,12 @@ pub fn backend(config: &ModelConfig) -> Result<BackendName, String> {
     match (config.backend.as_str(), config.platform.as_str()) {
         ("simulated", "") => Ok(BackendName::Simulated),
         ("identity", "") => Ok(BackendName::Identity),
+        ("", ENSEMBLE) => Ok(BackendName::Ensemble),
         ("onnxruntime" | "rten" | "", "" | "onnxruntime_onnx") => Ok(BackendName::Cpu),
         (backend, platform) => Err(format!(
             "backend '{backend}' with platform '{platform}' is not supported; use backend \"onnxruntime\" (ONNX on the \
-             CPU, also written as platform \"onnxruntime_onnx\") or backend \"simulated\" or \"identity\""
+             CPU, also written as platform \"onnxruntime_onnx\") backend \"simulated\" or \"identity\", \
+             or platform \"ensemble\""
         )),
     }
 }
@@ -97,7 +102,10 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
     }
     let scheduling = scheduling::read(&config, max_batch_size, defaults, &mut errors);
     let concurrency = scheduling::concurrency(&config, &mut errors);
-    let instances = instances(&config.instance_group, &mut errors);
+    let instances = match &backend {
+        Some(BackendSpec::Ensemble(_)) => 0,
+        _ => instances(&config.instance_group, &mut errors),
+    };
     complete(&mut config, &name, instances);
     let decoupled = decoupled(&config);
     match backend {
@@ -137,13 +145,21 @@ fn decoupled(config: &ModelConfig) -> bool {
     config.model_transaction_policy.is_some_and(|policy| policy.decoupled)
 }
 
+fn is_ensemble(config: &ModelConfig) -> bool {
+    matches!(config.scheduling_choice, Some(SchedulingChoice::EnsembleScheduling(_)))
+}
+
 fn backend_spec(config: &ModelConfig, onnx: Vec<u8>, errors: &mut Vec<Complaint>) -> Option<BackendSpec> {
     let backend = backend(config);
-    if decoupled(config) && matches!(backend, Ok(BackendName::Cpu | BackendName::Simulated)) {
+    if decoupled(config) && matches!(backend, Ok(BackendName::Cpu | BackendName::Simulated | BackendName::Ensemble)) {
         let what = "'decoupled' must be false: only backend \"identity\" sends several responses";
         errors.push(at(["model_transaction_policy", "decoupled"], what));
     }
+    if !matches!(backend, Ok(BackendName::Ensemble) | Err(_)) && is_ensemble(config) {
+        errors.push(at(["ensemble_scheduling"], "'ensemble_scheduling' needs 'platform: \"ensemble\"'"));
+    }
     match backend {
+        Ok(BackendName::Ensemble) => Some(BackendSpec::Ensemble(ensemble::read(config, errors))),
         Ok(BackendName::Cpu) => Some(BackendSpec::Cpu { onnx }),
         Ok(BackendName::Simulated) => {
             let declared =
@@ -187,6 +203,9 @@ fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<Complaint>) -> usiz
 /// Fills in what a client should see although nobody wrote it.
 fn complete(config: &mut ModelConfig, name: &str, instances: usize) {
     name.clone_into(&mut config.name);
+    if config.platform == ENSEMBLE {
+        return;
+    }
     if config.backend.is_empty() {
         "onnxruntime".clone_into(&mut config.backend);
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::admit::concurrency::Setting;
 use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
+use crate::ensemble::EnsembleSpec;
 use crate::sched::driver::Scheduling;
 use crate::warm_up::Sample;
 
@@ -47,6 +48,8 @@ pub enum BackendSpec {
     Simulated(SimulatedSpec),
     /// Outputs that are inputs.
     Identity(IdentitySpec),
+    /// Other models, step by step.
+    Ensemble(EnsembleSpec),
 }
 
 /// One version of a model, ready to be started.
@@ -66,7 +69,7 @@ pub struct ModelSpec {
     pub scheduling: Scheduling,
     /// What its configuration says of a limit on its concurrency.
     pub concurrency: Option<Setting>,
-    /// How many instances run side by side, at least 1.
+    /// How many instances run side by side, at least 1; none for an ensemble.
     pub instances: usize,
     /// Whether a request gets any number of responses instead of one.
     pub decoupled: bool,

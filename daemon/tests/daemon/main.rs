@@ -8,6 +8,7 @@ mod adaptive;
 mod capacity;
 mod counts;
 mod drain;
+mod ensembles;
 mod levels;
 mod phases;
 mod process;

@@ -7,6 +7,7 @@ mod bodies;
 mod concurrency;
 mod datatypes;
 mod decoupled;
+mod ensemble;
 mod grpc;
 mod http;
 mod jobs;

@@ -37,11 +37,12 @@ pub(super) async fn unload(
 ) -> Result<pb::RepositoryModelUnloadResponse, ServeError> {
     state.admin.permit()?;
     any_repository(&request.repository_name)?;
-    let dependents = request.parameters.get("unload_dependents").map(|value| &value.parameter_choice);
-    if dependents.is_some_and(|value| !matches!(value, Some(ParameterChoice::BoolParam(_)))) {
-        return Err(ServeError::InvalidArgument("`unload_dependents` must be true or false".to_owned()));
-    }
-    state.engine.unload_model(request.model_name).await?;
+    let dependents = match request.parameters.get("unload_dependents").map(|value| &value.parameter_choice) {
+        None => false,
+        Some(Some(ParameterChoice::BoolParam(dependents))) => *dependents,
+        Some(_) => return Err(ServeError::InvalidArgument("`unload_dependents` must be true or false".to_owned())),
+    };
+    state.engine.unload_model(request.model_name, dependents).await?;
     Ok(pb::RepositoryModelUnloadResponse {})
 }
 

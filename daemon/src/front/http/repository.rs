@@ -56,10 +56,14 @@ pub(super) async fn unload(
 ) -> Result<StatusCode, Refusal> {
     state.admin.permit()?;
     let control: Control = read(&body.bytes)?;
-    if control.parameters.get("unload_dependents").is_some_and(|value| !value.is_boolean()) {
-        return Err(ServeError::InvalidArgument("`unload_dependents` must be true or false".to_owned()).into());
-    }
-    state.engine.unload_model(path.model).await?;
+    let dependents = match control.parameters.get("unload_dependents") {
+        None => false,
+        Some(Value::Bool(dependents)) => *dependents,
+        Some(_) => {
+            return Err(ServeError::InvalidArgument("`unload_dependents` must be true or false".to_owned()).into());
+        }
+    };
+    state.engine.unload_model(path.model, dependents).await?;
     Ok(StatusCode::OK)
 }
 

@@ -12,6 +12,7 @@ use proofload_wire::grpc::inference::{
 
 use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
+use crate::repository::ensemble::ENSEMBLE;
 use crate::repository::scheduling::OF_ANY_MODEL;
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
@@ -21,7 +22,7 @@ const WITHOUT_EFFECT: [&str; 6] =
 /// Fields of Triton's without which the model would be another one.
 const UNSUPPORTED: [&str; 7] = [
     "sequence_batching",
-    "ensemble_scheduling",
+    "model_namespace",
     "model_operations",
     "batch_input",
     "batch_output",
@@ -31,7 +32,7 @@ const UNSUPPORTED: [&str; 7] = [
 
 /// Fields that may be given several times. Any other that is given twice is refused, as Triton refuses it: one of
 /// the two would be lost.
-const REPEATED: [&str; 13] = [
+const REPEATED: [&str; 16] = [
     "model_warmup",
     "inputs",
     "input",
@@ -45,6 +46,9 @@ const REPEATED: [&str; 13] = [
     "preferred_batch_size",
     "priority_queue_policy",
     "resources",
+    "step",
+    "input_map",
+    "output_map",
 ];
 
 /// Reads the fields of a configuration.
@@ -52,7 +56,9 @@ pub fn read(message: &Message) -> Parsed {
     let mut reader = Reader::default();
     reader.refuse_repetition(message);
     let config = reader.config(message);
-    if !["simulated", "identity"].contains(&config.backend.as_str()) {
+    if config.platform == ENSEMBLE {
+        reader.warn_of_what_steps_do(message);
+    } else if !["simulated", "identity"].contains(&config.backend.as_str()) {
         reader.warn_of_parameters(message);
     }
     Parsed { config, written: message.clone(), errors: reader.errors, warnings: reader.warnings }
@@ -75,7 +81,7 @@ impl Reader {
     }
 
     /// A warning for a field that was set to something, for it does nothing.
-    fn warn_unless_default<T: Default + PartialEq>(&mut self, field: &Field, value: &T, what: &str) {
+    pub(super) fn warn_unless_default<T: Default + PartialEq>(&mut self, field: &Field, value: &T, what: &str) {
         if *value != T::default() {
             self.warn(field, what);
         }
@@ -89,6 +95,13 @@ impl Reader {
                 let what = format!("'{}' is given twice, first on line {}; give it once", field.name, before.line);
                 self.error(field, what);
             }
+        }
+    }
+
+    fn warn_of_what_steps_do(&mut self, message: &Message) {
+        for field in message.fields.iter().filter(|field| ["parameters", "model_warmup"].contains(&field.name.as_str()))
+        {
+            self.warn(field, "has no effect on an ensemble; say it of the models of its steps");
         }
     }
 
@@ -151,7 +164,11 @@ impl Reader {
                 "version_policy" => config.version_policy = Some(self.nested(field, Self::version_policy)),
                 "dynamic_batching" => {
                     let batching = self.nested(field, Self::dynamic_batching);
-                    config.scheduling_choice = Some(SchedulingChoice::DynamicBatching(batching));
+                    self.schedule(field, SchedulingChoice::DynamicBatching(batching), &mut config);
+                }
+                "ensemble_scheduling" => {
+                    let ensemble = self.nested(field, Self::ensemble);
+                    self.schedule(field, SchedulingChoice::EnsembleScheduling(ensemble), &mut config);
                 }
                 "parameters" => {
                     let (key, value) = self.nested(field, Self::parameter);
@@ -167,6 +184,14 @@ impl Reader {
             }
         }
         config
+    }
+
+    /// As with every choice of protobuf's, two would mean that one is lost.
+    fn schedule(&mut self, field: &Field, choice: SchedulingChoice, config: &mut ModelConfig) {
+        if config.scheduling_choice.replace(choice).is_some() {
+            let what = "is one too many: a model takes one of 'dynamic_batching' and 'ensemble_scheduling'";
+            self.error(field, format!("'{}' {what}", field.name));
+        }
     }
 
     fn transaction_policy(&mut self, message: &Message) -> ModelTransactionPolicy {

@@ -1,7 +1,8 @@
 //! `config.pbtxt`: the text format of protocol buffers, as far as model configurations need it. `text` knows the
-//! grammar and no model; `fields` and `scheduling` know the configuration's fields and no
-//! grammar.
+//! grammar and no model; `fields`, `scheduling`, `ensemble` and `warm_up` know the configuration's
+//! fields and no grammar.
 
+mod ensemble;
 pub mod fields;
 pub mod json;
 mod scheduling;

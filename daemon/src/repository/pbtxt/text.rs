@@ -21,7 +21,7 @@ pub struct Message {
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// The line that its name stands on.
+    /// The line that its name stands on; in a list, the line on which its value begins.
     pub line: usize,
     /// Its value.
     pub value: Value,
@@ -106,13 +106,14 @@ impl Parser {
     fn field(&mut self, name: &str, depth: usize, message: &mut Message) -> Result<(), Remark> {
         let line = self.line;
         let colon = self.take_sign(&[':']).is_some();
-        let mut add = |value| message.fields.push(Field { name: name.to_owned(), line, value });
+        let mut add = |line, value| message.fields.push(Field { name: name.to_owned(), line, value });
         if self.take_sign(&['[']).is_none() {
-            add(self.value(name, colon, depth)?);
+            add(line, self.value(name, colon, depth)?);
             return Ok(());
         }
         while self.take_sign(&[']']).is_none() {
-            add(self.value(name, true, depth)?);
+            let line = self.tokens.peek().map_or(line, |(line, _)| *line);
+            add(line, self.value(name, true, depth)?);
             if self.take_sign(&[',']).is_none() && !matches!(self.tokens.peek(), Some((_, Token::Sign(']')))) {
                 return self.error(format!("expected ',' or ']' in the list of '{name}'"));
             }

@@ -192,6 +192,7 @@ mod tests {
             received: now,
             answered: now,
             result: Err("why".to_owned()),
+            steps: Vec::new(),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Inference {
     pub answered: Instant,
     /// What happened in between, or why it failed.
     pub result: Result<(Timeline, u32), String>,
+    /// What was asked of other models for it, if it is an ensemble.
+    pub steps: Vec<Inference>,
 }
 
 /// A request for a relief.

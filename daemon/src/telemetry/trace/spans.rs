@@ -1,6 +1,6 @@
-//! From records to spans. An inference is `InferRequest` → the model → `queue`, `copy_in`, `compute`, `copy_out`; a
-//! relief is `ReliefRequest` → `decode`, `prepare`, `model`, `mesh`, `encode`, with its inference below `model`; a
-//! job is `Job` → `queue`, `run`, beside the request that it was.
+//! From records to spans. An inference is `InferRequest` → the model → `queue`, `copy_in`, `compute`, `copy_out`, of an
+//! ensemble the inferences of its steps below the model; a relief is `ReliefRequest` → `decode`, `prepare`, `model`,
+//! `mesh`, `encode`, with its inference below `model`; a job is `Job` → `queue`, `run`, beside the request that it was.
 
 use std::time::{Instant, SystemTime};
 
@@ -81,8 +81,9 @@ impl Maker<'_> {
 
     fn inference(&self, record: &Inference, parent: &Context, kind: SpanKind) {
         let request = self.begin("InferRequest".to_owned(), parent, kind, record.received, attributes(record));
-        if let Ok((timeline, batch)) = &record.result {
-            self.model(record, &request, timeline, *batch);
+        match &record.result {
+            Ok((timeline, batch)) => self.model(record, &request, timeline, *batch),
+            Err(_) => self.steps(record, &request),
         }
         self.end(&request, record.answered, record.result.as_ref().err());
     }
@@ -90,11 +91,21 @@ impl Maker<'_> {
     fn model(&self, record: &Inference, request: &Context, timeline: &Timeline, batch: u32) {
         let batch = vec![KeyValue::new("batch_size", i64::from(batch))];
         let model = self.begin(record.model.clone(), request, SpanKind::Internal, record.received, batch);
-        self.phase("queue", &model, record.received, timeline.started);
-        self.phase("copy_in", &model, timeline.started, timeline.computing);
-        self.phase("compute", &model, timeline.computing, timeline.computed);
-        self.phase("copy_out", &model, timeline.computed, record.answered);
+        if record.steps.is_empty() {
+            self.phase("queue", &model, record.received, timeline.started);
+            self.phase("copy_in", &model, timeline.started, timeline.computing);
+            self.phase("compute", &model, timeline.computing, timeline.computed);
+            self.phase("copy_out", &model, timeline.computed, record.answered);
+        }
+        self.steps(record, &model);
         self.end(&model, record.answered, None);
+    }
+
+    /// The phases of an ensemble are those of its steps, which may run side by side.
+    fn steps(&self, record: &Inference, parent: &Context) {
+        for step in &record.steps {
+            self.inference(step, parent, SpanKind::Internal);
+        }
     }
 
     fn relief(&self, record: &Relief) {
@@ -194,6 +205,7 @@ mod tests {
             received: at(2),
             answered: at(6),
             result: Ok((timeline, 1)),
+            steps: Vec::new(),
         };
         let step = |name, from, to| Interval { name, from: at(from), to: at(to) };
         let names = ["decode", "prepare", "model", "mesh", "encode"];
@@ -220,5 +232,37 @@ mod tests {
             "queue < depth < InferRequest < model < ReliefRequest",
         ];
         assert_eq!(paths(&made), expected);
+    }
+    #[test]
+    fn an_ensemble_shows_its_steps() {
+        let now = Instant::now();
+        let timeline = Timeline { started: now, computing: now, computed: now, finished: now };
+        let inference = |model: &str, result, steps| Inference {
+            parent: None,
+            id: String::new(),
+            model: model.to_owned(),
+            version: 1,
+            protocol: "internal",
+            received: now,
+            answered: now,
+            result,
+            steps,
+        };
+        let step = || inference("s", Ok((timeline, 1)), Vec::new());
+        let under = |parent: &str| {
+            let phases =
+                ["compute", "copy_in", "copy_out", "queue"].map(|phase| format!("{phase} < s < InferRequest{parent}"));
+            let mut paths = phases.to_vec();
+            paths.extend([format!("InferRequest{parent}"), format!("s < InferRequest{parent}")]);
+            paths
+        };
+        let check = |record: Inference, parent: &str, own: &[&str]| {
+            let mut expected: Vec<_> = own.iter().map(|path| (*path).to_owned()).chain(under(parent)).collect();
+            expected.sort();
+            assert_eq!(paths(&spans(&record.into())), expected);
+        };
+        let whole = inference("e", Ok((timeline, 1)), vec![step()]);
+        check(whole, " < e < InferRequest", &["InferRequest", "e < InferRequest"]);
+        check(inference("e", Err("why".to_owned()), vec![step()]), " < InferRequest", &["InferRequest"]);
     }
 }
