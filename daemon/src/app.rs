@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Parts};
 use crate::front::admin::Admin;
+use crate::front::gate::Gate;
 use crate::front::{self, FrontState, Listeners};
 use crate::gpu::Gpus;
 use crate::jobs::{self, Jobs};
@@ -74,6 +75,7 @@ pub struct App {
     engine: Engine,
     studio: Arc<Studio>,
     jobs: Jobs,
+    gate: Option<Arc<Gate>>,
     drain: Drain,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -92,6 +94,10 @@ impl App {
         let mut registry = Registry::default();
         let relief_meters = relief::meters::Meters::register(&mut registry);
         let jobs = Jobs::start(config.jobs, jobs::meters::Meters::register(&mut registry));
+        let admin = Admin::new(&config.access, config.bind).map_err(|error| DaemonError::Config(vec![error]))?;
+        let gate = Gate::open(&config.access, config.by_address, admin, config.front.max_body_bytes, &mut registry);
+        let gate = gate.map_err(DaemonError::Config)?;
+        gate.iter().for_each(Gate::keep);
         let bodies = Bodies::new(config.front.total_body_bytes);
         let engine = engine(config, registry, Arc::clone(&bodies))?;
         let listeners = Listeners {
@@ -117,7 +123,8 @@ impl App {
             jobs: jobs.clone(),
             limits: config.front,
             bodies,
-            admin: Admin { reachable: !config.bind.is_loopback() },
+            admin,
+            gate: gate.clone(),
             shared_memory: SharedMemory::new(config.allow_client_shm),
             answering: Arc::clone(&answering),
         };
@@ -129,6 +136,7 @@ impl App {
             engine,
             studio,
             jobs,
+            gate,
             drain: Drain::new(config.grace),
             http,
             grpc,
@@ -172,7 +180,7 @@ impl App {
 
     /// Stops accepting, lets what is in flight finish within the grace period, and ends the models.
     pub async fn drain(self) -> Outcome {
-        let Self { engine, studio, jobs, mut drain, answering, stop_fronts, fronts, .. } = self;
+        let Self { engine, studio, jobs, gate, mut drain, answering, stop_fronts, fronts, .. } = self;
         engine.begin_drain();
         jobs.stop();
         let mut until = Instant::now();
@@ -201,6 +209,7 @@ impl App {
             };
             state = drain.on(event, Instant::now());
         };
+        gate.iter().for_each(|gate| gate.save_usage());
         end(engine, until).await;
         outcome
     }

@@ -8,12 +8,17 @@ use clap::Args;
 use toml::Value;
 
 use crate::app::DaemonError;
+use crate::config::access::exposed;
 use crate::config::layers::{Layers, Merged};
 use crate::config::{Config, validate};
+use crate::new_key::Command;
 
 /// Serve models over KServe v2 (HTTP and gRPC), and pictures as relief meshes.
 #[derive(Debug, Clone, Default, Args)]
 pub struct DaemonArgs {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Configuration file (TOML); the environment (`PROOFLOAD_SERVER_HTTP_PORT=0` for `http_port` of `[server]`) and
     /// flags go before what it says.
     #[arg(long, value_name = "FILE")]
@@ -142,6 +147,7 @@ impl DaemonArgs {
 /// When anything cannot run.
 pub(crate) fn validated(mut merged: Merged, cores: NonZeroUsize) -> Result<(Merged, Config), DaemonError> {
     let mut errors = std::mem::take(&mut merged.errors);
+    errors.extend(exposed(&merged.origins));
     match validate(merged.written.clone(), cores) {
         Ok(config) if errors.is_empty() => return Ok((merged, config)),
         Ok(_) => {}

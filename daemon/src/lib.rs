@@ -20,6 +20,7 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod mesh;
 pub mod model;
+mod new_key;
 mod parallel;
 mod process;
 pub mod relief;

@@ -354,7 +354,8 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
     };
     let bodies = Bodies::new(limits.total_body_bytes);
     let state = FrontState {
-        admin: Admin { reachable: false },
+        admin: Admin::everybody(),
+        gate: None,
         engine: app.engine().clone(),
         studio: Arc::clone(studio),
         limits,

@@ -2,3 +2,7 @@
 //! `front` and `engine`.
 
 pub mod concurrency;
+pub mod keys;
+pub mod quota;
+pub mod rate;
+pub mod secret;

@@ -1,11 +1,13 @@
 //! The daemon's configuration in two steps: `written` is what a file, the environment and the command line say, laid
 //! over one another in `layers`; `Config` is what will run. Nothing is opened here; every contradiction is found before anything starts.
 
+pub mod access;
 mod concurrency;
 mod jobs;
 pub mod keys;
 pub mod layers;
 mod models;
+pub mod rate_limit;
 pub mod shown;
 pub mod written;
 
@@ -14,6 +16,8 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use self::access::Access;
+use self::rate_limit::ByAddress;
 use self::written::{RateLimit, Written};
 use crate::admit::concurrency::Defaults;
 use crate::front::FrontLimits;
@@ -52,6 +56,10 @@ pub struct Config {
     /// The resources that instances of all models share, where executions are limited: declared numbers, or none for
     /// as many as the neediest instance takes.
     pub rate_limit: Option<BTreeMap<String, u64>>,
+    /// Who may ask, and who may change what is served.
+    pub access: Access,
+    /// How often one address may ask, where that is limited.
+    pub by_address: Option<ByAddress>,
     /// Whether models limit their concurrency by themselves.
     pub concurrency: Defaults,
     /// Which models are loaded, and when.
@@ -80,11 +88,13 @@ pub struct TraceConfig {
 /// # Errors
 /// One message for each thing that cannot run, naming its key and what would be right.
 pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
-    let Written { server, models, concurrency, jobs, process, telemetry } = written;
+    let Written { server, models, access, rate_limit, concurrency, jobs, process, telemetry } = written;
     let mut check = Check::default();
     let bind = check.server(&server);
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
+    access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
+    let by_address = rate_limit::by_address(&rate_limit, &mut check);
     let concurrency = concurrency::defaults(&concurrency, &mut check);
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
@@ -109,6 +119,8 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
         rate_limit: (models.rate_limit == RateLimit::ExecutionCount).then_some(models.rate_limit_resources),
+        access,
+        by_address,
         concurrency,
         models: options,
         compute_threads,
@@ -195,6 +207,7 @@ fn all_cores_but_one(cores: NonZeroUsize) -> usize {
 mod tests {
     use super::layers::Layers;
     use super::*;
+    use crate::admit::rate::Rate;
     use crate::lifecycle::Control;
     use crate::repository::source::Source;
 
@@ -226,6 +239,11 @@ mod tests {
         check("", Ok(|config| (config.http_port, config.grpc_port) == (8000, 8001)));
     }
 
+    fn rate(config: &Config, requests: u32, burst: u32) -> bool {
+        let per = Duration::from_secs(60);
+        config.by_address.is_some_and(|by| by.rate == Rate { requests, per, burst })
+    }
+
     #[test]
     fn what_is_written_runs() {
         check(
@@ -242,6 +260,8 @@ mod tests {
         check("[models]\ncontrol = \"explicit\"\nload = [\"m\"]", Ok(explicit));
         let poll = |config: &Config| config.models.control == Control::Poll(Duration::from_millis(500));
         check("[models]\ncontrol = \"poll\"\npoll_seconds = 0.5", Ok(poll));
+        check("[rate_limit]\nprofile = \"100-per-minute\"", Ok(|config| rate(config, 100, 100)));
+        check("[rate_limit]\nprofile = \"custom\"\nrequests = 9\nburst = 2", Ok(|config| rate(config, 9, 2)));
         check("[server]\nhttp_port = 0\ngrpc_port = 0", Ok(|config| config.http_port == 0));
     }
 
@@ -272,6 +292,22 @@ mod tests {
         );
         check("[models]\ncontrol = \"poll\"\npoll_seconds = nan", Err(&["poll_seconds must be"]));
         check("[models]\nload_threads = 0", Err(&["models.load_threads"]));
+        check("[concurrency]\nmin = 0\nmax = 0", Err(&["concurrency.min"]));
+        check("[concurrency]\nmin = 3\nmax = 2", Err(&["concurrency.max"]));
+        check(
+            "[access]\nusage_file = \"x\"\nmetrics_need_key = true",
+            Err(&["usage_file needs", "metrics_need_key needs"]),
+        );
+        check("[rate_limit]\nrequests = 3", Err(&["need rate_limit.profile = \"custom\""]));
+        check("[rate_limit]\nprofile = \"on\"\nmax_clients = 0", Err(&["max_clients", "\"100-per-minute\" or"]));
+        let zero = "requests = 0\nseconds = 0\nburst = 0";
+        let wrong = ["rate_limit.requests", "rate_limit.seconds", "rate_limit.burst"];
+        check(&format!("[rate_limit]\nprofile = \"custom\"\n{zero}"), Err(&wrong));
+        let open = "[server]\nbind = \"0.0.0.0\"\n[models]\ncontrol = \"explicit\"\n[access]\n";
+        check(open, Err(&["set access.admin_token_file"]));
+        check(&format!("{open}control_without_token = true"), Ok(|config| config.access.control_without_token));
+        check(&format!("{open}admin_token = \"x\""), Ok(|config| config.access.has_token()));
+        check("[access]\nadmin_token = \"x\"\nadmin_token_file = \"y\"", Err(&["give one of them"]));
         check(
             "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
              [models]\nqueue_requests = 0\ncompute_threads = 0\n[jobs]\nworkers = 0\nqueued = 0\nqueued_bytes = 0\n\

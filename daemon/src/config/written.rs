@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use proofload_wire::limits::DEFAULT_MAX_BODY_BYTES;
 use serde::{Deserialize, Serialize};
 
+pub use super::access::Access;
 pub use super::concurrency::Concurrency;
 pub use super::jobs::Jobs;
+pub use super::rate_limit::AddressRate;
 
 /// A configuration file. Every section and every key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
@@ -18,6 +20,10 @@ pub struct Written {
     pub server: Server,
     /// What is served.
     pub models: Models,
+    /// Who may ask, and who may change what is served.
+    pub access: Access,
+    /// How often one address may ask.
+    pub rate_limit: AddressRate,
     /// How many requests models may have at a time.
     pub concurrency: Concurrency,
     /// How much long work is taken on.

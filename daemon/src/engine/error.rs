@@ -67,6 +67,9 @@ pub enum ServeError {
     /// The caller stops waiting for the answer: its transport's own deadline came first.
     #[error("{0}")]
     DeadlineExceeded(String),
+    /// Whoever asks has not shown what it takes.
+    #[error("{0}")]
+    Unauthenticated(String),
     /// The protocol knows it, this server does not do it.
     #[error("{0}")]
     Unsupported(String),
@@ -90,6 +93,7 @@ impl ServeError {
             Self::DeadlineExceeded(message) => Self::DeadlineExceeded(say(message)),
             Self::Unsupported(message) => Self::Unsupported(say(message)),
             Self::Internal(message) => Self::Internal(say(message)),
+            Self::Unauthenticated(message) => Self::Unauthenticated(say(message)),
         }
     }
 }

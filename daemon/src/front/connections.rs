@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answering::{Answering, Marked};
 use super::drained;
+use super::peer::Named;
 
 /// How long to wait when the system refuses a connection, usually for want of file descriptors. Trying again at
 /// once would burn a core until one is free.
@@ -35,6 +36,8 @@ pub(super) struct Doors {
     pub(super) answering: Arc<AtomicUsize>,
     /// How often a peer over HTTP/2 is asked whether it is still there, and how long it has to answer.
     pub(super) http2_ping: Duration,
+    /// Whether handlers want to know where requests come from.
+    pub(super) asks_for_peers: bool,
     /// Turns true when the daemon is to stop.
     pub(super) draining: watch::Receiver<bool>,
 }
@@ -42,7 +45,7 @@ pub(super) struct Doors {
 /// Serves HTTP/1.1 and HTTP/2 (with prior knowledge) until `draining` turns true. Then it stops accepting, lets
 /// every connection finish what it has begun, and returns.
 pub(super) async fn serve(listener: TcpListener, router: Router, doors: Doors) {
-    let Doors { places, answering, http2_ping, draining } = doors;
+    let Doors { places, answering, http2_ping, asks_for_peers, draining } = doors;
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(SILENCE);
@@ -57,8 +60,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, doors: Doors) {
         };
         let Some((stream, place)) = accepted else { continue };
         let answering = Answering::new(&answering);
-        let service = TowerToHyperService::new(Marked::new(router.clone(), answering.clone()));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let peer = stream.peer_addr().ok().filter(|_| asks_for_peers).map(|peer| peer.ip());
+        let service = Marked::new(Named::new(router.clone(), peer), answering.clone());
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
         let watched = graceful.watch(connection);
         let silent = silent(answering, draining.clone());
         tokio::spawn(async move {

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use proofload_wire::infer::{InferRequest, ParameterValue, Parameters};
 use proofload_wire::trace::{TRACEPARENT, TraceParent};
 
+use super::gate::LEAST_PRIORITY;
 use crate::bodies::Share;
 use crate::engine::{Protocol, RequestContext, ServeError};
 
@@ -44,7 +45,7 @@ pub(super) fn of(
         deadline: of_transport.and_then(|limit| received.checked_add(limit)),
         trace: trace(headers),
         protocol,
-        priority: priority(parameters)?,
+        priority: priority(parameters)?.max(least_priority(headers)),
         part_of: None,
         held_bytes: 0,
     })
@@ -87,6 +88,11 @@ fn timeout(parameters: &Parameters) -> Result<Option<Duration>, ServeError> {
 fn priority(parameters: &Parameters) -> Result<u32, ServeError> {
     let level = whole_number(parameters, PRIORITY, "from 1, the most urgent, 0 for the model's default")?;
     Ok(level.map_or(0, |level| u32::try_from(level).unwrap_or(u32::MAX)))
+}
+
+/// How urgent a request is at most, by what the gate knows of its caller.
+fn least_priority(headers: &HeaderMap) -> u32 {
+    header(headers, LEAST_PRIORITY).and_then(|level| level.parse().ok()).unwrap_or(0)
 }
 
 fn whole_number(parameters: &Parameters, name: &str, meaning: &str) -> Result<Option<u64>, ServeError> {
@@ -215,6 +221,21 @@ mod tests {
         check(Some(ParameterValue::Uint(u64::MAX)), Some(u32::MAX));
         check(Some(ParameterValue::Int(-1)), None);
         check(Some(ParameterValue::String("1".to_owned())), None);
+    }
+
+    #[test]
+    fn a_caller_is_as_urgent_as_it_may_be() {
+        let check = |least: &str, asked: Option<u64>, expected| {
+            let headers = HeaderMap::from_iter([(LEAST_PRIORITY.parse().unwrap(), least.parse().unwrap())]);
+            let parameters =
+                asked.map(|level| (PRIORITY.to_owned(), ParameterValue::Uint(level))).into_iter().collect();
+            let context = of(&headers, &parameters, Protocol::Http, Instant::now()).unwrap();
+            assert_eq!(context.priority, expected, "{least} {asked:?}");
+        };
+        check("2", None, 2);
+        check("2", Some(1), 2);
+        check("2", Some(3), 3);
+        check("soon", Some(1), 1);
     }
 
     #[test]

@@ -6,11 +6,14 @@ mod answering;
 mod body;
 mod connections;
 mod context;
+mod credentials;
+pub mod gate;
 mod grpc;
 mod http;
 mod jobs;
 mod not_offered;
 mod ops;
+mod peer;
 mod phases;
 pub mod refusal;
 mod settings;
@@ -27,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use self::admin::Admin;
+use self::gate::Gate;
 use crate::bodies::Bodies;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
@@ -51,6 +55,8 @@ pub struct FrontState {
     pub bodies: Arc<Bodies>,
     /// Who may load and unload models.
     pub admin: Admin,
+    /// What stands before all doors, if anything does.
+    pub gate: Option<Arc<Gate>>,
     /// Memory that clients share with the daemon.
     pub shared_memory: Arc<SharedMemory>,
     /// Connections on which a request has begun and that are still open. While draining, a connection is closed once
@@ -97,7 +103,9 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
     let places = Arc::new(Semaphore::new(state.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let grpc = grpc::router(&state, &draining);
     let http2_ping = state.limits.http2_ping;
-    let doors = connections::Doors { places, http2_ping, answering: Arc::clone(&state.answering), draining };
+    let asks_for_peers = state.gate.as_ref().is_some_and(|gate| gate.asks_for_peers());
+    let answering = Arc::clone(&state.answering);
+    let doors = connections::Doors { places, http2_ping, answering, asks_for_peers, draining };
     let stop = async move {
         shutdown.await;
         drain.send_replace(true);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use proofload_wire::WireError;
 use proofload_wire::phases::Phases;
@@ -49,6 +49,7 @@ impl From<ServeError> for Refusal {
             ServeError::Overdue { retry_after, .. } => (StatusCode::SERVICE_UNAVAILABLE, Some(*retry_after)),
             ServeError::TooManyRequests { retry_after, .. } => (StatusCode::TOO_MANY_REQUESTS, Some(*retry_after)),
             ServeError::DeadlineExceeded(_) => (StatusCode::GATEWAY_TIMEOUT, None),
+            ServeError::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, None),
             ServeError::Unsupported(_) => (StatusCode::NOT_IMPLEMENTED, None),
             ServeError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, None),
         };
@@ -76,6 +77,9 @@ impl IntoResponse for Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         phases::insert(headers, &self.phases);
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(retry_after) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
         }
@@ -103,6 +107,7 @@ pub(super) fn status(error: &ServeError) -> Status {
         ServeError::Overdue { retry_after, .. } => (Code::Unavailable, Some(*retry_after)),
         ServeError::TooManyRequests { retry_after, .. } => (Code::ResourceExhausted, Some(*retry_after)),
         ServeError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
+        ServeError::Unauthenticated(_) => (Code::Unauthenticated, None),
         ServeError::Unsupported(_) => (Code::Unimplemented, None),
         ServeError::Internal(_) => (Code::Internal, None),
     };
@@ -154,6 +159,7 @@ mod tests {
             ),
             (ServeError::Overdue { message: message(), retry_after: retry }, 503, Code::Unavailable, Some(3)),
             (ServeError::DeadlineExceeded(message()), 504, Code::DeadlineExceeded, None),
+            (ServeError::Unauthenticated(message()), 401, Code::Unauthenticated, None),
             (ServeError::Unsupported(message()), 501, Code::Unimplemented, None),
             (ServeError::Internal(message()), 500, Code::Internal, None),
         ]

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderMap;
+
 use super::FrontState;
 use crate::engine::ServeError;
 use crate::telemetry::logs;
 use crate::telemetry::trace::settings::{Refused, Settings, Shown, Wanted};
 
 /// The trace settings of a model, or of the whole server, after changes that may be none.
-pub(super) fn trace(state: &FrontState, model: Option<&str>, wanted: &Wanted) -> Result<Shown, ServeError> {
+pub(super) fn trace(
+    state: &FrontState,
+    headers: &HeaderMap,
+    model: Option<&str>,
+    wanted: &Wanted,
+) -> Result<Shown, ServeError> {
     let engine = &state.engine;
     if !wanted.is_empty() {
-        state.admin.permit()?;
+        state.admin.permit(headers)?;
     }
     if let Some(model) = model {
         engine.model_metadata(model, None)?;
@@ -27,9 +34,13 @@ pub(super) fn trace(state: &FrontState, model: Option<&str>, wanted: &Wanted) ->
 }
 
 /// The log settings after changes that may be none.
-pub(super) fn log(state: &FrontState, wanted: &BTreeMap<String, logs::Value>) -> Result<logs::Settings, ServeError> {
+pub(super) fn log(
+    state: &FrontState,
+    headers: &HeaderMap,
+    wanted: &BTreeMap<String, logs::Value>,
+) -> Result<logs::Settings, ServeError> {
     if !wanted.is_empty() {
-        state.admin.permit()?;
+        state.admin.permit(headers)?;
     }
     Ok(logs::change(wanted)?)
 }

@@ -130,6 +130,7 @@ fn outcome(error: &ReliefError) -> Outcome {
             | ServeError::InvalidArgument(_)
             | ServeError::AlreadyExists(_)
             | ServeError::Unsupported(_)
+            | ServeError::Unauthenticated(_)
             | ServeError::Internal(_) => Outcome::Failed,
         },
     }

@@ -59,6 +59,13 @@ pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serv
 /// Gauge by model and version, of models whose batches adapt.
 pub const ADAPTIVE_BATCH: Metric =
     metric("proofload_adaptive_batch_elements", "The batch size that serves most by what batches have taken");
+/// Counter by reason.
+pub const GATE_REFUSED: Metric = metric(
+    "proofload_gate_refused_requests",
+    "Requests kept outside: no_key, wrong_key, address_rate, key_rate or quota",
+);
+/// Counter by the name of a key.
+pub const KEY_REQUESTS: Metric = metric("proofload_key_requests", "Requests let in with each key");
 /// Gauge by model and version, of models that have a limit.
 pub const CONCURRENCY_LIMIT: Metric = metric("proofload_concurrency_limit", "Requests that a model may have at a time");
 /// Gauge by model and version, of models that have a limit.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use proofload_daemon::admit::keys::Keyring;
 use rustix::process::{Pid, Signal, kill_process};
 
 fn daemon(arguments: &[&str]) -> Child {
@@ -72,6 +73,21 @@ fn signals_drain_it() {
     }
 }
 
+#[test]
+fn a_new_key_fits_its_lines_in_the_file() {
+    let make = || {
+        let output =
+            daemon(&["key", "new", "--name=alice", "--tier=free", "--team=vision"]).wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = make();
+    let (key, entry) = text.split_once('\n').unwrap();
+    let ring = Keyring::parse(&format!("[tiers.free]\n[teams.vision]\n{entry}")).unwrap();
+    assert_eq!(ring.find(key).unwrap().name, "alice");
+    assert!(key.len() > 40 && !entry.contains(key) && make() != text, "{text}");
+}
+
 /// Sends a request over HTTP/1.1 and reads the answer, headers and all.
 fn exchange(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -111,6 +127,10 @@ fn what_cannot_run_is_said_at_once() {
     check(&["--model-repository=/nowhere"], &["/nowhere: cannot read the model repository"]);
     check(&["--check", "--bind=x", "--set=server.http_prt=0"], &["server.bind", "did you mean server.http_port"]);
     check(&["--print-config", "--set=process.nice=x"], &["process.nice: invalid type"]);
+    check(&["--bind=0.0.0.0", "--model-control-mode=explicit"], &["set access.admin_token_file"]);
+    check(&["--set=access.admin_token=0123456789abcdef"], &["must not be a flag", "PROOFLOAD_ACCESS_ADMIN_TOKEN"]);
+    check(&["--set=access.keys_file=/nowhere/keys.toml"], &["/nowhere/keys.toml: cannot be read"]);
+    check(&["key", "new", "--name=a b", "--tier=free"], &["--name must have"]);
     check(&["--config=/nowhere.toml"], &["/nowhere.toml: cannot be read"]);
     check(&["--otlp-endpoint=127.0.0.1:1"], &["telemetry.otlp_endpoint"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

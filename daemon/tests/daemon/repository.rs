@@ -251,14 +251,13 @@ async fn nothing_begins_to_serve_after_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_machines_have_no_say() {
-    let mode = Some("explicit".to_owned());
-    let args = DaemonArgs { model_control_mode: mode, bind: Some("0.0.0.0".to_owned()), ..DaemonArgs::default() };
+    let args = DaemonArgs { bind: Some("0.0.0.0".to_owned()), ..DaemonArgs::default() };
     let daemon = Daemon::start(&[("a", &answering("y", 0.0))], args).await;
     for verb in ["load", "unload"] {
         let (status, error) = daemon.control("a", verb, "").await;
         assert!(status == 501 && error.contains("bound to a loopback address"), "{status} {error}");
     }
-    assert_eq!(daemon.index().await, "a");
+    assert_eq!(daemon.index().await, "a 1 READY");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,11 +3,13 @@
 // The exception that clippy makes for tests does not reach the functions that tests share.
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod bodies;
 mod concurrency;
 mod datatypes;
 mod decoupled;
 mod ensemble;
+mod gate;
 mod grpc;
 mod http;
 mod jobs;

@@ -12,6 +12,8 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use proofload_daemon::admit::concurrency::Defaults;
 use proofload_daemon::app::App;
+use proofload_daemon::config::access::Access;
+use proofload_daemon::config::rate_limit::ByAddress;
 use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
@@ -83,6 +85,8 @@ pub(crate) struct Server {
     pub(crate) engine: Engine,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Outcome>,
+    /// Kept where clients may load models again.
+    _models: Option<TempDir>,
 }
 
 impl Server {
@@ -115,6 +119,19 @@ impl Server {
         Self::start_on(&config).await
     }
 
+    /// Starts it with these rules of access; clients may load models.
+    pub(crate) async fn with_access(access: Access) -> Self {
+        Self::behind(access, None).await
+    }
+
+    /// Starts it with these rules of access and a rate of each address; clients may load models.
+    pub(crate) async fn behind(access: Access, by_address: Option<ByAddress>) -> Self {
+        let models = folder(MODELS);
+        let mut config = Config { access, by_address, ..config(&models) };
+        config.models.control = Control::Explicit(vec!["*".to_owned()]);
+        Self { _models: Some(models), ..Self::start_on(&config).await }
+    }
+
     async fn start_on(config: &Config) -> Self {
         let app = App::start(config).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
@@ -124,7 +141,7 @@ impl Server {
             let stopped = async { stopped.await.unwrap_or_default() };
             app.run_until(stopped).await.unwrap()
         });
-        Self { http, grpc, metrics, engine, stop, serving }
+        Self { http, grpc, metrics, engine, stop, serving, _models: None }
     }
 
     /// Asks it to stop. The handle ends when everything in flight is answered, or the grace period is over.
@@ -161,6 +178,8 @@ fn config(models: &TempDir) -> Config {
             queue: Limits { requests: 64, bytes: 1 << 20 },
             load_threads: NonZeroUsize::MIN,
         },
+        access: Access::default(),
+        by_address: None,
         concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
         nice: 0,

@@ -54,6 +54,12 @@ pub(super) fn streamed(
     }))
 }
 
+/// The answer to a message of a stream that is not let in.
+pub(super) fn refused(message: &pb::ModelInferRequest, error: &ServeError) -> Reply {
+    let answer = last(error.to_string(), about(message), &Phases::default());
+    Reply::One(Box::pin(std::future::ready(answer)))
+}
+
 /// The responses of a decoupled model. That there are no more is told only to those who asked for it.
 fn many(
     state: &FrontState,

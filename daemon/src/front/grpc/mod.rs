@@ -17,7 +17,7 @@ use proofload_wire::grpc::inference::grpc_inference_service_server::GrpcInferenc
 use tokio::sync::watch;
 use tonic::service::Routes;
 
-use super::FrontState;
+use super::{FrontState, gate};
 
 /// Everything that is served over gRPC. Streams end when `draining` turns true.
 pub(super) fn router(state: &FrontState, draining: &watch::Receiver<bool>) -> Router {
@@ -26,5 +26,6 @@ pub(super) fn router(state: &FrontState, draining: &watch::Receiver<bool>) -> Ro
     let gate = arriving::Gate { bodies: Arc::clone(&state.bodies), max_body_bytes: state.limits.max_body_bytes };
     let count = middleware::map_request_with_state(gate, arriving::count);
     let health = HealthServer::new(health::Health { engine: state.engine.clone(), draining: draining.clone() });
-    Routes::new(inference).add_service(health).prepare().into_axum_router().layer(count)
+    let router = Routes::new(inference).add_service(health).prepare().into_axum_router().layer(count);
+    gate::guard(router, state.gate.as_ref())
 }

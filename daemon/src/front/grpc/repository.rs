@@ -1,5 +1,6 @@
 //! The model repository: what is there, loading and unloading.
 
+use http::HeaderMap;
 use proofload_wire::grpc::inference as pb;
 use proofload_wire::grpc::inference::model_repository_parameter::ParameterChoice;
 
@@ -20,9 +21,10 @@ pub(super) async fn index(
 /// Loads a model.
 pub(super) async fn load(
     state: &FrontState,
+    metadata: &HeaderMap,
     request: pb::RepositoryModelLoadRequest,
 ) -> Result<pb::RepositoryModelLoadResponse, ServeError> {
-    state.admin.permit()?;
+    state.admin.permit(metadata)?;
     any_repository(&request.repository_name)?;
     let parameters = request.parameters.into_iter().map(|(name, value)| (name, parameter(value)));
     let given = given(parameters).map_err(ServeError::InvalidArgument)?;
@@ -33,9 +35,10 @@ pub(super) async fn load(
 /// Unloads a model.
 pub(super) async fn unload(
     state: &FrontState,
+    metadata: &HeaderMap,
     request: pb::RepositoryModelUnloadRequest,
 ) -> Result<pb::RepositoryModelUnloadResponse, ServeError> {
-    state.admin.permit()?;
+    state.admin.permit(metadata)?;
     any_repository(&request.repository_name)?;
     let dependents = match request.parameters.get("unload_dependents").map(|value| &value.parameter_choice) {
         None => false,

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::arriving::Arriving;
 use super::{conversation, incoming, infer, repository, settings};
 use crate::engine::ServeError;
+use crate::front::gate::Toll;
 use crate::front::not_offered::NotOffered;
 use crate::front::refusal;
 use crate::front::{self, FrontState};
@@ -74,11 +75,15 @@ impl GrpcInferenceService for Inference {
         request: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Answer<BoxStream<pb::ModelStreamInferResponse>> {
         let (metadata, extensions, messages) = request.into_parts();
-        let arriving = Arriving::of(&extensions);
+        let (arriving, toll) = (Arriving::of(&extensions), Toll::of(&extensions));
         let state = self.state.clone();
         let replies = incoming::until_drained(messages, self.draining.clone()).map(move |message| {
             let share = message.is_ok().then(|| arriving.next()).flatten();
-            Ok(infer::streamed(state.clone(), metadata.clone(), message?, share))
+            let message = message?;
+            Ok(match toll.pay() {
+                Ok(()) => infer::streamed(state.clone(), metadata.clone(), message, share),
+                Err(error) => infer::refused(&message, &error),
+            })
         });
         Ok(Response::new(conversation::answers(replies.boxed()).boxed()))
     }
@@ -110,14 +115,16 @@ impl GrpcInferenceService for Inference {
         &self,
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
-        answer(repository::load(&self.state, request.into_inner()).await)
+        let (metadata, _, request) = request.into_parts();
+        answer(repository::load(&self.state, metadata.as_ref(), request).await)
     }
 
     async fn repository_model_unload(
         &self,
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        answer(repository::unload(&self.state, request.into_inner()).await)
+        let (metadata, _, request) = request.into_parts();
+        answer(repository::unload(&self.state, metadata.as_ref(), request).await)
     }
 
     async fn system_shared_memory_status(
@@ -178,13 +185,15 @@ impl GrpcInferenceService for Inference {
     }
 
     async fn trace_setting(&self, request: Request<pb::TraceSettingRequest>) -> Answer<pb::TraceSettingResponse> {
-        let pb::TraceSettingRequest { settings, model_name } = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let pb::TraceSettingRequest { settings, model_name } = request;
         let wanted = settings::wanted(settings);
-        answer(front::settings::trace(&self.state, named(&model_name), &wanted).map(settings::shown))
+        answer(front::settings::trace(&self.state, metadata.as_ref(), named(&model_name), &wanted).map(settings::shown))
     }
 
     async fn log_settings(&self, request: Request<pb::LogSettingsRequest>) -> Answer<pb::LogSettingsResponse> {
-        let wanted = settings::log_wanted(request.into_inner().settings);
-        answer(front::settings::log(&self.state, &wanted).map(settings::log_shown))
+        let (metadata, _, request) = request.into_parts();
+        let wanted = settings::log_wanted(request.settings);
+        answer(front::settings::log(&self.state, metadata.as_ref(), &wanted).map(settings::log_shown))
     }
 }

@@ -13,11 +13,12 @@ use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use super::{FrontState, jobs, ops, studio};
+use super::{FrontState, gate, jobs, ops, studio};
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
-    Router::new()
+    let gate = state.gate.clone();
+    let router = Router::new()
         .route("/metrics", get(ops::metrics))
         .route("/v2", get(models::server))
         .route("/v2/", get(models::server))
@@ -37,16 +38,19 @@ pub(super) fn router(state: FrontState) -> Router {
         .merge(jobs::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
-        .with_state(state)
+        .with_state(state);
+    gate::guard(router, gate.as_ref())
 }
 
 /// Metrics alone, for a port of their own.
 pub(super) fn metrics_router(state: FrontState) -> Router {
-    Router::new()
+    let gate = state.gate.clone();
+    let router = Router::new()
         .route("/metrics", get(ops::metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
-        .with_state(state)
+        .with_state(state);
+    gate::guard(router, gate.as_ref())
 }
 
 fn of_a_model(prefix: &str) -> Router<FrontState> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use proofload_wire::types::{RepositoryIndexEntry, RepositoryIndexRequest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -38,9 +38,10 @@ pub(super) async fn index(
 pub(super) async fn load(
     State(state): State<FrontState>,
     Path(path): Path<ModelPath>,
+    headers: HeaderMap,
     body: Taken,
 ) -> Result<StatusCode, Refusal> {
-    state.admin.permit()?;
+    state.admin.permit(&headers)?;
     let control: Control = read(&body.bytes)?;
     let parameters = control.parameters.into_iter().map(|(name, value)| (name, parameter(value)));
     let given = given(parameters).map_err(ServeError::InvalidArgument)?;
@@ -52,9 +53,10 @@ pub(super) async fn load(
 pub(super) async fn unload(
     State(state): State<FrontState>,
     Path(path): Path<ModelPath>,
+    headers: HeaderMap,
     body: Taken,
 ) -> Result<StatusCode, Refusal> {
-    state.admin.permit()?;
+    state.admin.permit(&headers)?;
     let control: Control = read(&body.bytes)?;
     let dependents = match control.parameters.get("unload_dependents") {
         None => false,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use crate::engine::ServeError;
@@ -17,7 +18,7 @@ type Object = Map<String, Value>;
 
 /// `GET /v2/trace/setting`
 pub(super) async fn trace(State(state): State<FrontState>) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state, None, &Wanted::new())?))
+    Ok(shown(settings::trace(&state, &HeaderMap::new(), None, &Wanted::new())?))
 }
 
 /// `GET /v2/models/{model}/trace/setting`
@@ -25,30 +26,39 @@ pub(super) async fn model_trace(
     State(state): State<FrontState>,
     Path(model): Path<String>,
 ) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state, Some(&model), &Wanted::new())?))
+    Ok(shown(settings::trace(&state, &HeaderMap::new(), Some(&model), &Wanted::new())?))
 }
 
 /// `POST /v2/trace/setting`
-pub(super) async fn change_trace(State(state): State<FrontState>, body: Taken) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state, None, &wanted(&body)?)?))
+pub(super) async fn change_trace(
+    State(state): State<FrontState>,
+    headers: HeaderMap,
+    body: Taken,
+) -> Result<Json<Object>, Refusal> {
+    Ok(shown(settings::trace(&state, &headers, None, &wanted(&body)?)?))
 }
 
 /// `POST /v2/models/{model}/trace/setting`
 pub(super) async fn change_model_trace(
     State(state): State<FrontState>,
     Path(model): Path<String>,
+    headers: HeaderMap,
     body: Taken,
 ) -> Result<Json<Object>, Refusal> {
-    Ok(shown(settings::trace(&state, Some(&model), &wanted(&body)?)?))
+    Ok(shown(settings::trace(&state, &headers, Some(&model), &wanted(&body)?)?))
 }
 
 /// `GET /v2/logging`
 pub(super) async fn log(State(state): State<FrontState>) -> Result<Json<Object>, Refusal> {
-    Ok(log_shown(settings::log(&state, &BTreeMap::new())?))
+    Ok(log_shown(settings::log(&state, &HeaderMap::new(), &BTreeMap::new())?))
 }
 
 /// `POST /v2/logging`
-pub(super) async fn change_log(State(state): State<FrontState>, body: Taken) -> Result<Json<Object>, Refusal> {
+pub(super) async fn change_log(
+    State(state): State<FrontState>,
+    headers: HeaderMap,
+    body: Taken,
+) -> Result<Json<Object>, Refusal> {
     let members = object(&body)?.into_iter().filter(|(_, value)| !value.is_null());
     let wanted = members.map(|(name, value)| {
         let value = match &value {
@@ -61,7 +71,7 @@ pub(super) async fn change_log(State(state): State<FrontState>, body: Taken) -> 
             || ServeError::InvalidArgument(format!("'{name}' must be true, false, a number from 0 or a string"));
         Ok((name.clone(), value.ok_or_else(wrong)?))
     });
-    Ok(log_shown(settings::log(&state, &wanted.collect::<Result<_, ServeError>>()?)?))
+    Ok(log_shown(settings::log(&state, &headers, &wanted.collect::<Result<_, ServeError>>()?)?))
 }
 
 /// An empty body means no changes, as in Triton.
