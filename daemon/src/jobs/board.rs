@@ -353,6 +353,11 @@ impl<W, R> Board<W, R> {
         self.expired.push_back(id);
     }
 
+    /// Whose a job is. `None` when there is no such job.
+    pub(super) fn owner_of(&self, id: JobId) -> Option<Owner> {
+        self.jobs.get(&id).map(|entry| entry.owner)
+    }
+
     /// A job as it is now. `None` when there is no such job for this owner.
     pub(super) fn view(&self, id: JobId, owner: &Owner, now: Instant) -> Option<View<R>> {
         let entry = self.jobs.get(&id).filter(|entry| entry.visible(owner))?;

@@ -132,6 +132,11 @@ impl Jobs {
         Ok(id)
     }
 
+    /// Whose a job is, for those who may see all. `None` when there is no such job.
+    pub fn owner_of(&self, id: JobId) -> Option<Owner> {
+        self.inner.lock().board.owner_of(id)
+    }
+
     /// A job as it is now. `None` when there is no such job for this owner.
     pub fn view(&self, id: JobId, owner: &Owner) -> Option<JobView> {
         self.inner.lock().board.view(id, owner, Instant::now())

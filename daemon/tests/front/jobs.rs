@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proofload_daemon::config::access::{Access, Secret};
 use proofload_daemon::drain::Outcome;
 use serde_json::Value;
 
@@ -201,6 +202,24 @@ async fn a_job_with_credentials_is_its_owners_alone() {
     let others = ask(&server, "GET", "").await;
     let count = |answer: &Answer| answer.json()["jobs"].as_array().unwrap().len();
     assert_eq!((count(&own), count(&others)), (1, 0));
+}
+
+#[tokio::test]
+async fn with_the_admin_token_jobs_of_others_are_cancelled() {
+    let token = "a-token-of-some-length";
+    let access = Access { admin_token: Some(Secret::new(token.to_owned())), ..Access::default() };
+    let server = Server::with_access(access).await;
+    // The last of these waits for a while.
+    let mut job = Value::Null;
+    for _ in 0..5 {
+        job = post(&server, "kind=inference&model=slow", &of("one"), FLAT).await.json();
+    }
+    let path = format!("/api/v1/jobs/{}", id(&job));
+    let cancel = async |headers: &[(&str, &str)]| send(server.http, request("DELETE", &path, headers, "")).await;
+    assert_eq!(cancel(&of("two")).await.status, 404);
+    assert_eq!(cancel(&[("x-proofload-admin-token", "another-token-of-some-length")]).await.status, 404);
+    let cancelled = cancel(&[("x-proofload-admin-token", token)]).await;
+    assert_eq!((cancelled.status.as_u16(), &cancelled.json()["state"]), (200, &"cancelled".into()));
 }
 
 /// The one that runs is finished and its result fetched by who waits for it; the one that waits fails and says why.
