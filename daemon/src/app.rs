@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::bodies::Bodies;
+use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Parts};
@@ -98,6 +99,7 @@ impl App {
         let gate = Gate::open(&config.access, config.by_address, admin, config.front.max_body_bytes, &mut registry);
         let gate = gate.map_err(DaemonError::Config)?;
         gate.iter().for_each(Gate::keep);
+        let cache = config.cache.clone().map(|options| cache(options, &mut registry)).transpose()?;
         let bodies = Bodies::new(config.front.total_body_bytes);
         let engine = engine(config, registry, Arc::clone(&bodies))?;
         let listeners = Listeners {
@@ -122,6 +124,7 @@ impl App {
             studio: Arc::clone(&studio),
             jobs: jobs.clone(),
             limits: config.front,
+            cache,
             bodies,
             admin,
             gate: gate.clone(),
@@ -257,6 +260,7 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
             limiter,
             load_threads: config.models.load_threads,
             concurrency: config.concurrency,
+            response_cache: config.cache.is_some(),
         },
     )
     .map_err(DaemonError::Models)?;
@@ -272,6 +276,14 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
     let start = |traces: &crate::config::TraceConfig| Traces::start(&traces.endpoint, traces.share, dropped);
     let traces = config.traces.as_ref().map(start).transpose()?;
     Ok(Engine::new(Parts { models, registry, traces, in_flight }))
+}
+
+/// An empty cache, and what the registry says of it.
+fn cache(options: cache::Options, registry: &mut Registry) -> Result<Arc<Cache>, DaemonError> {
+    let cache = Cache::start(options, cache::meters::Meters::register(registry));
+    let cache = Arc::new(cache.map_err(|error| DaemonError::Config(vec![format!("cache.redis: {error}")]))?);
+    registry.register_collector(Box::new(cache::scrape::Scrape(Arc::clone(&cache))));
+    Ok(cache)
 }
 
 /// How many cores this process may use.

@@ -1,14 +1,16 @@
 //! The inference daemon as a library: KServe v2 over HTTP and gRPC in front of models from a Triton-style
 //! repository, with dynamic batching, and every response saying where its time went.
 //!
-//! Shell and core are apart: `admit`, `drain`, `ensemble`, `jobs::board`, `lifecycle::snapshot`,
-//! `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and the repository's parsers are pure; sockets, threads
-//! and clocks are in `app`, `front`, `lifecycle`, `sched::driver` and `backend`.
+//! Shell and core are apart: `admit`, `cache::{key, entry}`, `cache::l2::{breaker, checksum, ring, slots}`, `drain`,
+//! `ensemble`, `jobs::board`, `lifecycle::snapshot`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and
+//! the repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `lifecycle`, `sched::driver` and
+//! `backend`.
 
 pub mod admit;
 pub mod app;
 pub mod backend;
 pub mod bodies;
+pub mod cache;
 mod cli;
 pub mod config;
 pub mod drain;

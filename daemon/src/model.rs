@@ -14,6 +14,7 @@ use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
 use crate::backend::identity::Identity;
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request, Timeline};
+use crate::cache::key::Fingerprint;
 use crate::ensemble::graph::Plan;
 use crate::lifecycle::Serving;
 use crate::parallel;
@@ -85,6 +86,8 @@ pub struct Means {
     pub concurrency: Defaults,
     /// How many instances of one model are made side by side.
     pub load_threads: NonZeroUsize,
+    /// Whether answers can be kept.
+    pub response_cache: bool,
 }
 
 /// A model that runs.
@@ -95,6 +98,7 @@ pub struct Model {
     meters: Meters,
     concurrency: Option<Mutex<Limiter>>,
     work: Work,
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Who computes a model.
@@ -126,6 +130,7 @@ impl Model {
                 spec.name
             );
         }
+        let fingerprint = fingerprint(&spec, means.response_cache);
         let meters = Meters::default();
         let begun = Instant::now();
         let mut backends = backends(&mut spec, means)?;
@@ -141,7 +146,7 @@ impl Model {
             let batching = &spec.scheduling.batching;
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
-        Ok(Self { spec, loading, counts, meters, concurrency, work: Work::Instances(scheduler) })
+        Ok(Self { spec, loading, counts, meters, concurrency, work: Work::Instances(scheduler), fingerprint })
     }
 
     /// A model that others compute. It counts on where `before` ended, which it replaces.
@@ -149,7 +154,10 @@ impl Model {
         let loading = Loading { read: spec.reading, start: Duration::ZERO, warm_up: Duration::ZERO };
         let (counts, meters) =
             before.map(|before| (Arc::clone(&before.counts), before.meters.clone())).unwrap_or_default();
-        Self { spec, loading, counts, meters, concurrency: None, work: Work::Steps(ensemble) }
+        if spec.config.response_cache.is_some_and(|cache| cache.enable) {
+            tracing::warn!("model '{}': its `response_cache` has no effect, because it is an ensemble", spec.name);
+        }
+        Self { spec, loading, counts, meters, concurrency: None, work: Work::Steps(ensemble), fingerprint: None }
     }
 
     /// Its steps, if others compute it.
@@ -175,6 +183,11 @@ impl Model {
     /// How long loading it took.
     pub fn loading(&self) -> Loading {
         self.loading
+    }
+
+    /// What its answers are kept under, if they are kept.
+    pub fn fingerprint(&self) -> Option<&Fingerprint> {
+        self.fingerprint.as_ref()
     }
 
     /// What it counts.
@@ -228,6 +241,18 @@ impl Model {
         self.meters.executed(elements);
     }
 
+    /// Counts a request whose answer was not computed.
+    pub fn count_hit(&self, phases: &Phases, unix_ms: u64) {
+        lock(&self.counts).hit(phases, unix_ms);
+        self.meters.phases(phases);
+        self.meters.outcome(Outcome::Success);
+    }
+
+    /// Counts how long looking for an answer and keeping it took, of a request that was computed and succeeded.
+    pub fn count_miss(&self, took: Duration) {
+        lock(&self.counts).missed(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
     /// Counts response number `index` of a request to a decoupled model.
     pub fn count_part(&self, index: usize, times: PartTimes, end: PartEnd) {
         lock(&self.counts).part(index, times, end);
@@ -251,6 +276,18 @@ impl Model {
     pub fn stop(&self) {
         self.scheduler().into_iter().for_each(Scheduler::stop);
     }
+}
+
+/// What the model's answers are kept under. Any number of responses to a request is more than a cache can give back.
+fn fingerprint(spec: &ModelSpec, response_cache: bool) -> Option<Fingerprint> {
+    let wanted = spec.config.response_cache.is_some_and(|cache| cache.enable);
+    if wanted && !response_cache {
+        tracing::warn!("model '{}': its `response_cache` has no effect while cache.enabled is false", spec.name);
+    }
+    if wanted && spec.decoupled {
+        tracing::warn!("model '{}': its `response_cache` has no effect, because it is decoupled", spec.name);
+    }
+    (wanted && response_cache && !spec.decoupled).then(|| Fingerprint::of(spec))
 }
 
 fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use proofload_wire::phases::Phases;
+use proofload_wire::phases::{Cache, Phases};
 use proofload_wire::types::{BatchStatistics, InferStatistics, ModelStatistics, ResponseStatistics, StatisticDuration};
 
 use crate::backend::Timeline;
@@ -48,6 +48,20 @@ impl Counts {
         add(&mut requests.compute_input, phases.copy_in_ns);
         add(&mut requests.compute_infer, phases.compute_ns);
         add(&mut requests.compute_output, phases.copy_out_ns);
+    }
+
+    /// Counts a request whose answer was not computed, at `unix_ms`. As Triton counts it: it succeeded, it may have
+    /// waited, and all the rest was the cache's time.
+    pub fn hit(&mut self, phases: &Phases, unix_ms: u64) {
+        self.last_inference_ms = self.last_inference_ms.max(unix_ms);
+        add(&mut self.requests.success, phases.total_ns());
+        add(&mut self.requests.queue, phases.queue_ns);
+        add(&mut self.requests.cache_hit, phases.total_ns().saturating_sub(phases.queue_ns));
+    }
+
+    /// Counts a request that succeeded and whose answer was looked for before, which took so long, keeping it included.
+    pub fn missed(&mut self, ns: u64) {
+        add(&mut self.requests.cache_miss, ns);
     }
 
     /// Counts a request that was let in or refused, and got no outputs after `ns`.
@@ -136,8 +150,21 @@ pub fn phases(received: Instant, timeline: &Timeline, answered: Instant, batch_s
         compute_ns: nanoseconds(timeline.computing, timeline.computed),
         copy_out_ns: nanoseconds(timeline.computed, answered),
         batch_size,
-        cache_hit: false,
+        cache: Cache::Miss,
     }
+}
+
+/// When what happened to a request whose answer was found: until `keyed` it was looked at, and then it waited for
+/// another's answer, if it did. The rest was making its own ready; nothing was computed.
+pub fn timeline_of_a_hit(
+    received: Instant,
+    keyed: Instant,
+    waited_until: Option<Instant>,
+    answered: Instant,
+) -> Timeline {
+    let started = waited_until.unwrap_or(received);
+    let computing = keyed.max(started);
+    Timeline { started, computing, computed: computing, finished: answered }
 }
 
 /// The phases of a request that was turned away at the door: it waited for nobody, and what took time was looking at
@@ -192,6 +219,19 @@ mod tests {
         assert_eq!(stats.fail, StatisticDuration { count: 1, ns: 7 });
         assert_eq!(wire.batch_stats.len(), 1);
         assert_eq!(wire.batch_stats[0].compute_infer, StatisticDuration { count: 1, ns: 8_000 });
+    }
+
+    #[test]
+    fn a_hit_is_a_success_without_an_inference() {
+        let mut counts = Counts::default();
+        counts.hit(&Phases { queue_ns: 5, copy_in_ns: 2, copy_out_ns: 1, ..Phases::default() }, 1000);
+        counts.missed(9);
+        let wire = counts.to_wire("m", 1);
+        assert_eq!((wire.inference_count, wire.execution_count, wire.last_inference), (0, 0, 1000));
+        let of = |count, ns| StatisticDuration { count, ns };
+        let InferStatistics { success, queue, compute_infer, cache_hit, cache_miss, .. } = wire.inference_stats;
+        assert_eq!((success, queue, compute_infer), (of(1, 8), of(1, 5), of(0, 0)));
+        assert_eq!((cache_hit, cache_miss), (of(1, 3), of(1, 9)));
     }
 
     #[test]

@@ -361,6 +361,7 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         limits,
         bodies: Arc::clone(&bodies),
         jobs: Jobs::start(JOBS, Default::default()),
+        cache: None,
         shared_memory: SharedMemory::new(false),
         answering: Arc::default(),
     };

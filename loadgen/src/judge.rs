@@ -294,7 +294,7 @@ mod tests {
     use super::*;
     use proofload_run::events::Shortage;
     use proofload_wire::grpc::inference::model_infer_response::InferOutputTensor;
-    use proofload_wire::phases::Phases;
+    use proofload_wire::phases::{Cache, Phases};
 
     fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
         let mut answer = Answer { status, body: Bytes::copy_from_slice(body.as_bytes()), ..Answer::default() };
@@ -453,7 +453,7 @@ mod tests {
     #[test]
     fn phases_are_read_from_every_answer() {
         let stated =
-            Phases { queue_ns: 1, copy_in_ns: 2, compute_ns: 3, copy_out_ns: 4, batch_size: 5, cache_hit: true };
+            Phases { queue_ns: 1, copy_in_ns: 2, compute_ns: 3, copy_out_ns: 4, batch_size: 5, cache: Cache::L2 };
         let headers = stated.to_headers();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let expect = Expect::Http { status: Some(200), min_bytes: 0, content_type: None };

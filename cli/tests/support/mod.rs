@@ -77,8 +77,14 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one with further arguments.
+    pub(crate) fn with(more: &[&str]) -> Self {
         let mut child = proofload()
             .args(["daemon", "--ready-json", "--until-stdin-closes", "--http-port", "0", "--grpc-port", "0"])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

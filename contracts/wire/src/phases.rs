@@ -13,7 +13,7 @@ pub const COPY_OUT_NS: &str = "x-proofload-copy-out-ns";
 pub const TOTAL_NS: &str = "x-proofload-total-ns";
 /// Header: size of the batch that the request was computed in.
 pub const BATCH_SIZE: &str = "x-proofload-batch-size";
-/// Header: `hit` or `miss`; absent means `miss`.
+/// Header: `miss`, or `hit`, maybe with the layer that had the answer; absent means `miss`.
 pub const CACHE: &str = "x-proofload-cache";
 
 /// Headers of text-embeddings-inference and text-generation-inference, in milliseconds: in the queue.
@@ -63,6 +63,50 @@ fn in_milliseconds<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<Phase
     })
 }
 
+/// Whether an answer was computed or came out of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cache {
+    /// It was computed.
+    #[default]
+    Miss,
+    /// It came out of a cache that does not say more.
+    Hit,
+    /// It was kept in the server.
+    L1,
+    /// It was kept in a cache that servers share.
+    L2,
+    /// It is the answer to an identical request that was on its way.
+    Coalesced,
+}
+
+impl Cache {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::Miss, Self::Hit, Self::L1, Self::L2, Self::Coalesced];
+
+    /// Whether nothing was computed for it.
+    pub fn is_hit(self) -> bool {
+        self != Self::Miss
+    }
+
+    /// The value of the header.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Miss => "miss",
+            Self::Hit => "hit",
+            Self::L1 => "hit; layer=l1",
+            Self::L2 => "hit; layer=l2",
+            Self::Coalesced => "hit; layer=coalesced",
+        }
+    }
+
+    /// What a header says. A hit in a layer that is not known here is a hit.
+    pub fn parse(text: &str) -> Self {
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == text);
+        let hit = text.split(';').next().is_some_and(|word| word.trim() == "hit");
+        known.unwrap_or(if hit { Self::Hit } else { Self::Miss })
+    }
+}
+
 /// The phases of one request. They follow each other without gap or overlap, from the request being decoded to
 /// the response being ready to encode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,7 +122,7 @@ pub struct Phases {
     /// Size of the batch; 0 when unknown.
     pub batch_size: u32,
     /// Whether the answer came from a cache.
-    pub cache_hit: bool,
+    pub cache: Cache,
 }
 
 impl Phases {
@@ -96,7 +140,7 @@ impl Phases {
             (COPY_OUT_NS, self.copy_out_ns.to_string()),
             (TOTAL_NS, self.total_ns().to_string()),
             (BATCH_SIZE, self.batch_size.to_string()),
-            (CACHE, if self.cache_hit { "hit" } else { "miss" }.to_owned()),
+            (CACHE, self.cache.as_str().to_owned()),
         ]
     }
 
@@ -109,7 +153,7 @@ impl Phases {
             compute_ns: nanoseconds(COMPUTE_NS)?,
             copy_out_ns: nanoseconds(COPY_OUT_NS)?,
             batch_size: header(BATCH_SIZE).and_then(|size| size.parse().ok()).unwrap_or(0),
-            cache_hit: header(CACHE) == Some("hit"),
+            cache: header(CACHE).map(Cache::parse).unwrap_or_default(),
         })
     }
 }
@@ -121,8 +165,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(queue_ns: u64, copy_in_ns: u64, compute_ns: u64, copy_out_ns: u64, batch_size: u32, cache_hit: bool) {
-            let phases = Phases { queue_ns, copy_in_ns, compute_ns, copy_out_ns, batch_size, cache_hit };
+        fn what_is_written_is_read(queue_ns: u64, copy_in_ns: u64, compute_ns: u64, copy_out_ns: u64, batch_size: u32, cache in proptest::sample::select(&Cache::ALL[..])) {
+            let phases = Phases { queue_ns, copy_in_ns, compute_ns, copy_out_ns, batch_size, cache };
             let headers = phases.to_headers();
             let read = Phases::from_lookup(|name| headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()));
             prop_assert_eq!(read, Some(phases));
@@ -151,6 +195,18 @@ mod tests {
         let ours = Phases { queue_ns: 7, compute_ns: 8, ..Phases::default() }.to_headers();
         let ours: Vec<(&str, &str)> = ours.iter().map(|(name, value)| (*name, value.as_str())).collect();
         check(&[&ours[..], &both].concat(), Some((Family::Proofload, [7, 0, 8])));
+    }
+
+    #[test]
+    fn whether_it_was_a_hit() {
+        let check = |text: &str, expected: Cache| assert_eq!(Cache::parse(text), expected, "{text}");
+        check("miss", Cache::Miss);
+        check("hit", Cache::Hit);
+        check("hit; layer=l2", Cache::L2);
+        check("hit; layer=edge", Cache::Hit);
+        check("hit;ttl=3", Cache::Hit);
+        check("hitherto", Cache::Miss);
+        check("", Cache::Miss);
     }
 
     #[test]

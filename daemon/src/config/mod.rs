@@ -2,6 +2,7 @@
 //! over one another in `layers`; `Config` is what will run. Nothing is opened here; every contradiction is found before anything starts.
 
 pub mod access;
+pub mod cache;
 mod concurrency;
 mod jobs;
 pub mod keys;
@@ -72,6 +73,8 @@ pub struct Config {
     pub jobs: JobLimits,
     /// Where traces go, if anywhere.
     pub traces: Option<TraceConfig>,
+    /// Which answers are kept, if any.
+    pub cache: Option<crate::cache::Options>,
 }
 
 /// Where traces go.
@@ -88,7 +91,7 @@ pub struct TraceConfig {
 /// # Errors
 /// One message for each thing that cannot run, naming its key and what would be right.
 pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
-    let Written { server, models, access, rate_limit, concurrency, jobs, process, telemetry } = written;
+    let Written { server, models, access, rate_limit, concurrency, jobs, process, telemetry, cache } = written;
     let mut check = Check::default();
     let bind = check.server(&server);
     let compute_threads = check.models(&models, cores);
@@ -97,13 +100,9 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let by_address = rate_limit::by_address(&rate_limit, &mut check);
     let concurrency = concurrency::defaults(&concurrency, &mut check);
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
+    let cache = cache::options(&cache, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
-    check.that((0.0..=1.0).contains(&telemetry.trace_share), "telemetry.trace_share must be between 0 and 1");
-    let endpoint = telemetry.otlp_endpoint;
-    check.that(
-        endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),
-        "telemetry.otlp_endpoint must be an http:// URL, such as http://127.0.0.1:4317",
-    );
+    let traces = check.traces(telemetry);
     check.finish(|| Config {
         bind,
         http_port: server.http_port,
@@ -126,7 +125,8 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         compute_threads,
         nice: process.nice,
         jobs,
-        traces: endpoint.map(|endpoint| TraceConfig { endpoint, share: telemetry.trace_share }),
+        traces,
+        cache,
     })
 }
 
@@ -191,6 +191,17 @@ impl Check {
             "models.compute_threads must be between 1 and 1024",
         );
         compute_threads
+    }
+
+    /// What is said of traces.
+    fn traces(&mut self, telemetry: written::Telemetry) -> Option<TraceConfig> {
+        let written::Telemetry { otlp_endpoint, trace_share: share } = telemetry;
+        self.that((0.0..=1.0).contains(&share), "telemetry.trace_share must be between 0 and 1");
+        self.that(
+            otlp_endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),
+            "telemetry.otlp_endpoint must be an http:// URL, such as http://127.0.0.1:4317",
+        );
+        Some(TraceConfig { endpoint: otlp_endpoint?, share })
     }
 
     fn finish(self, config: impl FnOnce() -> Config) -> Result<Config, Vec<String>> {
@@ -262,6 +273,10 @@ mod tests {
         check("[models]\ncontrol = \"poll\"\npoll_seconds = 0.5", Ok(poll));
         check("[rate_limit]\nprofile = \"100-per-minute\"", Ok(|config| rate(config, 100, 100)));
         check("[rate_limit]\nprofile = \"custom\"\nrequests = 9\nburst = 2", Ok(|config| rate(config, 9, 2)));
+        check("[cache]\nl1_bytes = 65536", Ok(|config| config.cache.is_none()));
+        let cached =
+            |config: &Config| config.cache.as_ref().is_some_and(|cache| cache.ttl == Duration::from_secs(3600));
+        check("[cache]\nenabled = true", Ok(cached));
         check("[server]\nhttp_port = 0\ngrpc_port = 0", Ok(|config| config.http_port == 0));
     }
 
@@ -291,6 +306,11 @@ mod tests {
             Err(&["poll_seconds needs", "control = \"some\" must"]),
         );
         check("[models]\ncontrol = \"poll\"\npoll_seconds = nan", Err(&["poll_seconds must be"]));
+        check("[cache]\nredis = [\"redis://a\", \"redis://a:6379\"]", Err(&["redis[1] is the same node"]));
+        check("[cache]\nredis = [\"rediss://a\", \"x\"]", Err(&["redis[0] must be", "redis[1] must be"]));
+        check("[cache]\nredis_weights = [0]", Err(&["a weight for each", "between 1 and 100"]));
+        check("[cache]\nredis_cluster = true\nredis_budget_ms = 0", Err(&["redis_budget_ms", "needs a node"]));
+        check("[cache]\nl1_bytes = 1\nttl_seconds = nan", Err(&["cache.l1_bytes", "cache.ttl_seconds"]));
         check("[models]\nload_threads = 0", Err(&["models.load_threads"]));
         check("[concurrency]\nmin = 0\nmax = 0", Err(&["concurrency.min"]));
         check("[concurrency]\nmin = 3\nmax = 2", Err(&["concurrency.max"]));

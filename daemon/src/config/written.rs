@@ -32,6 +32,8 @@ pub struct Written {
     pub process: Process,
     /// What it tells about itself.
     pub telemetry: Telemetry,
+    /// Which answers are kept.
+    pub cache: super::cache::Written,
 }
 
 /// `[server]`

@@ -14,6 +14,7 @@ use super::patience::Patience;
 use super::{Failed, Inference, RequestContext, ServeError};
 use crate::admit::concurrency::Over;
 use crate::backend::{BackendError, Timeline};
+use crate::cache::Layer;
 use crate::ensemble::spent::{self, Spent};
 use crate::model::Model;
 use crate::sched::driver::{Broken, NotServed, Refusal, Served};
@@ -122,6 +123,23 @@ impl<'a> Account<'a> {
             _ => Outcome::BackendFailed,
         };
         self.fail(outcome, error, spent)
+    }
+
+    /// Closes the account of a request whose answer was not computed. Until `keyed` it was looked at; then it waited
+    /// for another's answer, if it did; and from then on its own was made ready.
+    pub(super) fn found(mut self, keyed: Instant, waited_until: Option<Instant>, layer: Layer) -> Phases {
+        let answered = Instant::now();
+        let timeline = statistics::timeline_of_a_hit(self.context.received, keyed, waited_until, answered);
+        let phases =
+            Phases { cache: layer.into(), ..statistics::phases(self.context.received, &timeline, answered, 0) };
+        self.model.count_hit(&phases, unix_ms());
+        self.settle(answered, Ok((timeline, 0)));
+        phases
+    }
+
+    /// Closes the account without a word: the request goes on under another.
+    pub(super) fn pass_on(mut self) {
+        self.settled = true;
     }
 
     /// Closes the account of a request that got its responses one by one.

@@ -3,6 +3,7 @@
 
 mod account;
 mod answer;
+pub mod cached;
 pub mod check;
 mod classify;
 mod control;

@@ -4,9 +4,11 @@
 pub mod admin;
 mod answering;
 mod body;
+mod cache;
 mod connections;
 mod context;
 mod credentials;
+mod forms;
 pub mod gate;
 mod grpc;
 mod http;
@@ -32,6 +34,7 @@ use tokio::sync::{Semaphore, watch};
 use self::admin::Admin;
 use self::gate::Gate;
 use crate::bodies::Bodies;
+use crate::cache::Cache;
 use crate::engine::Engine;
 use crate::jobs::Jobs;
 use crate::relief::Studio;
@@ -51,6 +54,8 @@ pub struct FrontState {
     pub jobs: Jobs,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
+    /// Kept answers, if any are kept.
+    pub cache: Option<Arc<Cache>>,
     /// The memory of all bodies.
     pub bodies: Arc<Bodies>,
     /// Who may load and unload models.

@@ -140,6 +140,8 @@ fn whole_seconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proofload_wire::phases::Cache;
+
     use super::*;
 
     fn every_kind() -> Vec<(ServeError, u16, Code, Option<u64>)> {
@@ -168,7 +170,7 @@ mod tests {
     #[test]
     fn both_protocols_say_where_the_time_of_a_failure_went() {
         let stated =
-            Phases { queue_ns: 5, copy_in_ns: 1, compute_ns: 7, copy_out_ns: 2, batch_size: 3, cache_hit: false };
+            Phases { queue_ns: 5, copy_in_ns: 1, compute_ns: 7, copy_out_ns: 2, batch_size: 3, cache: Cache::Miss };
         for (error, ..) in every_kind() {
             let failed = Failed { error, phases: stated };
             let read = |headers: &HeaderMap| Phases::from_lookup(|name| headers.get(name)?.to_str().ok());

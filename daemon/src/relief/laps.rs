@@ -99,7 +99,7 @@ impl Laps {
             compute_ns: depth.compute_ns,
             copy_out_ns: ns(self.spent(&[Step::Mesh, Step::Encode])).saturating_add(depth.copy_out_ns),
             batch_size: depth.batch_size,
-            cache_hit: depth.cache_hit,
+            cache: depth.cache,
         };
         phases.queue_ns = total_ns.saturating_sub(phases.total_ns());
         phases

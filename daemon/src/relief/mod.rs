@@ -7,6 +7,7 @@ mod benches;
 mod carve;
 pub mod depth;
 pub mod height;
+pub mod kept;
 pub mod laps;
 pub mod mask;
 pub mod mesh;

@@ -11,7 +11,9 @@ use super::benches::Haste;
 use super::laps::{Laps, Step};
 use super::meters::{Meters, Outcome};
 use super::workshop::Place;
+use crate::cache::Layer;
 use crate::engine::{Engine, RequestContext, ServeError};
+use crate::statistics;
 use crate::telemetry::trace::{Interval, Relief as Record, Slot};
 
 /// Is told of every piece of work that is done, by its last step.
@@ -76,7 +78,7 @@ impl Visit {
             compute_ns: sum(|phases| phases.compute_ns),
             copy_out_ns: sum(|phases| phases.copy_out_ns),
             batch_size: later.batch_size,
-            cache_hit: later.cache_hit,
+            cache: later.cache,
         };
     }
 
@@ -84,6 +86,18 @@ impl Visit {
     pub(super) fn phases(&self, now: Instant) -> Phases {
         let received = self.request.as_ref().map_or(now, |request| request.received);
         self.laps.phases(&self.depth, received, now)
+    }
+
+    /// Ends the visit of a request whose relief was not made. Until `keyed` it was looked at, and then it waited for
+    /// another's, if it did.
+    pub(super) fn found(mut self, keyed: Instant, waited_until: Option<Instant>, layer: Layer) -> Phases {
+        let answered = Instant::now();
+        let received = self.request.as_ref().map_or(keyed, |request| request.received);
+        let timeline = statistics::timeline_of_a_hit(received, keyed, waited_until, answered);
+        let phases = Phases { cache: layer.into(), ..statistics::phases(received, &timeline, answered, 0) };
+        self.meters.phases(&phases);
+        self.settle(Outcome::Success, answered, None);
+        phases
     }
 
     /// Ends the visit of a request that is answered at `now`.

@@ -90,6 +90,42 @@ pub const HELD_BODY_BYTES: Metric =
 pub const DROPPED_TRACES: Metric =
     metric("proofload_dropped_traces", "Traces not exported: the collector could not keep up, or did not take them");
 
+/// Counter by layer.
+pub const CACHE_HITS: Metric =
+    metric("proofload_cache_hits", "Answers that were not computed, by where they were found: l1, l2 or coalesced");
+/// Counter.
+pub const CACHE_MISSES: Metric =
+    metric("proofload_cache_misses", "Answers that were looked for and had to be computed");
+/// Counter, seconds.
+pub const CACHE_SAVED_SECONDS: Metric =
+    metric("proofload_cache_saved_compute_seconds", "What computing all the hits would have taken");
+/// Histogram by layer and operation.
+pub const CACHE_OPERATION_SECONDS: Metric =
+    metric("proofload_cache_operation_seconds", "Time of one operation on a layer: get or put");
+/// Gauge.
+pub const CACHE_ENTRIES: Metric = metric("proofload_cache_entries", "Answers that are kept in this process");
+/// Gauge, bytes.
+pub const CACHE_BYTES: Metric = metric("proofload_cache_bytes", "Memory of the answers that are kept in this process");
+/// Counter.
+pub const CACHE_EVICTIONS: Metric =
+    metric("proofload_cache_evictions", "Kept answers that went for want of room, or because their time was over");
+/// Counter by outcome.
+pub const CACHE_WRITES: Metric = metric(
+    "proofload_cache_writes",
+    "Answers that were to be kept in Redis: written, or dropped for want of room or of a node",
+);
+/// Counter.
+pub const CACHE_POISONED: Metric =
+    metric("proofload_cache_poisoned", "Values in Redis that were not what had been kept, and were not used");
+/// Gauge, bytes.
+pub const CACHE_QUEUED_BYTES: Metric =
+    metric("proofload_cache_queued_bytes", "Answers that wait to be written to Redis");
+/// Gauge by node.
+pub const CACHE_NODE_UP: Metric = metric("proofload_cache_node_up", "Whether a node of Redis is asked: 1 or 0");
+/// Gauge by node.
+pub const CACHE_NODE_SHARE: Metric =
+    metric("proofload_cache_node_key_share", "Share of all keys that a node of Redis has while all are up, 0 to 1");
+
 /// Counter, seconds.
 pub const PROCESS_CPU: Metric = metric("process_cpu_seconds", "User and system CPU time");
 /// Gauge, bytes.

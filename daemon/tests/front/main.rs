@@ -5,6 +5,7 @@
 
 mod admin;
 mod bodies;
+mod cached;
 mod concurrency;
 mod datatypes;
 mod decoupled;

@@ -132,7 +132,8 @@ impl Server {
         Self { _models: Some(models), ..Self::start_on(&config).await }
     }
 
-    async fn start_on(config: &Config) -> Self {
+    /// Starts it with this configuration.
+    pub(crate) async fn start_on(config: &Config) -> Self {
         let app = App::start(config).await.unwrap();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
         let metrics = app.metrics().unwrap();
@@ -151,7 +152,8 @@ impl Server {
     }
 }
 
-fn folder<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> TempDir {
+/// A repository of these models, each a name and its configuration.
+pub(crate) fn folder<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, config) in models {
         fs::create_dir_all(folder.path().join(name).join("1")).unwrap();
@@ -160,7 +162,8 @@ fn folder<'a>(models: impl IntoIterator<Item = (&'a str, &'a str)>) -> TempDir {
     folder
 }
 
-fn config(models: &TempDir) -> Config {
+/// A configuration with the models of a repository.
+pub(crate) fn config(models: &TempDir) -> Config {
     Config {
         bind: Ipv4Addr::LOCALHOST.into(),
         http_port: 0,
@@ -185,6 +188,7 @@ fn config(models: &TempDir) -> Config {
         nice: 0,
         jobs: JOBS,
         traces: None,
+        cache: None,
     }
 }
 

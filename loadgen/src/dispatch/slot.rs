@@ -254,7 +254,7 @@ fn fill(sample: &mut Sample, attempt: &Attempt, judgement: &Judgement) {
         sample.copy_out_ns = phases.copy_out_ns;
         sample.batch_size = u16::try_from(phases.batch_size).unwrap_or(u16::MAX);
         sample.flags |= flags::HAS_PHASES;
-        if phases.cache_hit {
+        if phases.cache.is_hit() {
             sample.flags |= flags::CACHE_HIT;
         }
         if *family == Family::TextInference {

@@ -7,7 +7,7 @@ use proofload_wire::grpc::inference::grpc_inference_service_server::{
 };
 use proofload_wire::grpc::inference::model_infer_response::InferOutputTensor;
 use proofload_wire::grpc::inference::{ModelInferRequest, ModelInferResponse, ModelStreamInferResponse};
-use proofload_wire::phases::Phases;
+use proofload_wire::phases::{Cache, Phases};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -43,7 +43,7 @@ impl GrpcInferenceService for Server {
         };
         let mut response = Response::new(answer);
         let phases =
-            Phases { queue_ns: 5, copy_in_ns: 6, compute_ns: 7, copy_out_ns: 8, batch_size: 1, cache_hit: false };
+            Phases { queue_ns: 5, copy_in_ns: 6, compute_ns: 7, copy_out_ns: 8, batch_size: 1, cache: Cache::Miss };
         for (name, value) in phases.to_headers() {
             response.metadata_mut().insert(name, value.parse().unwrap());
         }

@@ -9,6 +9,7 @@
 
 mod data;
 mod generate;
+mod identified;
 mod request;
 mod response;
 mod tensors;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 pub use generate::{decode_generate, encode_generated};
+pub use identified::with_id;
 pub use request::{DecodedRequest, decode_raw_request, decode_request, decode_request_sharing, encode_request};
 pub use response::{decode_response, encode_response};
 

@@ -14,7 +14,7 @@ use super::conversation::Reply;
 use crate::bodies::Share;
 use crate::engine::{Failed, Inference, Part, Protocol, RequestContext, ServeError};
 use crate::front::sharing::{self, Placed};
-use crate::front::{FrontState, context, refusal};
+use crate::front::{FrontState, context, forms, refusal};
 
 /// Parameter of a streamed response: whether it is the last one of its request.
 const FINAL: &str = "triton_final_response";
@@ -127,7 +127,10 @@ async fn infer(
 ) -> Result<Inference, Failed> {
     let Asked { request, context, placed } = ask(state, metadata, message, share)?;
     let encode = |mut response| sharing::put(&placed, &mut response).map(|()| response);
-    state.engine.infer(request, context, encode).await
+    match forms::cache(state, &request, &placed) {
+        None => state.engine.infer(request, context, encode).await,
+        Some(cache) => state.engine.infer_cached(cache, request, context, &forms::Message).await,
+    }
 }
 
 fn ask(

@@ -19,10 +19,10 @@ use proofload_wire::types::ErrorBody;
 
 use super::ModelPath;
 use super::infer::refuse_compression;
-use crate::engine::{Part, Protocol, RequestContext, ServeError};
+use crate::engine::{Failed, Inference, Part, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
-use crate::front::{FrontState, context, phases};
+use crate::front::{FrontState, context, forms, phases};
 
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -46,7 +46,7 @@ pub(super) async fn generate(
 ) -> Result<Response, Refusal> {
     let Asked { request, context, decoupled } = ask(&state, &path, &headers, body)?;
     if !decoupled {
-        let inference = state.engine.infer(request, context, |response| encode(&response)).await?;
+        let inference = only_one(&state, request, context).await?;
         return Ok(whole(inference.response, &inference.phases));
     }
     let mut parts = state.engine.infer_parts(request, context).boxed();
@@ -75,7 +75,7 @@ pub(super) async fn generate_stream(
 ) -> Result<Response, Refusal> {
     let Asked { request, context, decoupled } = ask(&state, &path, &headers, body)?;
     if !decoupled {
-        let inference = state.engine.infer(request, context, |response| encode(&response)).await?;
+        let inference = only_one(&state, request, context).await?;
         let mut response = events(stream::iter([event(&inference.response)]));
         phases::insert(response.headers_mut(), &inference.phases);
         return Ok(response);
@@ -108,11 +108,23 @@ fn ask(
     Ok(Asked { request, context, decoupled })
 }
 
-fn encode(response: &InferResponse) -> Result<Vec<u8>, ServeError> {
-    encode_generated(response).map_err(|error: WireError| ServeError::Internal(error.to_string()))
+/// The answer of a model that gives one response.
+async fn only_one(
+    state: &FrontState,
+    request: InferRequest,
+    context: RequestContext,
+) -> Result<Inference<Bytes>, Failed> {
+    match forms::cache(state, &request, &[]) {
+        None => state.engine.infer(request, context, |response| encode(&response)).await,
+        Some(cache) => state.engine.infer_cached(cache, request, context, &forms::Generated).await,
+    }
 }
 
-fn whole(json: Vec<u8>, spent: &Phases) -> Response {
+fn encode(response: &InferResponse) -> Result<Bytes, ServeError> {
+    encode_generated(response).map(Bytes::from).map_err(|error: WireError| ServeError::Internal(error.to_string()))
+}
+
+fn whole(json: Bytes, spent: &Phases) -> Response {
     let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     phases::insert(response.headers_mut(), spent);

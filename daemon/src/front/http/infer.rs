@@ -22,7 +22,7 @@ use crate::engine::{Engine, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
 use crate::front::sharing::Placed;
-use crate::front::{FrontState, context, phases, sharing};
+use crate::front::{FrontState, context, forms, phases, sharing};
 
 /// Serves one inference.
 pub(super) async fn infer(
@@ -32,7 +32,10 @@ pub(super) async fn infer(
     taken: Taken,
 ) -> Result<Response, Refusal> {
     let Asked { request, context, form } = ask(&state, path, &headers, taken)?;
-    let inference = state.engine.infer(request, context, |response| form.encode(response)).await?;
+    let inference = match forms::cache(&state, &request, &form.placed) {
+        None => state.engine.infer(request, context, |response| form.encode(response)).await?,
+        Some(cache) => state.engine.infer_cached(cache, request, context, &forms::Body(&form.binary_outputs)).await?,
+    };
     Ok(respond(inference.response, &inference.phases))
 }
 

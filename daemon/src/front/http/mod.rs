@@ -13,7 +13,7 @@ use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use super::{FrontState, gate, jobs, ops, studio};
+use super::{FrontState, cache, gate, jobs, ops, studio};
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
@@ -36,6 +36,7 @@ pub(super) fn router(state: FrontState) -> Router {
         .merge(sharing())
         .merge(studio::routes())
         .merge(jobs::routes())
+        .merge(cache::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_verb)
         .with_state(state);

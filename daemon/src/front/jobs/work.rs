@@ -70,7 +70,7 @@ async fn relief(state: &FrontState, head: Parts, body: Body) -> Result<Ready, Re
             Step::Decode | Step::Mesh | Step::Encode => {}
         }));
         let relief = studio.relief(visit, file, parameters, begun(context)).await.map_err(failure)?;
-        output(answer::of(relief, parameters.format, false)).await
+        output(answer::of(relief, parameters.format, answer::Form::File)).await
     };
     Ok(Ready { work: Box::new(move |reporter| Box::pin(work(reporter))), held_bytes })
 }

@@ -5,10 +5,12 @@ use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use proofload_wire::phases::Phases;
 use serde::Serialize;
 
+use crate::cache::entry::Entry;
 use crate::front::phases;
 use crate::mesh::export::Format;
 use crate::relief::{Facts, Relief};
@@ -17,13 +19,12 @@ pub(super) const JSON: &str = "application/json";
 /// What was answered depends on this header.
 const VARY: HeaderName = HeaderName::from_static("vary");
 
-/// A relief as one document.
+/// A relief as one document, but for where its time went.
 #[derive(Serialize)]
 struct Document<'a> {
     format: &'static str,
     media_type: &'static str,
     quality: &'a Facts,
-    phases_ns: Times,
     mesh_base64: String,
 }
 
@@ -61,37 +62,106 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The answer, as a JSON document or as the file.
-pub(in crate::front) fn of(relief: Relief, format: Format, as_json: bool) -> Response {
-    let Relief { file, facts, phases } = relief;
-    let mut response = if as_json { document(&file, &facts, &phases, format) } else { attachment(file, format) };
-    let headers = response.headers_mut();
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::front) enum Form {
+    /// The mesh.
+    File,
+    /// A document with the mesh in it.
+    Document,
+}
+
+impl Form {
+    /// The form that a client asks for.
+    pub(super) fn wanted(headers: &HeaderMap) -> Self {
+        if accepts(headers, JSON) { Self::Document } else { Self::File }
+    }
+
+    /// Its name.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// The answer.
+pub(in crate::front) fn of(relief: Relief, format: Format, form: Form) -> Response {
+    let phases = relief.phases;
+    let (headers, body) = written(relief, format, form);
+    respond(headers, body.into(), &phases, form)
+}
+
+/// The answer in bytes that can be given again: lines with its headers, and its body.
+pub(super) fn to_keep(relief: Relief, format: Format, form: Form) -> (Vec<u8>, Vec<u8>) {
+    let (headers, body) = written(relief, format, form);
+    let mut lines = Vec::new();
+    for (name, value) in &headers {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.push(b':');
+        lines.extend_from_slice(value.as_bytes());
+        lines.push(b'\n');
+    }
+    (lines, body)
+}
+
+/// The answer that was kept.
+pub(super) fn again(entry: Entry, phases: &Phases, form: Form) -> Response {
+    let Entry { about, body, .. } = entry;
+    let header = |line: &[u8]| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+        Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+    };
+    let headers = about.split(|byte| *byte == b'\n').filter_map(header).collect();
+    respond(headers, body, phases, form)
+}
+
+/// Everything of an answer but where its time went.
+fn written(relief: Relief, format: Format, form: Form) -> (HeaderMap, Vec<u8>) {
+    let Relief { file, facts, .. } = relief;
+    let mut headers = HeaderMap::new();
     headers.insert(VARY, HeaderValue::from_static("accept"));
-    describe(headers, &facts);
-    phases::insert(headers, &phases);
+    describe(&mut headers, &facts);
+    let body = match form {
+        Form::Document => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+            document(&file, &facts, format)
+        }
+        Form::File => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+            headers.insert(CONTENT_DISPOSITION, disposition(format));
+            file
+        }
+    };
+    (headers, body)
+}
+
+fn respond(headers: HeaderMap, body: Bytes, phases: &Phases, form: Form) -> Response {
+    let body = if form == Form::Document { with_times(&body, phases) } else { body };
+    let mut response = Response::new(Body::from(body));
+    *response.headers_mut() = headers;
+    phases::insert(response.headers_mut(), phases);
     response
 }
 
-fn document(file: &[u8], facts: &Facts, phases: &Phases, format: Format) -> Response {
+fn document(file: &[u8], facts: &Facts, format: Format) -> Vec<u8> {
     let document = Document {
         format: format.extension(),
         media_type: format.media_type(),
         quality: facts,
-        phases_ns: phases.into(),
         mesh_base64: base64(file),
     };
     // Numbers that are finite and text: there is nothing that could fail.
-    let mut response = Response::new(Body::from(serde_json::to_vec(&document).unwrap_or_default()));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-    response
+    serde_json::to_vec(&document).unwrap_or_default()
 }
 
-fn attachment(file: Vec<u8>, format: Format) -> Response {
-    let mut response = Response::new(Body::from(file));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
-    headers.insert(CONTENT_DISPOSITION, disposition(format));
-    response
+/// A document that says where the time went, too. It comes last, because it is another each time.
+fn with_times(document: &[u8], phases: &Phases) -> Bytes {
+    let Some((b'}', document)) = document.split_last() else { return Bytes::copy_from_slice(document) };
+    let times = serde_json::to_string(&Times::from(phases)).unwrap_or_default();
+    [document, b",\"phases_ns\":", times.as_bytes(), b"}"].concat().into()
 }
 
 fn disposition(format: Format) -> HeaderValue {
@@ -126,6 +196,26 @@ fn describe(headers: &mut HeaderMap, facts: &Facts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_come_last() {
+        let phases = Phases { queue_ns: 1, copy_in_ns: 2, compute_ns: 3, copy_out_ns: 4, ..Phases::default() };
+        let times = r#"{"queue":1,"copy_in":2,"compute":3,"copy_out":4,"total":10}"#;
+        let expected = format!(r#"{{"format":"stl","phases_ns":{times}}}"#);
+        assert_eq!(with_times(br#"{"format":"stl"}"#, &phases), expected);
+    }
+
+    #[test]
+    fn what_is_kept_is_answered_again() {
+        let headers = [("content-type", "model/stl"), ("x-proofload-size-mm", "1.0 2.0: 3")];
+        let lines = headers.map(|(name, value)| format!("{name}:{value}\n")).concat();
+        let entry = Entry::new(lines.into_bytes(), b"solid".to_vec(), 0);
+        let response = again(entry, &Phases::default(), Form::File);
+        for (name, value) in headers {
+            assert_eq!(response.headers()[name], value);
+        }
+        assert_eq!(response.headers()["x-proofload-cache"], "miss");
+    }
 
     #[test]
     fn who_asks_for_json() {

@@ -24,6 +24,7 @@ use super::{FrontState, context};
 use crate::bodies::Bodies;
 use crate::engine::Protocol;
 use crate::relief::ReliefError;
+use crate::relief::kept::{Kept, Wanted};
 use crate::relief::parameters::Parameters;
 use crate::relief::picture::PictureError;
 use crate::relief::visit::Visit;
@@ -45,8 +46,15 @@ async fn generate(State(state): State<FrontState>, request: Request) -> Result<R
     let headers = head.headers.clone();
     let (visit, picture, parameters) = admitted(&state, head, body).await?;
     let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
-    let relief = state.studio.relief(visit, picture, parameters, context).await?;
-    Ok(answer::of(relief, parameters.format, answer::accepts(&headers, answer::JSON)))
+    let form = answer::Form::wanted(&headers);
+    let Some(cache) = state.cache.as_deref().filter(|cache| cache.keeps_reliefs()) else {
+        let relief = state.studio.relief(visit, picture, parameters, context).await?;
+        return Ok(answer::of(relief, parameters.format, form));
+    };
+    let encode = |relief| answer::to_keep(relief, parameters.format, form);
+    let wanted = Wanted { visit, picture, parameters, context, form: form.as_str() };
+    let Kept { entry, phases } = state.studio.kept_relief(cache, wanted, encode).await?;
+    Ok(answer::again(entry, &phases, form))
 }
 
 /// Takes a place and reads a request. The place is taken before the body is read: who waits outside holds no picture.

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use proofload_wire::grpc::inference::model_config::SchedulingChoice;
 use proofload_wire::grpc::inference::model_version_policy::{All, Latest, PolicyChoice, Specific};
 use proofload_wire::grpc::inference::{
-    DataType, ModelConfig, ModelInput, ModelOutput, ModelParameter, ModelTensorReshape, ModelTransactionPolicy,
-    ModelVersionPolicy, model_input,
+    DataType, ModelConfig, ModelInput, ModelOutput, ModelParameter, ModelResponseCache, ModelTensorReshape,
+    ModelTransactionPolicy, ModelVersionPolicy, model_input,
 };
 
 use super::text::{Field, Message, Value};
@@ -16,8 +16,7 @@ use crate::repository::ensemble::ENSEMBLE;
 use crate::repository::scheduling::OF_ANY_MODEL;
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
-const WITHOUT_EFFECT: [&str; 6] =
-    ["optimization", "cc_model_filenames", "metric_tags", "response_cache", "runtime", "model_metrics"];
+const WITHOUT_EFFECT: [&str; 5] = ["optimization", "cc_model_filenames", "metric_tags", "runtime", "model_metrics"];
 
 /// Fields of Triton's without which the model would be another one.
 const UNSUPPORTED: [&str; 7] = [
@@ -180,6 +179,7 @@ impl Reader {
                 "model_transaction_policy" => {
                     config.model_transaction_policy = Some(self.nested(field, Self::transaction_policy));
                 }
+                "response_cache" => config.response_cache = Some(self.nested(field, Self::response_cache)),
                 _ => self.other(field, "a model configuration"),
             }
         }
@@ -192,6 +192,17 @@ impl Reader {
             let what = "is one too many: a model takes one of 'dynamic_batching' and 'ensemble_scheduling'";
             self.error(field, format!("'{}' {what}", field.name));
         }
+    }
+
+    fn response_cache(&mut self, message: &Message) -> ModelResponseCache {
+        let mut cache = ModelResponseCache::default();
+        for field in &message.fields {
+            match field.name.as_str() {
+                "enable" => self.set(field, boolean(field), &mut cache.enable),
+                _ => self.other(field, "a response cache"),
+            }
+        }
+        cache
     }
 
     fn transaction_policy(&mut self, message: &Message) -> ModelTransactionPolicy {
@@ -376,6 +387,7 @@ mod tests {
             parameters: { key: "b", value: { string_value: "2" } }
             version_policy: { specific { versions: [1, 3] } }
             optimization { graph { level: 1 } }
+            response_cache { enable: true }
             "#,
         );
         assert_eq!(parsed.errors, []);
@@ -394,6 +406,7 @@ mod tests {
         let Some(SchedulingChoice::DynamicBatching(batching)) = config.scheduling_choice else { panic!("no batching") };
         assert_eq!(batching.preferred_batch_size, [2, 4]);
         assert_eq!(batching.default_queue_policy.map(|policy| policy.max_queue_size), Some(9));
+        assert_eq!(config.response_cache, Some(ModelResponseCache { enable: true }));
         assert_eq!(config.instance_group[0].count, 2);
         assert_eq!(config.parameters["b"].string_value, "2");
         let choice = config.version_policy.and_then(|policy| policy.policy_choice);
@@ -423,6 +436,7 @@ mod tests {
         check(&format!("dynamic_batching {{ {level}\n{level} }}"), &[(2, "of level 1 is given twice")]);
         check("dynamic_batching { priority_queue_policy { key: 1 valu { } } }", &[(1, "a level's queue policy")]);
         check("model_transaction_policy { decoupled: 7 }", &[(1, "must be true or false")]);
+        check("response_cache { enabled: true }", &[(1, "unknown field 'enabled' in a response cache")]);
         check("max_batch_size: 1\nname: \"m\"\nmax_batch_size: 2", &[(3, "twice, first on line 1")]);
         check("instance_group { count: 1 }\ninstance_group { count: 1\n count: 2 }", &[(3, "'count' is given twice")]);
         check("name: [\"a\", \"b\"]", &[(1, "'name' is given twice")]);
