@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = Source::Folder(PathBuf::from(folder));
     let read = repository::read(model, &Origin::of(&source), Limits { requests: 1, bytes: usize::MAX });
     let mut spec = read.versions.into_iter().next_back().ok_or_else(|| read.errors.join("; "))?;
-    let BackendSpec::Cpu { onnx } = &mut spec.backend else { return Err("the model is no ONNX graph".into()) };
+    let BackendSpec::Cpu { onnx, .. } = &mut spec.backend else { return Err("the model is no ONNX graph".into()) };
     let onnx = std::mem::take(onnx);
     let graph = CpuModel::load(onnx, &spec, &Graphs::default(), Arc::new(ThreadPool::with_num_threads(1)))?;
     let mut backend = Cpu::new(graph);

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -14,9 +15,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::backend::onnxruntime::{self, Library, LibraryError};
 use crate::bodies::Bodies;
 use crate::cache::{self, Cache};
 use crate::config::Config;
+use crate::config::models::OnnxRuntime;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Parts};
 use crate::front::admin::Admin;
@@ -33,6 +36,8 @@ use crate::telemetry::process;
 use crate::telemetry::scrape::Scrape;
 use crate::telemetry::trace::{TraceError, Traces};
 
+/// Where the environment says that ONNX Runtime is, as most programs read it that load it.
+const DYLIB_PATH: &str = "ORT_DYLIB_PATH";
 /// How long beyond the grace period an execution that nobody waits for may keep the daemon.
 const BEYOND_GRACE: Duration = Duration::from_millis(250);
 /// How long the last traces may keep it, whatever the collector does.
@@ -55,6 +60,9 @@ pub enum DaemonError {
         /// Why.
         source: std::io::Error,
     },
+    /// The library that the configuration or the environment names cannot be used.
+    #[error(transparent)]
+    OnnxRuntime(#[from] LibraryError),
     /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TraceError),
@@ -257,6 +265,7 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
         Means {
             pool,
             graphs: Arc::default(),
+            onnxruntime: onnxruntime(config)?,
             limiter,
             load_threads: config.models.load_threads,
             concurrency: config.concurrency,
@@ -284,6 +293,30 @@ fn cache(options: cache::Options, registry: &mut Registry) -> Result<Arc<Cache>,
     let cache = Arc::new(cache.map_err(|error| DaemonError::Config(vec![format!("cache.redis: {error}")]))?);
     registry.register_collector(Box::new(cache::scrape::Scrape(Arc::clone(&cache))));
     Ok(cache)
+}
+
+/// ONNX Runtime: where the configuration or the environment says, which must be right, or in a usual place.
+fn onnxruntime(config: &Config) -> Result<Option<&'static Library>, DaemonError> {
+    let named = match &config.onnxruntime {
+        OnnxRuntime::Off => None,
+        OnnxRuntime::At(path) => Some(path.clone()),
+        OnnxRuntime::Auto => std::env::var_os(DYLIB_PATH).filter(|path| !path.is_empty()).map(PathBuf::from),
+    };
+    let usual = || {
+        let loaded = Library::load(&onnxruntime::find()?, config.compute_threads);
+        loaded.inspect_err(|error| tracing::warn!("{error}; rten computes ONNX models instead")).ok()
+    };
+    let found = match named {
+        Some(path) => Some(Library::load(&path, config.compute_threads)?),
+        None if config.onnxruntime == OnnxRuntime::Off => None,
+        None => usual(),
+    };
+    let by = found.map_or_else(
+        || "rten; models.onnxruntime would name ONNX Runtime's library".to_owned(),
+        |library| format!("ONNX Runtime, {}", library.path().display()),
+    );
+    tracing::info!("ONNX models are computed by {by}");
+    Ok(found)
 }
 
 /// How many cores this process may use.

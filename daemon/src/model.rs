@@ -12,13 +12,14 @@ use rten::ThreadPool;
 use crate::admit::concurrency::{Defaults, Limiter};
 use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
 use crate::backend::identity::Identity;
+use crate::backend::onnxruntime::{Library, OnnxInstance, OnnxModel, OnnxRuntimeError};
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request, Timeline};
 use crate::cache::key::Fingerprint;
 use crate::ensemble::graph::Plan;
 use crate::lifecycle::Serving;
 use crate::parallel;
-use crate::repository::spec::{BackendSpec, ModelSpec};
+use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine};
 use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
 use crate::sched::queue::Entry;
@@ -37,6 +38,14 @@ pub enum StartError {
         model: String,
         /// Why.
         source: CpuError,
+    },
+    /// ONNX Runtime cannot run it.
+    #[error("model '{model}': {source}")]
+    OnnxRuntime {
+        /// The model.
+        model: String,
+        /// Why.
+        source: OnnxRuntimeError,
     },
     /// Others compute it.
     #[error("model '{model}' is an ensemble: it serves as soon as the models of its steps do")]
@@ -80,6 +89,8 @@ pub struct Means {
     pub pool: Arc<ThreadPool>,
     /// The graphs that are in use.
     pub graphs: Arc<Graphs>,
+    /// ONNX Runtime, where it is there.
+    pub onnxruntime: Option<&'static Library>,
     /// Where instances share what they need, if executions are limited.
     pub limiter: Option<Arc<RateLimiter>>,
     /// What holds of the concurrency of models that say nothing of it.
@@ -97,6 +108,7 @@ pub struct Model {
     counts: Arc<Mutex<Counts>>,
     meters: Meters,
     concurrency: Option<Mutex<Limiter>>,
+    engine: &'static str,
     work: Work,
     fingerprint: Option<Fingerprint>,
 }
@@ -130,6 +142,7 @@ impl Model {
                 spec.name
             );
         }
+        let engine = engine(&spec, means);
         let fingerprint = fingerprint(&spec, means.response_cache);
         let meters = Meters::default();
         let begun = Instant::now();
@@ -146,7 +159,7 @@ impl Model {
             let batching = &spec.scheduling.batching;
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
-        Ok(Self { spec, loading, counts, meters, concurrency, work: Work::Instances(scheduler), fingerprint })
+        Ok(Self { spec, loading, counts, meters, concurrency, engine, work: Work::Instances(scheduler), fingerprint })
     }
 
     /// A model that others compute. It counts on where `before` ended, which it replaces.
@@ -157,7 +170,8 @@ impl Model {
         if spec.config.response_cache.is_some_and(|cache| cache.enable) {
             tracing::warn!("model '{}': its `response_cache` has no effect, because it is an ensemble", spec.name);
         }
-        Self { spec, loading, counts, meters, concurrency: None, work: Work::Steps(ensemble), fingerprint: None }
+        let (engine, work) = ("ensemble", Work::Steps(ensemble));
+        Self { spec, loading, counts, meters, concurrency: None, engine, work, fingerprint: None }
     }
 
     /// Its steps, if others compute it.
@@ -188,6 +202,11 @@ impl Model {
     /// What its answers are kept under, if they are kept.
     pub fn fingerprint(&self) -> Option<&Fingerprint> {
         self.fingerprint.as_ref()
+    }
+
+    /// What computes it.
+    pub fn engine(&self) -> &'static str {
+        self.engine
     }
 
     /// What it counts.
@@ -305,33 +324,64 @@ fn observer(counts: Arc<Mutex<Counts>>, meters: Meters) -> Box<dyn Fn(&Execution
 
 type Instance = Box<dyn Backend>;
 /// Makes the instance of a number.
-type Make = Box<dyn Fn(usize) -> Instance + Send + Sync>;
+type Make = Box<dyn Fn(usize) -> Result<Instance, StartError> + Send + Sync>;
 
 /// One backend for each instance, made side by side.
 fn backends(spec: &mut ModelSpec, means: &Means) -> Result<Vec<Instance>, StartError> {
     let make = maker(spec, means)?;
     let numbers: Vec<usize> = (0..spec.instances).collect();
-    Ok(parallel::map(&numbers, means.load_threads, |number| make(*number)))
+    parallel::map(&numbers, means.load_threads, |number| make(*number)).into_iter().collect()
+}
+
+/// ONNX Runtime, where it is there and wanted.
+fn onnxruntime(spec: &ModelSpec, means: &Means) -> Option<&'static Library> {
+    means.onnxruntime.filter(|_| matches!(spec.backend, BackendSpec::Cpu { engine: OnnxEngine::Best, .. }))
+}
+
+/// The name of what computes a model.
+fn engine(spec: &ModelSpec, means: &Means) -> &'static str {
+    match &spec.backend {
+        BackendSpec::Cpu { .. } if onnxruntime(spec, means).is_some() => "onnxruntime",
+        BackendSpec::Cpu { .. } => "rten",
+        BackendSpec::Simulated(_) => "simulated",
+        BackendSpec::Identity(_) => "identity",
+        BackendSpec::Ensemble(_) => "ensemble",
+    }
 }
 
 /// What all instances share is made here. The file of an ONNX model is not needed any more afterwards.
 fn maker(spec: &mut ModelSpec, means: &Means) -> Result<Make, StartError> {
+    let library = onnxruntime(spec, means);
     Ok(match &mut spec.backend {
-        BackendSpec::Cpu { onnx } => {
+        BackendSpec::Cpu { onnx, .. } => {
             let onnx = std::mem::take(onnx);
-            let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
-            let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
-            Box::new(move |_| Box::new(Cpu::new(Arc::clone(&model))))
+            match library {
+                Some(library) => with_onnxruntime(onnx, spec, library)?,
+                None => with_rten(onnx, spec, means)?,
+            }
         }
         BackendSpec::Simulated(simulated) => {
             let (simulated, outputs, batched) = (*simulated, spec.outputs.clone(), spec.batched());
-            Box::new(move |number| Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64)))
+            Box::new(move |number| Ok(Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64))))
         }
         BackendSpec::Identity(identity) => {
             let (identity, names) = (*identity, spec.outputs.iter().map(|output| output.name.clone()));
             let names: Vec<_> = names.collect();
-            Box::new(move |_| Box::new(Identity::new(identity, names.clone())))
+            Box::new(move |_| Ok(Box::new(Identity::new(identity, names.clone()))))
         }
         BackendSpec::Ensemble(_) => return Err(StartError::Ensemble { model: spec.name.clone() }),
     })
+}
+
+fn with_rten(onnx: Vec<u8>, spec: &ModelSpec, means: &Means) -> Result<Make, StartError> {
+    let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
+    let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
+    Ok(Box::new(move |_| Ok(Box::new(Cpu::new(Arc::clone(&model))))))
+}
+
+fn with_onnxruntime(onnx: Vec<u8>, spec: &ModelSpec, library: &'static Library) -> Result<Make, StartError> {
+    let name = spec.name.clone();
+    let failed = move |source| StartError::OnnxRuntime { model: name.clone(), source };
+    let model = OnnxModel::new(onnx, spec, library).map_err(&failed)?;
+    Ok(Box::new(move |_| Ok(Box::new(OnnxInstance::new(Arc::clone(&model)).map_err(&failed)?))))
 }

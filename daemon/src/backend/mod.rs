@@ -3,6 +3,8 @@
 
 pub mod cpu;
 pub mod identity;
+mod joined;
+pub mod onnxruntime;
 pub mod responses;
 pub mod simulated;
 

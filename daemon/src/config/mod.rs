@@ -7,7 +7,7 @@ mod concurrency;
 mod jobs;
 pub mod keys;
 pub mod layers;
-mod models;
+pub mod models;
 pub mod rate_limit;
 pub mod shown;
 pub mod written;
@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use self::access::Access;
+use self::models::OnnxRuntime;
 use self::rate_limit::ByAddress;
 use self::written::{RateLimit, Written};
 use crate::admit::concurrency::Defaults;
@@ -67,6 +68,8 @@ pub struct Config {
     pub models: Options,
     /// Threads that compute models on the CPU.
     pub compute_threads: usize,
+    /// Where ONNX Runtime's shared library is.
+    pub onnxruntime: OnnxRuntime,
     /// How much the daemon steps back behind other processes, 0 to 19.
     pub nice: i32,
     /// How much long work is taken on.
@@ -98,6 +101,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let options = models::options(&models, &mut check);
     access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
     let by_address = rate_limit::by_address(&rate_limit, &mut check);
+    let onnxruntime = models::onnxruntime(&models, &mut check);
     let concurrency = concurrency::defaults(&concurrency, &mut check);
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     let cache = cache::options(&cache, &mut check);
@@ -123,6 +127,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         concurrency,
         models: options,
         compute_threads,
+        onnxruntime,
         nice: process.nice,
         jobs,
         traces,
@@ -265,6 +270,9 @@ mod tests {
             "[models]\nrate_limit = \"execution_count\"\nrate_limit_resources = { R1 = 4 }",
             Ok(|config| config.rate_limit == Some(BTreeMap::from([("R1".to_owned(), 4)]))),
         );
+        check("[models]\nonnxruntime = \"\"", Err(&["models.onnxruntime must be \"auto\", \"off\""]));
+        check("[models]\nonnxruntime = \"off\"", Ok(|config| config.onnxruntime == OnnxRuntime::Off));
+        check("[models]\nonnxruntime = \"/x\"", Ok(|config| config.onnxruntime == OnnxRuntime::At("/x".into())));
         check("[models]\nrate_limit = \"off\"", Ok(|config| config.rate_limit.is_none()));
         check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));
         let explicit = |config: &Config| config.models.control == Control::Explicit(vec!["m".to_owned()]);

@@ -16,6 +16,28 @@ const DEFAULT_POLL_S: f64 = 15.0;
 const SHORTEST_POLL_S: f64 = 0.1;
 const LONGEST_POLL_S: f64 = 86_400.0;
 
+/// Where ONNX Runtime's shared library is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnnxRuntime {
+    /// Where the environment says, or in a usual place, if anywhere.
+    Auto,
+    /// It is not used.
+    Off,
+    /// Here.
+    At(PathBuf),
+}
+
+/// What is said of ONNX Runtime.
+pub(super) fn onnxruntime(models: &Models, check: &mut Check) -> OnnxRuntime {
+    let wrong = "models.onnxruntime must be \"auto\", \"off\" or the path of a shared library";
+    check.that(!models.onnxruntime.is_empty(), wrong);
+    match models.onnxruntime.as_str() {
+        "auto" => OnnxRuntime::Auto,
+        "off" | "" => OnnxRuntime::Off,
+        path => OnnxRuntime::At(PathBuf::from(path)),
+    }
+}
+
 /// What the section means.
 pub(super) fn options(models: &Models, check: &mut Check) -> Options {
     check.that(

@@ -108,6 +108,8 @@ pub struct Models {
     pub rate_limit_resources: BTreeMap<String, u64>,
     /// Threads that compute models on the CPU; by default all cores but one.
     pub compute_threads: Option<usize>,
+    /// ONNX Runtime's shared library, `auto` to look for it, or `off`.
+    pub onnxruntime: String,
 }
 
 impl Default for Models {
@@ -124,6 +126,7 @@ impl Default for Models {
             rate_limit: RateLimit::Off,
             rate_limit_resources: BTreeMap::new(),
             compute_threads: None,
+            onnxruntime: "auto".to_owned(),
         }
     }
 }

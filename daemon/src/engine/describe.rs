@@ -1,9 +1,12 @@
 //! What clients are told about the server and its models. Pure: from specifications to the protocol's types.
 
+use proofload_wire::grpc::inference::{ModelConfig, ModelParameter};
 use proofload_wire::types::{ModelMetadata, ServerMetadata, TensorMetadata};
 
 use super::ServeError;
 use crate::lifecycle::snapshot::{Missing, Snapshot};
+use crate::model::Model;
+use crate::repository::onnx::ENGINE;
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
 /// The extensions of Triton that this server implements in full.
@@ -25,6 +28,16 @@ pub(super) fn server() -> ServerMetadata {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         extensions: EXTENSIONS.map(str::to_owned).to_vec(),
     }
+}
+
+/// A model's configuration, and in it what computes an ONNX graph.
+pub(super) fn config(model: &Model) -> ModelConfig {
+    let mut config = model.spec().config.clone();
+    if let BackendSpec::Cpu { .. } = model.spec().backend {
+        let engine = ModelParameter { string_value: model.engine().to_owned() };
+        config.parameters.insert(ENGINE.to_owned(), engine);
+    }
+    config
 }
 
 pub(super) fn metadata(spec: &ModelSpec, versions: &[i64]) -> ModelMetadata {

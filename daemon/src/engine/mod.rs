@@ -268,7 +268,7 @@ impl Engine {
     /// # Errors
     /// When there is no such model.
     pub fn model_config(&self, model: &str, version: Option<&str>) -> Result<ModelConfig, ServeError> {
-        Ok(self.model(model, version)?.spec().config.clone())
+        Ok(describe::config(&*self.model(model, version)?))
     }
 
     /// The counts of one model, of one of its versions, or of all models.

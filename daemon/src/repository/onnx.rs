@@ -6,6 +6,11 @@ use std::collections::BTreeSet;
 use proofload_wire::tensor::DataType;
 use prost::{Message, Oneof};
 
+/// Parameter of an ONNX model that says what computes it. The daemon adds it to the configuration that it gives out.
+pub const ENGINE: &str = "engine";
+/// Parameter of an ONNX model: threads that one operator runs on, with ONNX Runtime.
+pub const INTRA_OP_THREADS: &str = "intra_op_thread_count";
+
 #[derive(Message)]
 struct ModelProto {
     #[prost(message, optional, tag = "7")]

@@ -13,7 +13,7 @@ use super::complaint::{Complaint, at, beside};
 use super::ensemble::{self, ENSEMBLE};
 use super::onnx::{self, Port, Signature};
 use super::scheduling::{self, MAX_INSTANCES};
-use super::spec::{BackendSpec, ModelSpec};
+use super::spec::{BackendSpec, ModelSpec, OnnxEngine};
 use super::tensors;
 use crate::backend::identity::declaration as identity;
 use crate::backend::simulated::declaration;
@@ -80,7 +80,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
     }
     let backend = backend_spec(&config, onnx, &mut errors);
     let signature = match &backend {
-        Some(BackendSpec::Cpu { onnx }) => onnx::signature(onnx).map(Some),
+        Some(BackendSpec::Cpu { onnx, .. }) => onnx::signature(onnx).map(Some),
         _ => Ok(None),
     };
     if let Ok(Some(signature)) = &signature {
@@ -160,7 +160,10 @@ fn backend_spec(config: &ModelConfig, onnx: Vec<u8>, errors: &mut Vec<Complaint>
     }
     match backend {
         Ok(BackendName::Ensemble) => Some(BackendSpec::Ensemble(ensemble::read(config, errors))),
-        Ok(BackendName::Cpu) => Some(BackendSpec::Cpu { onnx }),
+        Ok(BackendName::Cpu) => {
+            let engine = if config.backend == "rten" { OnnxEngine::Rten } else { OnnxEngine::Best };
+            Some(BackendSpec::Cpu { onnx, engine })
+        }
         Ok(BackendName::Simulated) => {
             let declared =
                 declaration::read(&config.parameters).map_err(|what| errors.extend(what.into_iter().map(parameters)));

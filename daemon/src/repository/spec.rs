@@ -36,6 +36,15 @@ impl TensorSpec {
     }
 }
 
+/// What should compute an ONNX graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnnxEngine {
+    /// ONNX Runtime where its library is there, and rten where it is not.
+    Best,
+    /// The built-in one.
+    Rten,
+}
+
 /// What computes a model.
 #[derive(Debug, Clone)]
 pub enum BackendSpec {
@@ -43,6 +52,8 @@ pub enum BackendSpec {
     Cpu {
         /// The file's content.
         onnx: Vec<u8>,
+        /// What should compute it.
+        engine: OnnxEngine,
     },
     /// Declared service times.
     Simulated(SimulatedSpec),

@@ -54,6 +54,11 @@ pub const QUEUE_REQUESTS: Metric = metric("proofload_queue_requests", "Requests 
 /// Gauge by model, version and phase; seconds.
 pub const LOAD_SECONDS: Metric =
     metric("proofload_load_seconds", "Time that loading a model took, in one phase: read, start or warm_up");
+/// Gauge by model, version and engine; always 1.
+pub const MODEL_INFO: Metric = metric(
+    "proofload_model_info",
+    "What computes a model: onnxruntime, rten, simulated, identity or ensemble (other models)",
+);
 /// Gauge by model and version.
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");
 /// Gauge by model and version, of models whose batches adapt.

@@ -74,6 +74,11 @@ impl Served {
         let rows = |value: fn(&Model) -> f64| self.models.iter().map(move |model| (labels(model), value(model)));
         family(encoder, catalogue::QUEUE_REQUESTS, MetricType::Gauge, rows(|model| model.waiting() as f64))?;
         family(encoder, catalogue::INSTANCES, MetricType::Gauge, rows(|model| model.spec().instances as f64))?;
+        let engines = self.models.iter().map(|model| {
+            let ModelLabels { model: name, version } = labels(model);
+            ([("model", name), ("version", version), ("engine", model.engine().to_owned())], 1.0)
+        });
+        family(encoder, catalogue::MODEL_INFO, MetricType::Gauge, engines)?;
         self.encode_loading(encoder)?;
         let adaptive = self.models.iter().filter_map(|model| Some((labels(model), f64::from(model.adaptive_size()?))));
         family(encoder, catalogue::ADAPTIVE_BATCH, MetricType::Gauge, adaptive)?;

@@ -73,7 +73,8 @@ async fn steps_run_side_by_side_and_count_for_themselves() {
     let whole = statistics(&server, "whole");
     let steps = ["left", "right", "join"].map(|model| statistics(&server, model));
     assert_eq!(whole.inference_stats.success.ns, phases.total_ns());
-    assert!(phases.compute_ns >= u64::try_from(STEP.as_nanos()).unwrap(), "{phases:?}");
+    // A simulated model counts from when it could have begun, so that a late thread computes for less.
+    assert!(u128::from(phases.compute_ns) >= STEP.as_nanos() / 2, "{phases:?}");
     let one_after_the_other: u64 = steps.iter().map(|step| step.inference_stats.success.ns).sum();
     assert!(phases.total_ns() < one_after_the_other, "{phases:?}: the steps took {one_after_the_other} ns together");
     let counts =

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use proofload_daemon::admit::concurrency::Defaults;
 use proofload_daemon::app::App;
 use proofload_daemon::config::access::Access;
+use proofload_daemon::config::models::OnnxRuntime;
 use proofload_daemon::config::rate_limit::ByAddress;
 use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
@@ -185,6 +186,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
         by_address: None,
         concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
+        onnxruntime: OnnxRuntime::Off,
         nice: 0,
         jobs: JOBS,
         traces: None,

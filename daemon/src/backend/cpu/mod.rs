@@ -6,13 +6,12 @@ mod graphs;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use proofload_wire::tensor::{Tensor, element_count};
+use proofload_wire::tensor::Tensor;
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 
 use self::convert::{Kind, gather, scatter};
 pub use self::graphs::Graphs;
-use super::{Backend, BackendError, Request, Stages};
+use super::{Backend, BackendError, Request, Stages, joined};
 use crate::repository::spec::{ModelSpec, TensorSpec};
 
 /// Why a model cannot run on the CPU.
@@ -33,8 +32,9 @@ pub enum CpuError {
     },
     /// A type that rten cannot compute with.
     #[error(
-        "'{name}' is {datatype}, which the CPU backend does not compute with; it takes FP32, FP64 (as FP32), INT32, \
-         INT64 (as INT32), INT8, UINT8 and BOOL"
+        "'{name}' is {datatype}, which rten, the built-in engine, does not compute with; it takes FP32, FP64 (as FP32), \
+         INT32, INT64 (as INT32), INT8, UINT8 and BOOL. ONNX Runtime computes with all types: 'models.onnxruntime' names \
+         its library"
     )]
     Datatype {
         /// The tensor.
@@ -73,6 +73,8 @@ impl CpuModel {
         graphs: &Graphs,
         pool: Arc<ThreadPool>,
     ) -> Result<Arc<Self>, CpuError> {
+        // First of all: for a type that it lacks, rten may lack the operators too, and would name only those.
+        spec.inputs.iter().chain(&spec.outputs).try_for_each(|tensor| kind(tensor).map(drop))?;
         let model = graphs.get(spec.digest, onnx)?;
         let inputs = ports(&model, "input", model.input_ids(), &spec.inputs)?;
         let outputs = ports(&model, "output", model.output_ids(), &spec.outputs)?;
@@ -102,10 +104,14 @@ fn ports(
             name: spec.name.clone(),
             known: nodes.iter().filter_map(name_of).collect::<Vec<_>>().join(", "),
         })?;
-        let unsupported = || CpuError::Datatype { name: spec.name.clone(), datatype: spec.datatype.as_str() };
-        Ok(Port { node, kind: Kind::of(spec.datatype).ok_or_else(unsupported)?, spec: spec.clone() })
+        Ok(Port { node, kind: kind(spec)?, spec: spec.clone() })
     };
     specs.iter().map(port).collect()
+}
+
+fn kind(spec: &TensorSpec) -> Result<Kind, CpuError> {
+    let unsupported = || CpuError::Datatype { name: spec.name.clone(), datatype: spec.datatype.as_str() };
+    Kind::of(spec.datatype).ok_or_else(unsupported)
 }
 
 /// An instance of a graph.
@@ -145,54 +151,15 @@ impl Backend for Cpu {
 
 /// Input number `index` of all requests as one value of the graph.
 fn join(port: &Port, index: usize, requests: &[Request], batched: bool) -> Result<Value, BackendError> {
-    let missing = |what: &str| BackendError::Input { tensor: port.spec.name.clone(), what: what.to_owned() };
-    let parts = requests.iter().map(|request| request.inputs.get(index).ok_or_else(|| missing("it is missing")));
-    let parts = parts.collect::<Result<Vec<_>, _>>()?;
-    let first = parts.first().ok_or_else(|| missing("the batch is empty"))?;
-    let dims =
-        port.spec.reshape.as_deref().unwrap_or_else(|| &first.shape[usize::from(batched).min(first.shape.len())..]);
-    let elements = requests.iter().map(|request| i64::from(request.elements)).sum();
-    let shape = batched.then_some(elements).into_iter().chain(dims.iter().copied());
-    let shape: Vec<usize> = shape.filter_map(|size| usize::try_from(size).ok()).collect();
-    gather(port.kind, &parts, &shape).map_err(|what| missing(&what))
+    let (parts, shape) = joined::join(&port.spec, index, requests, batched)?;
+    let shape: Vec<usize> = shape.into_iter().filter_map(|size| usize::try_from(size).ok()).collect();
+    let wrong = |what| BackendError::Input { tensor: port.spec.name.clone(), what };
+    gather(port.kind, &parts, &shape).map_err(wrong)
 }
 
 /// An output of the graph as one tensor for each request.
 fn split(port: &Port, value: Value, elements: &[u32], batched: bool) -> Result<Vec<Tensor>, BackendError> {
     let wrong = |what: String| BackendError::Output { tensor: port.spec.name.clone(), what };
     let (shape, data) = scatter(port.kind, value).map_err(wrong)?;
-    let dims = check_output(&port.spec, &shape, elements, batched).map_err(wrong)?;
-    if !batched {
-        return Ok(vec![tensor(&port.spec, dims, data)?]);
-    }
-    let bytes_each = element_count(&dims).unwrap_or(0) * port.spec.datatype.size().unwrap_or(0);
-    let mut from = 0;
-    let part = |&count: &u32| {
-        let to = from + bytes_each * count as usize;
-        let shape = std::iter::once(i64::from(count)).chain(dims.iter().copied()).collect();
-        let part = tensor(&port.spec, shape, data.slice(from..to));
-        from = to;
-        part
-    };
-    elements.iter().map(part).collect()
-}
-
-/// The dimensions of an output beside the batch, as clients see them, if they are as declared.
-fn check_output(spec: &TensorSpec, shape: &[i64], elements: &[u32], batched: bool) -> Result<Vec<i64>, String> {
-    let total: i64 = elements.iter().copied().map(i64::from).sum();
-    let (batch, dims) = shape.split_at(usize::from(batched).min(shape.len()));
-    let declared = spec.reshape.as_ref().unwrap_or(&spec.dims);
-    let same =
-        dims.len() == declared.len() && dims.iter().zip(declared).all(|(size, want)| *want == -1 || size == want);
-    if (batched && batch != [total]) || !same {
-        return Err(format!(
-            "the model answered shape {shape:?}; the configuration declares {declared:?} for a batch of {total}"
-        ));
-    }
-    Ok(if spec.reshape.is_some() { spec.dims.clone() } else { dims.to_vec() })
-}
-
-fn tensor(spec: &TensorSpec, shape: Vec<i64>, data: Bytes) -> Result<Tensor, BackendError> {
-    Tensor::new(spec.name.clone(), spec.datatype, shape, data)
-        .map_err(|error| BackendError::Output { tensor: spec.name.clone(), what: error.to_string() })
+    joined::split(&port.spec, &shape, &data, elements, batched)
 }

@@ -13,6 +13,7 @@ use proofload_wire::grpc::inference::{
 use super::text::{Field, Message, Value};
 use super::{Parsed, Remark};
 use crate::repository::ensemble::ENSEMBLE;
+use crate::repository::onnx::{ENGINE, INTRA_OP_THREADS};
 use crate::repository::scheduling::OF_ANY_MODEL;
 
 /// Fields of Triton's that have no effect here, and whose absence changes no result.
@@ -105,8 +106,8 @@ impl Reader {
     }
 
     fn warn_of_parameters(&mut self, message: &Message) {
-        let says_more =
-            |field: &&Field| field.name == "parameters" && !OF_ANY_MODEL.iter().any(|known| names(field, known));
+        let known = [&OF_ANY_MODEL[..], &[ENGINE, INTRA_OP_THREADS]].concat();
+        let says_more = |field: &&Field| field.name == "parameters" && !known.iter().any(|known| names(field, known));
         for field in message.fields.iter().filter(says_more) {
             self.warn(field, "have no effect on an ONNX model; only backends \"simulated\" and \"identity\" read them");
         }
