@@ -143,7 +143,7 @@ impl Model {
             );
         }
         let engine = engine(&spec, means);
-        let fingerprint = fingerprint(&spec, means.response_cache);
+        let fingerprint = fingerprint(&spec, engine, means.response_cache);
         let meters = Meters::default();
         let begun = Instant::now();
         let mut backends = backends(&mut spec, means)?;
@@ -298,7 +298,7 @@ impl Model {
 }
 
 /// What the model's answers are kept under. Any number of responses to a request is more than a cache can give back.
-fn fingerprint(spec: &ModelSpec, response_cache: bool) -> Option<Fingerprint> {
+fn fingerprint(spec: &ModelSpec, engine: &str, response_cache: bool) -> Option<Fingerprint> {
     let wanted = spec.config.response_cache.is_some_and(|cache| cache.enable);
     if wanted && !response_cache {
         tracing::warn!("model '{}': its `response_cache` has no effect while cache.enabled is false", spec.name);
@@ -306,7 +306,7 @@ fn fingerprint(spec: &ModelSpec, response_cache: bool) -> Option<Fingerprint> {
     if wanted && spec.decoupled {
         tracing::warn!("model '{}': its `response_cache` has no effect, because it is decoupled", spec.name);
     }
-    (wanted && response_cache && !spec.decoupled).then(|| Fingerprint::of(spec))
+    (wanted && response_cache && !spec.decoupled).then(|| Fingerprint::of(spec, engine))
 }
 
 fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {

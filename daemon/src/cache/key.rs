@@ -55,9 +55,10 @@ impl From<[u8; 32]> for Key {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of what will run.
-    pub fn of(spec: &ModelSpec) -> Self {
+    /// The fingerprint of what will run, and of what computes it: two engines need not agree to the last bit.
+    pub fn of(spec: &ModelSpec, engine: &str) -> Self {
         let mut subject = Subject::new("model");
+        subject.text(engine);
         subject.text(&spec.name);
         subject.number(spec.version.unsigned_abs());
         subject.data(Bytes::copy_from_slice(&spec.digest));

@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use proofload_wire::phases::Cache as Answered;
+use sha2::{Digest, Sha256};
 
 use self::entry::Entry;
 use self::key::{Key, Subject};
@@ -256,6 +258,17 @@ impl Cache {
         self.meters.miss();
         Looked::Missing(duty)
     }
+}
+
+/// The SHA-256 of bytes, however many they are.
+pub async fn digest(bytes: Bytes) -> [u8; 32] {
+    if bytes.len() <= HASHED_HERE {
+        return Sha256::digest(&bytes).into();
+    }
+    let elsewhere = bytes.clone();
+    let hashed = tokio::task::spawn_blocking(move || Sha256::digest(&elsewhere).into()).await;
+    // Only a process that is ending has no threads for it.
+    hashed.unwrap_or_else(|_| Sha256::digest(&bytes).into())
 }
 
 /// What a future gives, unless the time is over first.

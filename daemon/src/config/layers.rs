@@ -14,8 +14,9 @@ use super::written::Written;
 
 /// Names in the environment begin so.
 pub const PREFIX: &str = "PROOFLOAD_";
-/// Names with the prefix that belong to the scripts and tests of this project.
-const NOT_OURS: [&str; 2] = ["PROOFLOAD_CACHE", "PROOFLOAD_WRITE_GOLDENS"];
+/// Names with the prefix that belong to the scripts, builds and tests of this project: `cargo run` and `cargo test` show a
+/// program what its build script told the compiler.
+const NOT_OURS: [&str; 3] = ["PROOFLOAD_CACHE", "PROOFLOAD_GIT_COMMIT", "PROOFLOAD_WRITE_GOLDENS"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,8 @@ impl Engine {
     /// # Errors
     /// When there is no such model.
     pub fn fingerprint(&self, model: &str, version: Option<&str>) -> Result<Fingerprint, ServeError> {
-        Ok(Fingerprint::of(self.model(model, version)?.spec()))
+        let model = self.model(model, version)?;
+        Ok(Fingerprint::of(model.spec(), model.engine()))
     }
 
     /// Serves a request, out of the cache if its answer is there. Dropping the future gives up its place, and hands the

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::header::EXPECT;
 use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
 
 use super::FrontState;
 use super::refusal::Refusal;
@@ -49,9 +50,20 @@ pub(super) async fn take(
     max_bytes: usize,
     bodies: &Arc<Bodies>,
 ) -> Result<Taken, NotTaken> {
+    take_hashing(headers, body, max_bytes, bodies, None).await
+}
+
+/// The same, and hashes it while it arrives, where there is a hash: that costs nobody a wait.
+pub(super) async fn take_hashing(
+    headers: &HeaderMap,
+    body: Body,
+    max_bytes: usize,
+    bodies: &Arc<Bodies>,
+    hash: Option<&mut Sha256>,
+) -> Result<Taken, NotTaken> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut chunks = body.into_data_stream();
-    let taken = collect(&mut chunks, announced, max_bytes, bodies).await;
+    let taken = collect(&mut chunks, announced, max_bytes, bodies, hash).await;
     if let Err(NotTaken::TooLarge { .. } | NotTaken::NoRoom(_)) = &taken {
         // A client that asks first has not sent it, and now need not.
         if !headers.contains_key(EXPECT) {
@@ -66,6 +78,7 @@ async fn collect(
     announced: usize,
     max_bytes: usize,
     bodies: &Arc<Bodies>,
+    mut hash: Option<&mut Sha256>,
 ) -> Result<Taken, NotTaken> {
     if announced > max_bytes {
         return Err(NotTaken::TooLarge { max_bytes });
@@ -81,6 +94,9 @@ async fn collect(
             let room = needed.max(2 * share.bytes()).min(max_bytes);
             share.resize(room)?;
             kept.reserve_exact(room - kept.len());
+        }
+        if let Some(hash) = &mut hash {
+            hash.update(&chunk);
         }
         kept.extend_from_slice(&chunk);
     }

@@ -11,7 +11,7 @@ use super::visit::Visit;
 use super::{Relief, ReliefError, Studio, depth};
 use crate::cache::entry::Entry;
 use crate::cache::key::Subject;
-use crate::cache::{Cache, Layer, Looked};
+use crate::cache::{self, Cache, Layer, Looked};
 use crate::engine::cached::is_of_the_model;
 use crate::engine::{Failed, RequestContext, ServeError};
 
@@ -21,6 +21,8 @@ pub struct Wanted {
     pub visit: Visit,
     /// Of what.
     pub picture: Bytes,
+    /// The SHA-256 of the picture, if it is known already.
+    pub digest: Option<[u8; 32]>,
     /// How it is to be.
     pub parameters: Parameters,
     /// What is known of the request.
@@ -49,7 +51,7 @@ impl Studio {
         wanted: Wanted,
         encode: impl FnOnce(Relief) -> (Vec<u8>, Vec<u8>),
     ) -> Result<Kept, Failed<ReliefError>> {
-        let key = cache.key(self.subject(&wanted).map_err(ReliefError::from)?).await;
+        let key = cache.key(self.subject(&wanted).await.map_err(ReliefError::from)?).await;
         let keyed = Instant::now();
         let Wanted { mut visit, picture, parameters, context, .. } = wanted;
         visit.begin(context.clone());
@@ -78,13 +80,17 @@ impl Studio {
         }
     }
 
-    fn subject(&self, wanted: &Wanted) -> Result<Subject, ServeError> {
+    async fn subject(&self, wanted: &Wanted) -> Result<Subject, ServeError> {
         let mut subject = Subject::new("relief");
         subject.fingerprint(&self.engine.fingerprint(depth::MODEL, None)?);
         subject.text(wanted.form);
         // Its digits are exact, and what it says is all there is.
         subject.text(&format!("{:?}", wanted.parameters));
-        subject.data(wanted.picture.clone());
+        let digest = match wanted.digest {
+            Some(digest) => digest,
+            None => cache::digest(wanted.picture.clone()).await,
+        };
+        subject.data(Bytes::copy_from_slice(&digest));
         Ok(subject)
     }
 }

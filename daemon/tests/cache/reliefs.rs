@@ -46,6 +46,14 @@ async fn the_same_relief_is_made_once() {
     assert_eq!((phases.queue_ns, phases.compute_ns, phases.cache), (0, 0, Cache::L1));
     assert_eq!(said(&relief(&server, "format=stl", "*/*").await), "miss");
     assert_eq!(said(&relief(&server, "format=obj&invert=true", "*/*").await), "miss");
+    // A form is read as a whole before the picture in it is known, and the picture is the same.
+    let picture = include_bytes!("../../../scenarios/payloads/chelsea.png");
+    let head = b"--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"c.png\"\r\n\r\n";
+    let form = [&head[..], picture, b"\r\n--b--\r\n"].concat();
+    let headers = [("content-type", "multipart/form-data; boundary=b")];
+    let path = "/api/v1/generate-3d?resolution=48&format=obj";
+    let answer = send(server.http, request("POST", path, &headers, form)).await;
+    assert_eq!((answer.status, said(&answer)), (StatusCode::OK, "hit; layer=l1"));
     // What is the default, and what is said in other words, is the same.
     assert_eq!(said(&relief(&server, "format=OBJ&invert=false&height_mm=8", "*/*").await), "hit; layer=l1");
 }

@@ -17,6 +17,7 @@ use axum::response::Response;
 use axum::routing::post;
 use http::StatusCode;
 use proofload_wire::infer::Parameters as WireParameters;
+use sha2::{Digest, Sha256};
 
 use self::upload::{NoUpload, Upload};
 use super::refusal::Refusal;
@@ -44,24 +45,28 @@ pub(super) fn routes() -> Router<FrontState> {
 async fn generate(State(state): State<FrontState>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let headers = head.headers.clone();
-    let (visit, picture, parameters) = admitted(&state, head, body).await?;
+    let cache = state.cache.as_deref().filter(|cache| cache.keeps_reliefs());
+    let mut hash = (cache.is_some() && upload::is_file(&headers, &upload::PICTURE)).then(Sha256::new);
+    let (visit, picture, parameters) = admitted(&state, head, body, hash.as_mut()).await?;
     let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
     let form = answer::Form::wanted(&headers);
-    let Some(cache) = state.cache.as_deref().filter(|cache| cache.keeps_reliefs()) else {
+    let Some(cache) = cache else {
         let relief = state.studio.relief(visit, picture, parameters, context).await?;
         return Ok(answer::of(relief, parameters.format, form));
     };
     let encode = |relief| answer::to_keep(relief, parameters.format, form);
-    let wanted = Wanted { visit, picture, parameters, context, form: form.as_str() };
+    let digest = hash.map(|hash| hash.finalize().into());
+    let wanted = Wanted { visit, picture, digest, parameters, context, form: form.as_str() };
     let Kept { entry, phases } = state.studio.kept_relief(cache, wanted, encode).await?;
     Ok(answer::again(entry, &phases, form))
 }
 
-/// Takes a place and reads a request. The place is taken before the body is read: who waits outside holds no picture.
+/// Takes a place and reads a request, and hashes its body where there is a hash. The place is taken before the body is read: who waits outside holds no picture.
 async fn admitted(
     state: &FrontState,
     head: http::request::Parts,
     body: Body,
+    hash: Option<&mut Sha256>,
 ) -> Result<(Visit, bytes::Bytes, Parameters), Refusal> {
     let visit = match state.studio.enter() {
         Ok(visit) => visit,
@@ -70,7 +75,7 @@ async fn admitted(
             return Err(full.into());
         }
     };
-    match read(head, body, &state.bodies).await {
+    match read(head, body, &state.bodies, hash).await {
         Ok((picture, parameters)) => Ok((visit, picture, parameters)),
         Err(NoUpload { refusal, outcome }) => {
             visit.unread(outcome);
@@ -83,8 +88,9 @@ async fn read(
     head: http::request::Parts,
     body: Body,
     bodies: &Arc<Bodies>,
+    hash: Option<&mut Sha256>,
 ) -> Result<(bytes::Bytes, Parameters), NoUpload> {
-    let Upload { file, written } = upload::read(head, body, bodies, &upload::PICTURE).await?;
+    let Upload { file, written } = upload::read_hashing(head, body, bodies, &upload::PICTURE, hash).await?;
     let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters = Parameters::from_written(pairs);
     Ok((file, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))

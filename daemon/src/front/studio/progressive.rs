@@ -82,7 +82,7 @@ impl Framing {
 pub(super) async fn generate(State(state): State<FrontState>, request: Request) -> Result<Response, Refusal> {
     let (head, body) = request.into_parts();
     let headers = head.headers.clone();
-    let (visit, picture, parameters) = super::admitted(&state, head, body).await?;
+    let (visit, picture, parameters) = super::admitted(&state, head, body, None).await?;
     let context = context::of(&headers, &WireParameters::new(), Protocol::Http, Instant::now())?;
     let framing = if answer::accepts(&headers, EVENTS) { Framing::Events } else { Framing::Lines };
     let (progress, first) = Progress::begin(Arc::clone(&state.studio), visit, picture, parameters, context).await?;

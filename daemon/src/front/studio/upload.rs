@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
+use sha2::Sha256;
 
 use crate::bodies::Bodies;
 use crate::front::body::{self, NotTaken, Taken};
@@ -117,8 +118,24 @@ impl From<NotTaken> for NoUpload {
 /// # Errors
 /// When the body is too large or slow, finds no room, or is not what its head says.
 pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>, kind: &Kind) -> Result<Upload, NoUpload> {
+    read_hashing(head, body, bodies, kind, None).await
+}
+
+/// Whether the body is the file, and no form around it.
+pub(super) fn is_file(headers: &HeaderMap, kind: &Kind) -> bool {
+    matches!(is_form(headers, kind), Ok(false))
+}
+
+/// The same as `read`, and hashes the body while it arrives, where there is a hash.
+pub(super) async fn read_hashing(
+    head: Parts,
+    body: Body,
+    bodies: &Arc<Bodies>,
+    kind: &Kind,
+    hash: Option<&mut Sha256>,
+) -> Result<Upload, NoUpload> {
     let form = is_form(&head.headers, kind);
-    let taking = body::take(&head.headers, body, kind.max_bytes + FORM_BYTES, bodies);
+    let taking = body::take_hashing(&head.headers, body, kind.max_bytes + FORM_BYTES, bodies, hash);
     let taken = tokio::time::timeout(READ_TIMEOUT, taking).await.unwrap_or(Err(NotTaken::TooSlow(READ_TIMEOUT)));
     let Taken { bytes, share } = taken?;
     let form = form?;
