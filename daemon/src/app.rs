@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
 use rten::ThreadPool;
 use tokio::net::TcpListener;
@@ -23,13 +24,16 @@ use crate::config::models::OnnxRuntime;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Parts};
 use crate::front::admin::Admin;
+use crate::front::doors::Rules;
+use crate::front::doors::meters::Meters;
 use crate::front::gate::Gate;
-use crate::front::{self, FrontState, Listeners};
+use crate::front::{self, FrontState, Listeners, tls};
 use crate::gpu::Gpus;
 use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
 use crate::model::Means;
 use crate::relief::{self, Studio};
+use crate::reload::Reloadable;
 use crate::sched::limiter::RateLimiter;
 use crate::shared_memory::SharedMemory;
 use crate::telemetry::process;
@@ -90,6 +94,7 @@ pub struct App {
     grpc: SocketAddr,
     metrics: Option<SocketAddr>,
     answering: Arc<AtomicUsize>,
+    reloadable: Reloadable,
     stop_fronts: oneshot::Sender<()>,
     fronts: JoinHandle<()>,
 }
@@ -108,16 +113,11 @@ impl App {
         let gate = gate.map_err(DaemonError::Config)?;
         gate.iter().for_each(Gate::keep);
         let cache = config.cache.clone().map(|options| cache(options, &mut registry)).transpose()?;
+        let cut = Meters::register(&mut registry);
+        let reloadable = Reloadable { rules: Arc::new(ArcSwap::from_pointee(rules(config)?)) };
         let bodies = Bodies::new(config.front.total_body_bytes);
         let engine = engine(config, registry, Arc::clone(&bodies))?;
-        let listeners = Listeners {
-            http: bind(config.bind, config.http_port).await?,
-            grpc: bind(config.bind, config.grpc_port).await?,
-            metrics: match config.metrics_port {
-                Some(port) => Some(bind(config.bind, port).await?),
-                None => None,
-            },
-        };
+        let listeners = listen(config).await?;
         let address = |listener: &TcpListener| {
             listener.local_addr().map_err(|source| DaemonError::System { what: "cannot read a port's number", source })
         };
@@ -137,6 +137,9 @@ impl App {
             admin,
             gate: gate.clone(),
             shared_memory: SharedMemory::new(config.allow_client_shm),
+            rules: Arc::clone(&reloadable.rules),
+            cut,
+            grace: config.grace,
             answering: Arc::clone(&answering),
         };
         let fronts = tokio::spawn(front::listen(state, listeners, async {
@@ -153,6 +156,7 @@ impl App {
             grpc,
             metrics,
             answering,
+            reloadable,
             stop_fronts,
             fronts,
         })
@@ -171,6 +175,11 @@ impl App {
     /// Where metrics have a port of their own.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// What can change while it serves.
+    pub fn reloadable(&self) -> &Reloadable {
+        &self.reloadable
     }
 
     /// What serves.
@@ -250,6 +259,23 @@ async fn aside(name: &str, deadline: Instant, work: impl FnOnce() + Send + 'stat
     };
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     started.is_ok() && tokio::time::timeout_at(deadline.into(), finished).await.is_ok()
+}
+
+/// What holds at the doors.
+pub(crate) fn rules(config: &Config) -> Result<Rules, DaemonError> {
+    let tls = config.tls.as_ref().map(tls::load).transpose().map_err(DaemonError::Config)?;
+    Ok(Rules { limits: config.connections, tls, cors: config.cors.clone() })
+}
+
+async fn listen(config: &Config) -> Result<Listeners, DaemonError> {
+    Ok(Listeners {
+        http: bind(config.bind, config.http_port).await?,
+        grpc: bind(config.bind, config.grpc_port).await?,
+        metrics: match config.metrics_port {
+            Some(port) => Some(bind(config.bind, port).await?),
+            None => None,
+        },
+    })
 }
 
 async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {

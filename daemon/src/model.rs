@@ -286,6 +286,11 @@ impl Model {
         self.meters.outcome(outcome);
     }
 
+    /// Whether every instance has its thread.
+    pub fn lives(&self) -> bool {
+        self.scheduler().is_none_or(Scheduler::lives)
+    }
+
     /// Fails what waits, and everything that comes.
     pub fn close(&self) {
         self.scheduler().into_iter().for_each(Scheduler::close);

@@ -9,10 +9,13 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::app::{App, DaemonError, cores};
+use crate::app::{App, DaemonError, cores, rules};
 use crate::cli::{DaemonArgs, validated};
+use crate::config::layers::Merged;
 use crate::config::{Config, shown};
 use crate::drain::Outcome;
+use crate::notify::Notifier;
+use crate::reload::{self, Reloader};
 use crate::telemetry::logs;
 
 /// More connection threads than this gain nothing: models compute on threads of their own.
@@ -31,26 +34,28 @@ pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
     if args.print_config && merged.errors.is_empty() {
         print(&shown::text(&merged))?;
     }
-    let (_, config) = validated(merged, cores())?;
+    let (merged, config) = validated(merged, cores())?;
     if args.check || args.print_config {
-        return Ok(ExitCode::SUCCESS);
+        // Certificates are a part of the configuration that is read already.
+        return rules(&config).map(|_| ExitCode::SUCCESS);
     }
     step_back(config.nice)?;
     logs::to_stderr();
+    logs::choose(config.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores().get().min(MAX_WORKERS))
         .thread_name("daemon")
         .enable_all()
         .build()
         .map_err(|source| DaemonError::System { what: "cannot start the runtime", source })?;
-    let outcome = runtime.block_on(serve(&config, args.ready_json));
+    let outcome = runtime.block_on(serve(args, merged, config));
     // Whatever still runs had its grace period.
     runtime.shutdown_background();
     outcome.map(exit_code)
 }
 
 /// The variables of this process. No value that is not UTF-8 is right; what is made of it here will be named.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
@@ -73,17 +78,30 @@ fn exit_code(outcome: Outcome) -> ExitCode {
     }
 }
 
-async fn serve(config: &Config, ready_json: bool) -> Result<Outcome, DaemonError> {
+async fn serve(args: &DaemonArgs, merged: Merged, config: Config) -> Result<Outcome, DaemonError> {
     let stop = stop_reason(config.exit_with_stdin)?;
-    let app = App::start(config).await?;
+    let hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+    let notifier = Notifier::of(|name| std::env::var(name).ok(), std::process::id())
+        .map_err(|source| DaemonError::System { what: "cannot tell systemd by NOTIFY_SOCKET", source })?;
+    let app = App::start(&config).await?;
     tracing::info!("serving HTTP on {} and gRPC on {}", app.http(), app.grpc());
-    if ready_json {
+    let engine = app.engine().clone();
+    tokio::spawn(notifier.clone().watch(move || engine.is_live()));
+    let reloader = Reloader::new(args.clone(), cores(), merged, config, app.reloadable().clone());
+    tokio::spawn(reload::run(reloader, hangup, notifier.clone()));
+    if args.ready_json {
         print_ready(&app).map_err(|source| DaemonError::System { what: "cannot print the ready line", source })?;
     }
+    notifier.ready();
     app.run_until(async {
         tracing::info!("{}: finishing what is in flight", stop.await);
+        notifier.stopping();
     })
     .await
+}
+
+fn no_signals(source: std::io::Error) -> DaemonError {
+    DaemonError::System { what: "cannot listen for signals", source }
 }
 
 #[derive(Serialize)]
@@ -112,9 +130,8 @@ fn print_ready(app: &App) -> std::io::Result<()> {
 
 /// Resolves to what asked the daemon to stop. The handlers are in place when this returns.
 fn stop_reason(exit_with_stdin: bool) -> Result<impl Future<Output = &'static str>, DaemonError> {
-    let failed = |source| DaemonError::System { what: "cannot listen for signals", source };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let stdin = exit_with_stdin.then(watch_stdin).transpose()?;
     let stdin_closed = async {
         match stdin {

@@ -19,6 +19,7 @@ use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
 use proofload_daemon::bodies::Bodies;
 use proofload_daemon::front::admin::Admin;
+use proofload_daemon::front::doors::meters;
 use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
 use proofload_daemon::jobs::{self, Jobs};
 use proofload_daemon::relief::Studio;
@@ -364,6 +365,9 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         cache: None,
         shared_memory: SharedMemory::new(false),
         answering: Arc::default(),
+        rules: Arc::default(),
+        cut: meters::Meters::default(),
+        grace: Duration::from_secs(5),
     };
     let bind = || TcpListener::bind("127.0.0.1:0");
     let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap(), metrics: None };

@@ -8,9 +8,12 @@ use http::Request;
 use http::header::CONTENT_TYPE;
 use libfuzzer_sys::fuzz_target;
 use proofload_daemon::bodies::Bodies;
+use proofload_daemon::front::doors::limits::Pace;
 use proofload_daemon::front::studio::upload::{NoUpload, PICTURE, read};
 use proofload_fuzz::{Allowance, KIB};
 
+/// Whatever is read here is there at once.
+const PACE: Pace = Pace { timeout: std::time::Duration::from_secs(60), bytes_per_second: 1 };
 /// The body, its copy as a form and the parts of it, and what reading forms needs.
 const ALLOWANCE: Allowance = Allowance { fixed: 256 * KIB, per_byte: 64 };
 
@@ -24,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     let body = body.unwrap_or_default().to_vec();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let bodies = Bodies::new(1 << 30);
-    match ALLOWANCE.hold(input.len(), || runtime.block_on(read(head, Body::from(body), &bodies, &PICTURE))) {
+    match ALLOWANCE.hold(input.len(), || runtime.block_on(read(head, Body::from(body), &bodies, PACE, &PICTURE))) {
         Ok(upload) => {
             let written: usize = upload.written.iter().map(|(name, value)| name.len() + value.len()).sum();
             // A byte of a query that is no UTF-8 becomes a replacement character of three.

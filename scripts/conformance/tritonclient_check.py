@@ -7,7 +7,9 @@ reference implementation, which runs the same model file.
 
 import argparse
 import asyncio
+import json
 import sys
+import urllib.request
 
 import numpy as np
 import onnx.reference
@@ -139,6 +141,43 @@ def expect_counts(client, model, before, **sent):
     return f"{wanted[0]} requests, {wanted[1]} inferences, {wanted[2]} failures"
 
 
+def compressed(checks, protocol, module, client, model, url):
+    """Requests and answers in every coding that the clients know, over a body that is worth compressing."""
+    sample = model.sample(32)
+    codings = [None, "gzip", "deflate"]
+
+    def infer(ask, answer):
+        def check():
+            how = {"request_compression_algorithm": ask, "response_compression_algorithm": answer}
+            how = how if protocol == "http" else {"compression_algorithm": ask}
+            asked = None
+            if protocol == "http":
+                asked = [module.InferRequestedOutput(model.output, binary_data=False)]
+            result = client.infer(model.name, [tensor(module, model, sample)], outputs=asked, **how)
+            model.expect(result.as_numpy(model.output), sample)
+
+        return check
+
+    def coded():
+        """What the client hides: that the answer really comes compressed."""
+        body = {"name": model.input, "datatype": "FP32", "shape": [32, 16], "data": sample.ravel().tolist()}
+        for answer in codings[1:]:
+            asked = urllib.request.Request(
+                f"http://{url}/v2/models/{model.name}/infer",
+                data=json.dumps({"inputs": [body]}).encode(),
+                headers={"Accept-Encoding": answer},
+            )
+            with urllib.request.urlopen(asked) as response:
+                said = response.headers["Content-Encoding"]
+            assert said == answer, f"{said}, wanted {answer}"
+
+    if protocol == "http":
+        checks.run("http: answers are compressed on the wire", coded)
+    for ask in codings:
+        for answer in codings if protocol == "http" else [None]:
+            checks.run(f"{protocol}: request coded as {ask}, answer as {answer}", infer(ask, answer))
+
+
 def http_infer(checks, client, model):
     def infer(binary_in, binary_out):
         def check():
@@ -259,6 +298,8 @@ def main():
     server_checks(checks, "grpc", grpc, model)
     http_infer(checks, http, model)
     grpc_infer(checks, grpc, http, model, arguments.grpc)
+    compressed(checks, "http", tritonhttp, http, model, arguments.http)
+    compressed(checks, "grpc", tritongrpc, grpc, model, arguments.grpc)
     refusals(checks, "http", tritonhttp, http, model)
     refusals(checks, "grpc", tritongrpc, grpc, model)
     grpc.close()

@@ -3,13 +3,17 @@
 
 pub mod access;
 pub mod cache;
+pub mod changes;
 mod concurrency;
+mod connections;
+mod cors;
 mod jobs;
 pub mod keys;
 pub mod layers;
 pub mod models;
 pub mod rate_limit;
 pub mod shown;
+mod tls;
 pub mod written;
 
 use std::collections::BTreeMap;
@@ -20,9 +24,12 @@ use std::time::Duration;
 use self::access::Access;
 use self::models::OnnxRuntime;
 use self::rate_limit::ByAddress;
-use self::written::{RateLimit, Written};
+use self::written::{LogLevel, RateLimit, Written};
 use crate::admit::concurrency::Defaults;
 use crate::front::FrontLimits;
+use crate::front::doors::limits::Limits;
+use crate::front::doors::manners::Cors;
+use crate::front::tls as tls_files;
 use crate::jobs::Limits as JobLimits;
 use crate::lifecycle::Options;
 
@@ -49,6 +56,12 @@ pub struct Config {
     pub metrics_port: Option<u16>,
     /// Bounds on what clients may ask for.
     pub front: FrontLimits,
+    /// How much patience and room a connection gets.
+    pub connections: Limits,
+    /// Web pages of which other origins may ask, if any.
+    pub cors: Option<Cors>,
+    /// Where the certificates are, if TLS is spoken.
+    pub tls: Option<tls_files::Files>,
     /// Whether clients may hand over tensors in shared memory.
     pub allow_client_shm: bool,
     /// How long requests in flight may take to finish when the daemon is stopped.
@@ -78,6 +91,8 @@ pub struct Config {
     pub traces: Option<TraceConfig>,
     /// Which answers are kept, if any.
     pub cache: Option<crate::cache::Options>,
+    /// The least important of the daemon's own messages that are shown; by default `RUST_LOG` says it.
+    pub log_level: Option<LogLevel>,
 }
 
 /// Where traces go.
@@ -94,9 +109,25 @@ pub struct TraceConfig {
 /// # Errors
 /// One message for each thing that cannot run, naming its key and what would be right.
 pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<String>> {
-    let Written { server, models, access, rate_limit, concurrency, jobs, process, telemetry, cache } = written;
+    let Written {
+        server,
+        models,
+        access,
+        rate_limit,
+        concurrency,
+        jobs,
+        process,
+        telemetry,
+        cache,
+        connections,
+        tls,
+        cors,
+    } = written;
     let mut check = Check::default();
     let bind = check.server(&server);
+    let connections = connections::limits(&connections, &mut check);
+    let tls = tls::files(tls, &mut check);
+    let cors = cors::allowed(cors, &mut check);
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
     access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
@@ -106,6 +137,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     let cache = cache::options(&cache, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
+    let log_level = telemetry.log_level;
     let traces = check.traces(telemetry);
     check.finish(|| Config {
         bind,
@@ -118,6 +150,9 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
             max_connections: server.max_connections,
             http2_ping: Duration::from_secs_f64(server.http2_ping_seconds),
         },
+        connections,
+        tls,
+        cors,
         allow_client_shm: server.allow_client_shm,
         grace: Duration::from_secs_f64(server.grace_seconds),
         exit_with_stdin: server.exit_with_stdin,
@@ -132,6 +167,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         jobs,
         traces,
         cache,
+        log_level,
     })
 }
 
@@ -200,7 +236,7 @@ impl Check {
 
     /// What is said of traces.
     fn traces(&mut self, telemetry: written::Telemetry) -> Option<TraceConfig> {
-        let written::Telemetry { otlp_endpoint, trace_share: share } = telemetry;
+        let written::Telemetry { otlp_endpoint, trace_share: share, log_level: _ } = telemetry;
         self.that((0.0..=1.0).contains(&share), "telemetry.trace_share must be between 0 and 1");
         self.that(
             otlp_endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),
@@ -298,6 +334,24 @@ mod tests {
             let shown = |line: &&str| line.trim_start_matches("# ").starts_with(&format!("{name} = "));
             assert!(lines.iter().any(shown), "{} is not in the example", key.dotted());
         }
+    }
+
+    #[test]
+    fn mistakes_about_the_doors_say_what_is_right() {
+        check("[tls]\ncertificate = \"c.pem\"", Err(&["tls.certificate and tls.key must be given together"]));
+        check(
+            "[cors]\norigins = [\"*\", \"https://a\"]\ncredentials = true",
+            Err(&["alone, or", "needs origins by name"]),
+        );
+        check(
+            "[cors]\norigins = [\"https://a.b:8\", \"a.b\", \"https://a/\", \"https://A\", \"https://*.b\", \"null\"]",
+            Err(&["\"a.b\"", "\"https://a/\"", "\"https://A\"", "\"https://*.b\"", "\"null\""]),
+        );
+        check("[tls]\nclient_ca = \"c.pem\"", Err(&["tls.client_ca needs"]));
+        check(
+            "[connections]\nheader_timeout_seconds = 0\nper_address = 0\nheader_bytes = 1\nbody_bytes_per_second = 0",
+            Err(&["header_timeout_seconds must", "body_bytes_per_second", "per_address", "header_bytes"]),
+        );
     }
 
     #[test]

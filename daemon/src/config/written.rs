@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 pub use super::access::Access;
 pub use super::concurrency::Concurrency;
+pub use super::connections::Connections;
+pub use super::cors::Cors;
 pub use super::jobs::Jobs;
 pub use super::rate_limit::AddressRate;
+pub use super::tls::Tls;
 
 /// A configuration file. Every section and every key may be left out.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
@@ -34,6 +37,12 @@ pub struct Written {
     pub telemetry: Telemetry,
     /// Which answers are kept.
     pub cache: super::cache::Written,
+    /// How much patience and room a connection gets.
+    pub connections: Connections,
+    /// Certificates.
+    pub tls: Tls,
+    /// Web pages of which origins may ask.
+    pub cors: Cors,
 }
 
 /// `[server]`
@@ -158,10 +167,24 @@ pub struct Telemetry {
     pub otlp_endpoint: Option<String>,
     /// The share of requests without a caller's decision that are traced.
     pub trace_share: f64,
+    /// The least important of the daemon's own messages that are shown; by default `RUST_LOG`, or else `info`.
+    pub log_level: Option<LogLevel>,
+}
+
+/// How important a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "they are what they say")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { otlp_endpoint: None, trace_share: 1.0 }
+        Self { otlp_endpoint: None, trace_share: 1.0, log_level: None }
     }
 }

@@ -205,9 +205,10 @@ impl Engine {
         self.inner.parts.traces.as_ref()
     }
 
-    /// Whether the process works at all.
+    /// Whether the process works at all: whoever asks is answered, and no instance has lost its thread. What is loading,
+    /// full or draining lives.
     pub fn is_live(&self) -> bool {
-        true
+        self.inner.parts.models.ready().iter().all(|serving| serving.lives())
     }
 
     /// Whether requests are welcome: not any more once it is draining.

@@ -8,18 +8,19 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream, HttpBody};
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use http::header::EXPECT;
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::FrontState;
+use super::coding;
+use super::doors::limits::Pace;
+use super::paced::{Broken, Paced};
 use super::refusal::Refusal;
 use crate::bodies::{Bodies, NoRoom, Share};
 use crate::engine::ServeError;
 
-/// A body that brings nothing for so long is given up: it would keep its share of the budget from others.
-const IDLE: Duration = Duration::from_secs(30);
 /// An unwanted body is read for so long, and up to so many times the largest one that is taken.
 const DISCARD: Duration = Duration::from_secs(30);
 const DISCARD_FACTOR: usize = 4;
@@ -40,17 +41,28 @@ pub(super) enum NotTaken {
     TooLarge { max_bytes: usize },
     NoRoom(NoRoom),
     TooSlow(Duration),
+    TooSlowly(Pace),
     Broken(String),
 }
+
+/// What bodies are let in by.
+#[derive(Clone, Copy)]
+pub(super) struct Intake<'a> {
+    pub(super) bodies: &'a Arc<Bodies>,
+    /// One that comes more slowly is given up: it would keep its share of the budget from others.
+    pub(super) pace: Pace,
+}
+
+type Chunks = Paced<BodyDataStream>;
 
 /// Takes a body of at most `max_bytes`.
 pub(super) async fn take(
     headers: &HeaderMap,
     body: Body,
     max_bytes: usize,
-    bodies: &Arc<Bodies>,
+    intake: Intake<'_>,
 ) -> Result<Taken, NotTaken> {
-    take_hashing(headers, body, max_bytes, bodies, None).await
+    take_hashing(headers, body, max_bytes, intake, None).await
 }
 
 /// The same, and hashes it while it arrives, where there is a hash: that costs nobody a wait.
@@ -58,12 +70,12 @@ pub(super) async fn take_hashing(
     headers: &HeaderMap,
     body: Body,
     max_bytes: usize,
-    bodies: &Arc<Bodies>,
+    intake: Intake<'_>,
     hash: Option<&mut Sha256>,
 ) -> Result<Taken, NotTaken> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut chunks = body.into_data_stream();
-    let taken = collect(&mut chunks, announced, max_bytes, bodies, hash).await;
+    let mut chunks = Paced::new(body.into_data_stream(), intake.pace);
+    let taken = collect(&mut chunks, announced, max_bytes, intake.bodies, hash).await;
     if let Err(NotTaken::TooLarge { .. } | NotTaken::NoRoom(_)) = &taken {
         // A client that asks first has not sent it, and now need not.
         if !headers.contains_key(EXPECT) {
@@ -73,8 +85,15 @@ pub(super) async fn take_hashing(
     taken
 }
 
+/// Takes a body as it was before it was compressed, if it was.
+pub(super) async fn take_plain(state: &FrontState, headers: &HeaderMap, body: Body) -> Result<Taken, Refusal> {
+    let max_bytes = state.limits.max_body_bytes;
+    let taken = take(headers, body, max_bytes, state.intake()).await?;
+    coding::plain(headers, taken, max_bytes, &state.bodies).await
+}
+
 async fn collect(
-    chunks: &mut BodyDataStream,
+    chunks: &mut Chunks,
     announced: usize,
     max_bytes: usize,
     bodies: &Arc<Bodies>,
@@ -103,13 +122,15 @@ async fn collect(
     Ok(Taken { bytes: kept.into(), share })
 }
 
-async fn next(chunks: &mut BodyDataStream) -> Result<Option<Bytes>, NotTaken> {
-    let chunk = tokio::time::timeout(IDLE, chunks.next()).await.map_err(|_| NotTaken::TooSlow(IDLE))?;
-    chunk.transpose().map_err(|error| NotTaken::Broken(error.to_string()))
+async fn next(chunks: &mut Chunks) -> Result<Option<Bytes>, NotTaken> {
+    chunks.next().await.transpose().map_err(|broken| match broken {
+        Broken::TooSlow(pace) => NotTaken::TooSlowly(pace),
+        Broken::Inner(error) => NotTaken::Broken(error.to_string()),
+    })
 }
 
 /// Reads a body and keeps nothing of it.
-pub(super) async fn discard(mut chunks: BodyDataStream, max_bytes: usize) {
+pub(super) async fn discard<E>(mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin, max_bytes: usize) {
     let mut left = max_bytes.saturating_mul(DISCARD_FACTOR);
     let read = async {
         while let Some(Ok(chunk)) = chunks.next().await {
@@ -128,7 +149,7 @@ impl FromRequest<FrontState> for Taken {
 
     async fn from_request(request: Request, state: &FrontState) -> Result<Self, Refusal> {
         let (head, body) = request.into_parts();
-        Ok(take(&head.headers, body, state.limits.max_body_bytes, &state.bodies).await?)
+        take_plain(state, &head.headers, body).await
     }
 }
 
@@ -154,8 +175,9 @@ impl From<NotTaken> for Refusal {
             NotTaken::NoRoom(full) => ServeError::from(full).into(),
             NotTaken::TooSlow(patience) => Self::new(
                 StatusCode::REQUEST_TIMEOUT,
-                format!("the body did not arrive: nothing came for {} s", patience.as_secs()),
+                format!("the body did not arrive within {} s", patience.as_secs()),
             ),
+            NotTaken::TooSlowly(pace) => Self::new(StatusCode::REQUEST_TIMEOUT, pace.to_string()),
             NotTaken::Broken(error) => {
                 Self::new(StatusCode::BAD_REQUEST, format!("cannot read the body: it broke off: {error}"))
             }

@@ -2,12 +2,12 @@
 //! encode; they hold no policy.
 
 pub mod admin;
-mod answering;
 mod body;
 mod cache;
-mod connections;
+mod coding;
 mod context;
 mod credentials;
+pub mod doors;
 mod forms;
 pub mod gate;
 mod grpc;
@@ -15,23 +15,29 @@ mod http;
 mod jobs;
 mod not_offered;
 mod ops;
+mod paced;
 mod peer;
 mod phases;
 pub mod refusal;
 mod settings;
 mod sharing;
 pub mod studio;
+pub mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use proofload_wire::types::ServerMetadata;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::admin::Admin;
+use self::body::Intake;
+use self::doors::limits::Pace;
+use self::doors::{Doors, Kind, Rules, meters};
 use self::gate::Gate;
 use crate::bodies::Bodies;
 use crate::cache::Cache;
@@ -64,6 +70,12 @@ pub struct FrontState {
     pub gate: Option<Arc<Gate>>,
     /// Memory that clients share with the daemon.
     pub shared_memory: Arc<SharedMemory>,
+    /// What holds for new connections and bodies.
+    pub rules: Arc<ArcSwap<Rules>>,
+    /// Connections that were cut off.
+    pub cut: meters::Meters,
+    /// How long requests in flight may take to finish when the daemon is stopped.
+    pub grace: Duration,
     /// Connections on which a request has begun and that are still open. While draining, a connection is closed once
     /// its last answer has been sent: then these are the ones that still wait for something.
     pub answering: Arc<AtomicUsize>,
@@ -75,6 +87,16 @@ impl FrontState {
         let mut metadata = self.engine.server_metadata();
         metadata.extensions.extend(self.shared_memory.allowed().then(|| "system_shared_memory".to_owned()));
         metadata
+    }
+
+    /// How fast bodies have to come.
+    fn body_pace(&self) -> Pace {
+        self.rules.load().limits.body
+    }
+
+    /// What a body is let in by.
+    fn intake(&self) -> Intake<'_> {
+        Intake { bodies: &self.bodies, pace: self.body_pace() }
     }
 }
 
@@ -105,12 +127,8 @@ pub struct Listeners {
 /// that may take is for the caller to bound.
 pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Future<Output = ()>) {
     let (drain, draining) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(state.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let grpc = grpc::router(&state, &draining);
-    let http2_ping = state.limits.http2_ping;
-    let asks_for_peers = state.gate.as_ref().is_some_and(|gate| gate.asks_for_peers());
-    let answering = Arc::clone(&state.answering);
-    let doors = connections::Doors { places, http2_ping, answering, asks_for_peers, draining };
+    let doors = Doors::new(&state, Kind::Http, draining);
     let stop = async move {
         shutdown.await;
         drain.send_replace(true);
@@ -118,18 +136,20 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
         drain.closed().await;
     };
     // Places of their own: whoever watches must get in when the house is full.
-    let metrics_doors = connections::Doors { places: Arc::new(Semaphore::new(METRICS_CONNECTIONS)), ..doors.clone() };
+    let grpc_doors = doors.of(Kind::Grpc);
+    let metrics_doors = doors.with_places(METRICS_CONNECTIONS);
     let metrics_router = http::metrics_router(state.clone());
     let metrics = async move {
         if let Some(listener) = listeners.metrics {
-            connections::serve(listener, metrics_router, metrics_doors).await;
+            doors::serve(listener, metrics_router, metrics_doors).await;
         }
     };
     tokio::join!(
         stop,
         metrics,
-        connections::serve(listeners.http, http::router(state), doors.clone()),
-        connections::serve(listeners.grpc, grpc, doors),
+        // None is kept here: the end waits until nobody asks any more whether it has come.
+        doors::serve(listeners.http, http::router(state), doors),
+        doors::serve(listeners.grpc, grpc, grpc_doors),
     );
 }
 

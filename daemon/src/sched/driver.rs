@@ -211,6 +211,12 @@ impl Scheduler {
         &self.shared.usage
     }
 
+    /// Whether every instance has its thread: none has ended but by `stop`.
+    pub fn lives(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().all(|thread| !thread.is_finished())
+    }
+
     /// Fails what still waits, and everything that comes. The threads end after the executions that run.
     pub fn close(&self) {
         let waiting = {
@@ -356,6 +362,22 @@ mod tests {
         };
         Scheduler::start("picky", scheduling(8, false), None, vec![Box::new(Picky)], Box::new(count)).expect("started")
     }
+
+    #[test]
+    fn an_instance_without_its_thread_is_told() {
+        let scheduler = scheduler(&Arc::default());
+        assert!(scheduler.lives());
+        // Its thread ends, and nobody has waited for that.
+        scheduler.close();
+        let begun = Instant::now();
+        while scheduler.lives() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a thread that has ended lives");
+            std::thread::yield_now();
+        }
+        scheduler.stop();
+        assert!(scheduler.lives(), "there is none to miss");
+    }
+
     /// Waits until an instance has taken all that was submitted.
     fn until_taken(scheduler: &Scheduler) {
         let begun = Instant::now();

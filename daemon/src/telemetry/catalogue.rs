@@ -94,6 +94,9 @@ pub const HELD_BODY_BYTES: Metric =
 /// Counter.
 pub const DROPPED_TRACES: Metric =
     metric("proofload_dropped_traces", "Traces not exported: the collector could not keep up, or did not take them");
+/// Counter by reason.
+pub const CONNECTIONS_CUT: Metric =
+    metric("proofload_connections_cut", "Connections that were cut off or turned away: too slow, or too many");
 
 /// Counter by layer.
 pub const CACHE_HITS: Metric =

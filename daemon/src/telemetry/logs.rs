@@ -14,6 +14,8 @@ use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+use crate::config::written::LogLevel;
+
 /// The daemon's own messages.
 const OURS: &str = "proofload_daemon";
 
@@ -140,13 +142,37 @@ static GATE: OnceLock<reload::Handle<Gate, Registry>> = OnceLock::new();
 /// Begins to write messages to standard error, those that `RUST_LOG` chooses. The libraries' own are rarely of
 /// interest.
 pub fn to_stderr() {
-    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| Targets::from_str(&text).ok());
-    let chosen = chosen.unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target(OURS, Level::INFO));
+    let chosen = by_environment();
     let (gate, handle) = reload::Layer::new(Gate { chosen, settings: *settings() });
     let messages = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // It fails where a subscriber is set already; then messages go there, and the settings change nothing.
     if tracing_subscriber::registry().with(messages.with_filter(gate)).try_init().is_ok() {
         GATE.get_or_init(|| handle);
+    }
+}
+
+fn by_environment() -> Targets {
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|text| Targets::from_str(&text).ok());
+    chosen.unwrap_or_else(|| up_to(Level::INFO))
+}
+
+fn up_to(level: Level) -> Targets {
+    Targets::new().with_default(Level::WARN).with_target(OURS, level)
+}
+
+/// Shows the daemon's own messages up to this level, or else what `RUST_LOG` chooses.
+pub fn choose(level: Option<LogLevel>) {
+    let chosen = match level {
+        None => by_environment(),
+        Some(LogLevel::Error) => up_to(Level::ERROR),
+        Some(LogLevel::Warn) => up_to(Level::WARN),
+        Some(LogLevel::Info) => up_to(Level::INFO),
+        Some(LogLevel::Debug) => up_to(Level::DEBUG),
+        Some(LogLevel::Trace) => up_to(Level::TRACE),
+    };
+    if let Some(gate) = GATE.get() {
+        // As below.
+        let _ = gate.modify(|gate| gate.chosen = chosen);
     }
 }
 

@@ -14,5 +14,6 @@ mod phases;
 mod process;
 mod queueing;
 mod rates;
+mod reload;
 mod repository;
 mod support;

@@ -136,7 +136,7 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
     let late = ECHO.replace("\"id\":\"7\"", "\"parameters\":{\"timeout\":1}").replace("[1,2]", "[2]");
     let gzip = [("content-encoding", "gzip")];
     let no_number = [("inference-header-content-length", "x")];
-    let rows: [Row<'_>; 23] = [
+    let rows: [Row<'_>; 24] = [
         ("GET", "/nowhere", &[], "", 404, "nothing at /nowhere"),
         ("GET", "/v2/models/none", &[], "", 404, "none"),
         ("GET", "/v2/models/none/ready", &[], "", 404, "none"),
@@ -151,7 +151,8 @@ async fn wrong_requests_get_the_right_status_and_a_message() {
         ("POST", infer, &[], &in_time, 400, "whole number of microseconds"),
         ("POST", infer, &[], &shared, 404, "shared memory region: 'r'"),
         ("POST", infer, &no_number, ECHO, 400, "must be a number of bytes"),
-        ("POST", infer, &gzip, ECHO, 415, "send the body as it is"),
+        ("POST", infer, &gzip, ECHO, 400, "it is no gzip"),
+        ("POST", infer, &[("content-encoding", "br")], ECHO, 415, "send gzip, deflate, or"),
         ("POST", infer, &[], &too_large, 413, "cannot read the body"),
         ("POST", "/v2/repository/index", &[], "[", 400, "cannot read the JSON"),
         ("POST", "/v2/models/slow/infer", &[], &late, 503, "Request timeout expired"),

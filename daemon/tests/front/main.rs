@@ -6,6 +6,8 @@
 mod admin;
 mod bodies;
 mod cached;
+mod certificates;
+mod coding;
 mod concurrency;
 mod datatypes;
 mod decoupled;
@@ -19,3 +21,5 @@ mod peers;
 mod server;
 mod settings;
 mod shared;
+mod slow;
+mod tls;

@@ -19,10 +19,12 @@ use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
 use proofload_daemon::front::FrontLimits;
+use proofload_daemon::front::doors::limits::Limits;
 use proofload_daemon::jobs;
 use proofload_daemon::lifecycle::{Control, Options};
+use proofload_daemon::reload::Reloadable;
 use proofload_daemon::repository::source::Source;
-use proofload_daemon::sched::queue::Limits;
+use proofload_daemon::sched::queue;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -51,7 +53,7 @@ const JOBS: jobs::Limits = jobs::Limits {
 };
 
 /// Name and configuration of the models: simulated ones give back their inputs.
-const MODELS: [(&str, &str); 4] = [
+pub(crate) const MODELS: [(&str, &str); 4] = [
     (
         "echo",
         r#"backend: "simulated" max_batch_size: 8
@@ -135,7 +137,13 @@ impl Server {
 
     /// Starts it with this configuration.
     pub(crate) async fn start_on(config: &Config) -> Self {
+        Self::reloadable(config).await.0
+    }
+
+    /// The same, with what can change while it serves.
+    pub(crate) async fn reloadable(config: &Config) -> (Self, Reloadable) {
         let app = App::start(config).await.unwrap();
+        let reloadable = app.reloadable().clone();
         let (http, grpc, engine) = (app.http(), app.grpc(), app.engine().clone());
         let metrics = app.metrics().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -143,7 +151,7 @@ impl Server {
             let stopped = async { stopped.await.unwrap_or_default() };
             app.run_until(stopped).await.unwrap()
         });
-        Self { http, grpc, metrics, engine, stop, serving, _models: None }
+        (Self { http, grpc, metrics, engine, stop, serving, _models: None }, reloadable)
     }
 
     /// Asks it to stop. The handle ends when everything in flight is answered, or the grace period is over.
@@ -171,6 +179,9 @@ pub(crate) fn config(models: &TempDir) -> Config {
         grpc_port: 0,
         metrics_port: Some(0),
         front: LIMITS,
+        connections: Limits::default(),
+        tls: None,
+        cors: None,
         allow_client_shm: true,
         grace: Duration::from_secs(5),
         exit_with_stdin: false,
@@ -179,7 +190,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
             sources: vec![Source::Folder(models.path().to_owned())],
             control: Control::None,
             exit_on_error: true,
-            queue: Limits { requests: 64, bytes: 1 << 20 },
+            queue: queue::Limits { requests: 64, bytes: 1 << 20 },
             load_threads: NonZeroUsize::MIN,
         },
         access: Access::default(),
@@ -191,6 +202,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
         jobs: JOBS,
         traces: None,
         cache: None,
+        log_level: None,
     }
 }
 

@@ -18,7 +18,6 @@ use proofload_wire::phases::Phases;
 use proofload_wire::types::ErrorBody;
 
 use super::ModelPath;
-use super::infer::refuse_compression;
 use crate::engine::{Failed, Inference, Part, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
 use crate::front::refusal::Refusal;
@@ -95,7 +94,6 @@ fn ask(
     headers: &HeaderMap,
     Taken { bytes, mut share }: Taken,
 ) -> Result<Asked, Refusal> {
-    refuse_compression(headers)?;
     let version = path.version.as_deref();
     let inputs = state.engine.model_metadata(&path.model, version)?.inputs;
     let decoupled = state.engine.is_decoupled(&path.model, version)?;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 use http::{HeaderMap, StatusCode};
 use proofload_wire::WireError;
 use proofload_wire::infer::{InferRequest, InferResponse};
@@ -20,6 +20,7 @@ use proofload_wire::tensor::Tensor;
 use super::ModelPath;
 use crate::engine::{Engine, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
+use crate::front::coding::{self, Coding};
 use crate::front::refusal::Refusal;
 use crate::front::sharing::Placed;
 use crate::front::{FrontState, context, forms, phases, sharing};
@@ -32,11 +33,17 @@ pub(super) async fn infer(
     taken: Taken,
 ) -> Result<Response, Refusal> {
     let Asked { request, context, form } = ask(&state, path, &headers, taken)?;
-    let inference = match forms::cache(&state, &request, &form.placed) {
+    let mut inference = match forms::cache(&state, &request, &form.placed) {
         None => state.engine.infer(request, context, |response| form.encode(response)).await?,
         Some(cache) => state.engine.infer_cached(cache, request, context, &forms::Body(&form.binary_outputs)).await?,
     };
-    Ok(respond(inference.response, &inference.phases))
+    let coding = coding::compress(Coding::wanted(&headers), &mut inference.response.body).await;
+    let mut response = respond(inference.response, &inference.phases);
+    if let Some(coding) = coding {
+        response.headers_mut().insert(CONTENT_ENCODING, coding);
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    Ok(response)
 }
 
 /// A request that is ready to be served.
@@ -72,7 +79,6 @@ pub(in crate::front) fn ask(
     headers: &HeaderMap,
     Taken { bytes, mut share }: Taken,
 ) -> Result<Asked, Refusal> {
-    refuse_compression(headers)?;
     let (decoded, shared_bytes) = decode(state, path, json_length(headers)?, &bytes)?;
     let mut context = context::of(headers, &decoded.request.parameters, Protocol::Http, Instant::now())?;
     let DecodedRequest { mut request, binary_outputs } = decoded;
@@ -96,17 +102,6 @@ fn held_bytes(body: &Bytes, inputs: &[Tensor]) -> usize {
 /// The request was right and the model gave an answer, but not one that this form can carry.
 fn unanswerable(error: &WireError) -> ServeError {
     ServeError::Internal(error.to_string())
-}
-
-pub(super) fn refuse_compression(headers: &HeaderMap) -> Result<(), Refusal> {
-    match headers.get(CONTENT_ENCODING) {
-        None => Ok(()),
-        Some(encoding) if encoding == "identity" => Ok(()),
-        Some(encoding) => Err(Refusal::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            format!("content-encoding {encoding:?} is not supported; send the body as it is"),
-        )),
-    }
 }
 
 fn json_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {

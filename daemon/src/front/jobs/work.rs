@@ -49,7 +49,7 @@ pub(super) async fn discard(body: Body) {
 }
 
 async fn uploaded(state: &FrontState, head: Parts, body: Body, kind: &upload::Kind) -> Result<Upload, Refusal> {
-    let read = upload::read(head, body, &state.bodies, kind).await;
+    let read = upload::read(head, body, &state.bodies, state.body_pace(), kind).await;
     let mut upload = read.map_err(|NoUpload { refusal, .. }| refusal)?;
     upload.written.retain(|(name, _)| !asked::is_own(name));
     Ok(upload)
@@ -96,7 +96,7 @@ async fn inference(
     head: Parts,
     body: Body,
 ) -> Result<Ready, Refusal> {
-    let taken = body::take(&head.headers, body, state.limits.max_body_bytes, &state.bodies).await?;
+    let taken = body::take_plain(state, &head.headers, body).await?;
     let path = model(others)?;
     if state.engine.is_decoupled(&path.model, path.version.as_deref())? {
         let message = "models with decoupled transaction policy cannot be jobs; use generate_stream";

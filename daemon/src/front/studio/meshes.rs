@@ -95,7 +95,7 @@ async fn worked<T: Send + 'static>(
             return Err(full.into());
         }
     };
-    let read = upload::read(head, body, &state.bodies, &upload::MESH).await;
+    let read = upload::read(head, body, &state.bodies, state.body_pace(), &upload::MESH).await;
     let Upload { file, written } = read.map_err(|NoUpload { refusal, .. }| refusal)?;
     let awaited = Awaited::default();
     let gone = awaited.flag();

@@ -7,7 +7,6 @@ pub(super) mod meshes;
 mod progressive;
 pub mod upload;
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -20,9 +19,9 @@ use proofload_wire::infer::Parameters as WireParameters;
 use sha2::{Digest, Sha256};
 
 use self::upload::{NoUpload, Upload};
+use super::body::Intake;
 use super::refusal::Refusal;
 use super::{FrontState, context};
-use crate::bodies::Bodies;
 use crate::engine::Protocol;
 use crate::relief::ReliefError;
 use crate::relief::kept::{Kept, Wanted};
@@ -75,7 +74,7 @@ async fn admitted(
             return Err(full.into());
         }
     };
-    match read(head, body, &state.bodies, hash).await {
+    match read(head, body, state.intake(), hash).await {
         Ok((picture, parameters)) => Ok((visit, picture, parameters)),
         Err(NoUpload { refusal, outcome }) => {
             visit.unread(outcome);
@@ -87,10 +86,10 @@ async fn admitted(
 async fn read(
     head: http::request::Parts,
     body: Body,
-    bodies: &Arc<Bodies>,
+    intake: Intake<'_>,
     hash: Option<&mut Sha256>,
 ) -> Result<(bytes::Bytes, Parameters), NoUpload> {
-    let Upload { file, written } = upload::read_hashing(head, body, bodies, &upload::PICTURE, hash).await?;
+    let Upload { file, written } = upload::read_hashing(head, body, intake, &upload::PICTURE, hash).await?;
     let pairs = written.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let parameters = Parameters::from_written(pairs);
     Ok((file, parameters.map_err(|errors| Refusal::new(StatusCode::BAD_REQUEST, errors.join("; ")))?))

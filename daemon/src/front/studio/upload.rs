@@ -9,12 +9,14 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Query, Request};
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use sha2::Sha256;
 
 use crate::bodies::Bodies;
-use crate::front::body::{self, NotTaken, Taken};
+use crate::front::body::{self, Intake, NotTaken, Taken};
+use crate::front::coding;
+use crate::front::doors::limits::Pace;
 use crate::front::refusal::Refusal;
 use crate::relief::MAX_PICTURE_BYTES;
 use crate::relief::meters::Outcome;
@@ -106,7 +108,7 @@ impl From<NotTaken> for NoUpload {
         let outcome = match &why {
             NotTaken::TooLarge { max_bytes } => return too_large("file", max_bytes.saturating_sub(FORM_BYTES)).into(),
             NotTaken::NoRoom(_) => Outcome::Rejected,
-            NotTaken::TooSlow(_) => Outcome::TimedOut,
+            NotTaken::TooSlow(_) | NotTaken::TooSlowly(_) => Outcome::TimedOut,
             NotTaken::Broken(_) => Outcome::Cancelled,
         };
         Self { refusal: why.into(), outcome }
@@ -117,28 +119,29 @@ impl From<NotTaken> for NoUpload {
 ///
 /// # Errors
 /// When the body is too large or slow, finds no room, or is not what its head says.
-pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>, kind: &Kind) -> Result<Upload, NoUpload> {
-    read_hashing(head, body, bodies, kind, None).await
+pub async fn read(head: Parts, body: Body, bodies: &Arc<Bodies>, pace: Pace, kind: &Kind) -> Result<Upload, NoUpload> {
+    read_hashing(head, body, Intake { bodies, pace }, kind, None).await
 }
 
-/// Whether the body is the file, and no form around it.
+/// Whether the body is the file, and neither a form around it nor compressed.
 pub(super) fn is_file(headers: &HeaderMap, kind: &Kind) -> bool {
-    matches!(is_form(headers, kind), Ok(false))
+    matches!(is_form(headers, kind), Ok(false)) && !headers.contains_key(CONTENT_ENCODING)
 }
 
 /// The same as `read`, and hashes the body while it arrives, where there is a hash.
 pub(super) async fn read_hashing(
     head: Parts,
     body: Body,
-    bodies: &Arc<Bodies>,
+    intake: Intake<'_>,
     kind: &Kind,
     hash: Option<&mut Sha256>,
 ) -> Result<Upload, NoUpload> {
     let form = is_form(&head.headers, kind);
-    let taking = body::take_hashing(&head.headers, body, kind.max_bytes + FORM_BYTES, bodies, hash);
+    let taking = body::take_hashing(&head.headers, body, kind.max_bytes + FORM_BYTES, intake, hash);
     let taken = tokio::time::timeout(READ_TIMEOUT, taking).await.unwrap_or(Err(NotTaken::TooSlow(READ_TIMEOUT)));
-    let Taken { bytes, share } = taken?;
     let form = form?;
+    let plain = coding::plain(&head.headers, taken?, kind.max_bytes + FORM_BYTES, intake.bodies).await;
+    let Taken { bytes, share } = plain?;
     let query = Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
     let Query(mut written) = query.map_err(|error| bad_request(format!("the query cannot be read: {error}")))?;
     let file = if form { read_form(head, bytes, &mut written, kind).await? } else { bytes };
