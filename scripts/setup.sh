@@ -76,6 +76,13 @@ perf_analyzer_environment() {
   export PERF_ANALYZER_LIBRARIES
 }
 
+# What tries requests that the document of the REST part allows, and others. Sets SCHEMATHESIS to it.
+schemathesis_environment() {
+  local environment
+  debian_environment schemathesis schemathesis==4.32.5
+  export SCHEMATHESIS=$environment/bin/schemathesis
+}
+
 # NVIDIA's client of text generators. Sets AIPERF to it.
 aiperf_environment() {
   local environment

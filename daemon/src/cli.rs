@@ -8,10 +8,10 @@ use clap::Args;
 use toml::Value;
 
 use crate::app::DaemonError;
+use crate::command::Command;
 use crate::config::access::exposed;
 use crate::config::layers::{Layers, Merged};
 use crate::config::{Config, validate};
-use crate::new_key::Command;
 
 /// Serve models over KServe v2 (HTTP and gRPC), and pictures as relief meshes.
 #[derive(Debug, Clone, Default, Args)]

@@ -12,6 +12,7 @@ pub mod backend;
 pub mod bodies;
 pub mod cache;
 mod cli;
+mod command;
 pub mod config;
 pub mod drain;
 pub mod engine;

@@ -9,17 +9,6 @@ use crate::admit::keys;
 use crate::admit::secret;
 use crate::app::DaemonError;
 
-/// What the daemon's program does instead of serving.
-#[derive(Debug, Clone, Subcommand)]
-pub enum Command {
-    /// API keys.
-    Key {
-        /// What about them.
-        #[command(subcommand)]
-        action: KeyAction,
-    },
-}
-
 /// What is done about keys.
 #[derive(Debug, Clone, Subcommand)]
 pub enum KeyAction {
@@ -41,13 +30,13 @@ pub struct NewKey {
     team: Option<String>,
 }
 
-impl Command {
+impl KeyAction {
     /// Does it.
     ///
     /// # Errors
     /// When an argument is wrong, or the system has no randomness.
     pub(crate) fn run(&self) -> Result<(), DaemonError> {
-        let Self::Key { action: KeyAction::New(NewKey { name, tier, team }) } = self;
+        let Self::New(NewKey { name, tier, team }) = self;
         if !keys::is_name(name) {
             let what = "--name must have 1 to 64 of the characters a-z, A-Z, 0-9, '-', '_' and '.'";
             return Err(DaemonError::Config(vec![what.to_owned()]));

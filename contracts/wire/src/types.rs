@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::grpc::inference as pb;
 
 /// Answer of `GET v2`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerMetadata {
     /// Name of the server software.
@@ -20,7 +21,7 @@ pub struct ServerMetadata {
 }
 
 /// Answer of `GET v2/models/{model}`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ModelMetadata {
     /// Name of the model.
@@ -36,7 +37,7 @@ pub struct ModelMetadata {
 }
 
 /// One input or output of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TensorMetadata {
     /// Its name.
@@ -48,7 +49,7 @@ pub struct TensorMetadata {
 }
 
 /// Answer of `GET v2/models/stats` and `GET v2/models/{model}/stats`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatisticsResponse {
     /// One entry per model and version.
@@ -56,7 +57,7 @@ pub struct StatisticsResponse {
 }
 
 /// What one version of a model has done since it was loaded.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ModelStatistics {
     /// Name of the model.
@@ -80,7 +81,7 @@ pub struct ModelStatistics {
 }
 
 /// Counts and times of requests. `success` and `queue` include cache hits.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct InferStatistics {
     /// Requests answered, and their whole time.
@@ -102,7 +103,7 @@ pub struct InferStatistics {
 }
 
 /// Counts and times of responses that have the same number within their requests.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ResponseStatistics {
     /// Computing.
@@ -120,7 +121,7 @@ pub struct ResponseStatistics {
 }
 
 /// How often something happened, and how long it took altogether.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StatisticDuration {
     /// How often.
@@ -130,7 +131,7 @@ pub struct StatisticDuration {
 }
 
 /// Counts and times of executions of one batch size.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BatchStatistics {
     /// Elements in the batch.
@@ -144,7 +145,7 @@ pub struct BatchStatistics {
 }
 
 /// Memory of one kind on one device.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MemoryUsage {
     /// `CPU`, `CPU_PINNED` or `GPU`.
@@ -157,7 +158,7 @@ pub struct MemoryUsage {
 }
 
 /// Body of `POST v2/repository/index`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RepositoryIndexRequest {
     /// Only models that are ready.
@@ -165,7 +166,7 @@ pub struct RepositoryIndexRequest {
 }
 
 /// One entry of the answer of `POST v2/repository/index`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RepositoryIndexEntry {
     /// Name of the model.
@@ -182,7 +183,7 @@ pub struct RepositoryIndexEntry {
 }
 
 /// Body of every answer that is an error.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// What was wrong, for a human.
     pub error: String,

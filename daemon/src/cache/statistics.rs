@@ -1,12 +1,14 @@
 //! What the cache says of itself to people: the document of `GET /api/v1/cache/stats`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::l1::Held;
 use super::{Cache, Layer, l2};
 
 /// The document.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "CacheCounts")]
 pub struct Statistics {
     /// Answers that were not computed, by where they were found.
     pub hits: Hits,
@@ -25,7 +27,8 @@ pub struct Statistics {
 }
 
 /// Hits by layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "CacheHits")]
 pub struct Hits {
     /// In this process.
     pub l1: u64,
@@ -36,7 +39,8 @@ pub struct Hits {
 }
 
 /// The layer in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "CacheInProcess")]
 pub struct InProcess {
     /// Entries.
     pub entries: u64,

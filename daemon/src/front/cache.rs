@@ -1,28 +1,31 @@
 //! What the cache says of itself, and forgetting what it holds.
 
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::FrontState;
 use super::refusal::Refusal;
+use super::routes::Routes;
 use crate::cache::Cache;
 use crate::cache::statistics::Statistics;
 
 /// The document of a daemon with or without a cache.
-#[derive(Serialize)]
-struct Document {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CacheStatistics")]
+pub(super) struct Document {
     enabled: bool,
     #[serde(flatten)]
     statistics: Option<Statistics>,
 }
 
 /// The cache's routes, under both of their names.
-pub(super) fn routes() -> Router<FrontState> {
-    ["/api/v1/cache", "/api/cache"].into_iter().fold(Router::new(), |router, prefix| {
+pub(super) fn routes() -> Routes {
+    ["/api/v1/cache", "/api/cache"].into_iter().fold(Routes::new(), |router, prefix| {
         router.route(&format!("{prefix}/stats"), get(statistics)).route(&format!("{prefix}/clear"), post(clear))
     })
 }

@@ -14,11 +14,14 @@ mod grpc;
 mod http;
 mod jobs;
 mod not_offered;
+pub mod openapi;
 mod ops;
 mod paced;
+mod path;
 mod peer;
 mod phases;
 pub mod refusal;
+mod routes;
 mod settings;
 mod sharing;
 pub mod studio;
@@ -151,6 +154,11 @@ pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Futu
         doors::serve(listeners.http, http::router(state), doors),
         doors::serve(listeners.grpc, grpc, grpc_doors),
     );
+}
+
+/// Every path that is served over HTTP, with `{name}` where something is named.
+pub fn paths() -> Vec<String> {
+    http::routes().paths()
 }
 
 /// Resolves when the daemon begins to drain.

@@ -1,6 +1,7 @@
 //! What is right and wrong with a mesh: closed, manifold, turned alike, and what keeps it from that. Corners at the very
 //! same place count as one vertex, since some files repeat them. Self-intersections are not looked for. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::repair::clean;
@@ -9,7 +10,8 @@ use super::vector::{length, normal, six_volumes};
 use super::{Mesh, quality};
 
 /// Facts about a mesh in the units of its file.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "MeshFacts")]
 pub struct Analysis {
     /// Number of triangles.
     pub triangles: usize,

@@ -1,5 +1,6 @@
 //! What somebody who prints a mesh wants to know, in one pass over its triangles. Pure.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::vector::{length, minus, normal, six_volumes};
@@ -11,7 +12,7 @@ const OVERHANG_COSINE: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const ON_THE_PLATE_MM: f64 = 1e-3;
 
 /// Facts about a mesh in millimetres that stands on its lowest point, z up.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub struct Quality {
     /// Extent along x, y and z.
     pub size_mm: [f64; 3],

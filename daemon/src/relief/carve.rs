@@ -1,6 +1,7 @@
 //! The two pieces of work around the depth model: a picture becomes what the model takes, depths become a file. Pure,
 //! but for the clock that times their steps.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::height::{Depths, HeightError, HeightField};
@@ -20,7 +21,8 @@ pub(super) struct Prepared {
 }
 
 /// What a relief is like.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "ReliefFacts")]
 pub struct Facts {
     /// The mesh.
     #[serde(flatten)]

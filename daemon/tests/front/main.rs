@@ -17,6 +17,7 @@ mod grpc;
 mod http;
 mod jobs;
 mod malformed;
+mod openapi;
 mod peers;
 mod server;
 mod settings;

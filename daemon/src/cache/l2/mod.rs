@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use redis::cluster::ClusterClient;
 use redis::{Client, IntoConnectionInfo, RedisResult};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -217,7 +218,8 @@ fn name(key: &Key) -> String {
 }
 
 /// What the layer says of itself.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "SharedCache")]
 pub struct Statistics {
     /// Answers that were written.
     pub written: u64,
@@ -236,7 +238,8 @@ pub struct Statistics {
 }
 
 /// What there is to say of a node.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "SharedCacheNode")]
 pub struct OfNode {
     /// Its address.
     pub node: String,
@@ -250,7 +253,8 @@ pub struct OfNode {
 }
 
 /// What was asked of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SharedCacheAsked")]
 pub struct Asked {
     /// Values that were there.
     pub hits: u64,

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, Stream, StreamExt};
@@ -20,6 +20,7 @@ use proofload_wire::types::ErrorBody;
 use super::ModelPath;
 use crate::engine::{Failed, Inference, Part, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, context, forms, phases};
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
@@ -21,6 +21,7 @@ use super::ModelPath;
 use crate::engine::{Engine, Protocol, RequestContext, ServeError};
 use crate::front::body::Taken;
 use crate::front::coding::{self, Coding};
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::front::sharing::Placed;
 use crate::front::{FrontState, context, forms, phases, sharing};

@@ -5,7 +5,7 @@ pub(super) mod infer;
 mod models;
 mod repository;
 mod settings;
-mod shared_memory;
+pub(super) mod shared_memory;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -13,12 +13,22 @@ use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use super::{FrontState, cache, gate, jobs, ops, studio};
+use super::routes::Routes;
+use super::{FrontState, cache, gate, jobs, openapi, ops, studio};
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
     let gate = state.gate.clone();
-    let router = Router::new()
+    let router = routes().router();
+    let router = router.fallback(no_such_path).method_not_allowed_fallback(wrong_verb).with_state(state);
+    gate::guard(router, gate.as_ref())
+}
+
+/// Which path leads where.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .route("/openapi.json", get(openapi::json))
+        .route("/docs", get(openapi::docs))
         .route("/metrics", get(ops::metrics))
         .route("/v2", get(models::server))
         .route("/v2/", get(models::server))
@@ -37,10 +47,6 @@ pub(super) fn router(state: FrontState) -> Router {
         .merge(studio::routes())
         .merge(jobs::routes())
         .merge(cache::routes())
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(wrong_verb)
-        .with_state(state);
-    gate::guard(router, gate.as_ref())
 }
 
 /// Metrics alone, for a port of their own.
@@ -54,8 +60,8 @@ pub(super) fn metrics_router(state: FrontState) -> Router {
     gate::guard(router, gate.as_ref())
 }
 
-fn of_a_model(prefix: &str) -> Router<FrontState> {
-    Router::new()
+fn of_a_model(prefix: &str) -> Routes {
+    Routes::new()
         .route(prefix, get(models::metadata))
         .route(&format!("{prefix}/ready"), get(models::ready))
         .route(&format!("{prefix}/config"), get(models::config))
@@ -65,9 +71,9 @@ fn of_a_model(prefix: &str) -> Router<FrontState> {
         .route(&format!("{prefix}/generate_stream"), post(generate::generate_stream))
 }
 
-fn sharing() -> Router<FrontState> {
+fn sharing() -> Routes {
     let (system, cuda) = ("/v2/systemsharedmemory", "/v2/cudasharedmemory");
-    Router::new()
+    Routes::new()
         .route(&format!("{system}/status"), get(shared_memory::all))
         .route(&format!("{system}/unregister"), post(shared_memory::forget_all))
         .route(&format!("{system}/region/{{region}}/status"), get(shared_memory::one))

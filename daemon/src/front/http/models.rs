@@ -2,12 +2,13 @@
 //! statistics.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use proofload_wire::types::{ModelMetadata, ServerMetadata, StatisticsResponse};
 
 use super::ModelPath;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, ops};
 

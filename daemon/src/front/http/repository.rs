@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use proofload_wire::types::{RepositoryIndexEntry, RepositoryIndexRequest};
@@ -15,6 +15,7 @@ use super::ModelPath;
 use crate::engine::ServeError;
 use crate::front::FrontState;
 use crate::front::body::Taken;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::lifecycle::{Parameter, given};
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
 use crate::engine::ServeError;
 use crate::front::body::Taken;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::front::{FrontState, settings};
 use crate::telemetry::logs;

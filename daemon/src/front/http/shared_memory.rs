@@ -2,20 +2,23 @@
 //! nothing to list or forget, and to register one is not offered.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::ServeError;
 use crate::front::FrontState;
 use crate::front::body::Taken;
 use crate::front::not_offered::NotOffered;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::shared_memory::Registration;
 
 /// One region in an answer.
-#[derive(Debug, Serialize)]
-pub(super) struct Listed {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "SharedMemoryRegion")]
+pub(in crate::front) struct Listed {
     name: String,
     key: String,
     offset: u64,

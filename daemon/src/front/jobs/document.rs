@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::jobs::{Change, End, Failure, JobView, Kind, State, Step};
 
 /// A job.
-#[derive(Debug, Serialize)]
-pub(super) struct JobDocument {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
+pub(in crate::front) struct JobDocument {
     /// Its name: who knows it may ask for it.
     id: String,
     kind: Kind,
@@ -33,7 +35,8 @@ pub(super) struct JobDocument {
 }
 
 /// How far a job is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobProgress")]
 pub(super) struct ProgressDocument {
     /// The share of its steps that are done.
     percent: u8,
@@ -42,7 +45,8 @@ pub(super) struct ProgressDocument {
 }
 
 /// Why a job has no result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobError")]
 pub(super) struct ErrorDocument {
     /// The HTTP status that the same request would have been answered with at once.
     status: u16,
@@ -50,7 +54,8 @@ pub(super) struct ErrorDocument {
 }
 
 /// What a job gave.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobResult")]
 pub(super) struct ResultDocument {
     /// Where it is.
     url: String,
@@ -61,8 +66,9 @@ pub(super) struct ResultDocument {
 }
 
 /// Some of a client's jobs, the newest first.
-#[derive(Debug, Serialize)]
-pub(super) struct PageDocument {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "JobPage")]
+pub(in crate::front) struct PageDocument {
     pub(super) jobs: Vec<JobDocument>,
     /// What to send as `after` for the next page; null on the last.
     pub(super) next: Option<String>,

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::asked;
 use super::document::{ChangeDocument, PositionDocument};
 use crate::front::FrontState;
+use crate::front::path::Path;
 use crate::front::refusal::Refusal;
 use crate::jobs::{Change, JobId, Jobs, Owner};
 

@@ -2,23 +2,25 @@
 //! and what is kept, is decided in `jobs`.
 
 mod asked;
-mod document;
+pub(super) mod document;
 mod events;
 mod traced;
 mod work;
 
 use std::time::{Duration, Instant};
 
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::Json;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use http::header::{HeaderValue, LOCATION};
 use http::{HeaderMap, StatusCode, Uri};
 
 use self::document::{JobDocument, PageDocument};
 use self::work::Ready;
+use super::path::Path;
 use super::refusal::Refusal;
+use super::routes::Routes;
 use super::{FrontState, context};
 use crate::engine::ServeError;
 use crate::jobs::{self, Cancelling, End, JobView, Owner, Refused, State as JobState, Submission};
@@ -27,13 +29,13 @@ use crate::jobs::{self, Cancelling, End, JobView, Owner, Refused, State as JobSt
 const PATH: &str = "/api/v1/jobs";
 
 /// The routes of jobs. Bodies are bounded where they are read.
-pub(super) fn routes() -> Router<FrontState> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route(PATH, get(list).post(submit))
         .route(&format!("{PATH}/{{id}}"), get(status).delete(cancel))
         .route(&format!("{PATH}/{{id}}/events"), get(events::events))
         .route(&format!("{PATH}/{{id}}/result"), get(result))
-        .layer(DefaultBodyLimit::disable())
+        .within(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
 /// `POST /api/v1/jobs`

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use proofload_wire::phases::Phases;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cache::entry::Entry;
@@ -20,16 +21,18 @@ pub(super) const JSON: &str = "application/json";
 const VARY: HeaderName = HeaderName::from_static("vary");
 
 /// A relief as one document, but for where its time went.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Relief")]
+pub(in crate::front) struct Document<'a> {
     format: &'static str,
     media_type: &'static str,
     quality: &'a Facts,
     mesh_base64: String,
 }
 
-#[derive(Serialize)]
-pub(super) struct Times {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PhaseTimes")]
+pub(in crate::front) struct Times {
     queue: u64,
     copy_in: u64,
     compute: u64,

@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::answer;
@@ -27,8 +28,9 @@ const REPAIR: HeaderName = HeaderName::from_static("x-proofload-repair");
 const WATERTIGHT: HeaderName = HeaderName::from_static("x-proofload-watertight");
 
 /// The answer to what a mesh is like.
-#[derive(Serialize)]
-struct Looked {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MeshAnalysis")]
+pub(in crate::front) struct Looked {
     format: &'static str,
     #[serde(flatten)]
     analysis: Analysis,
@@ -44,8 +46,9 @@ pub(in crate::front) struct Mended {
 }
 
 /// The same as one document.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RepairedMesh")]
+pub(in crate::front) struct Document<'a> {
     format: &'static str,
     media_type: &'static str,
     done: &'a Done,

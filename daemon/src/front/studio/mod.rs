@@ -9,7 +9,6 @@ pub mod upload;
 
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
@@ -21,6 +20,7 @@ use sha2::{Digest, Sha256};
 use self::upload::{NoUpload, Upload};
 use super::body::Intake;
 use super::refusal::Refusal;
+use super::routes::Routes;
 use super::{FrontState, context};
 use crate::engine::Protocol;
 use crate::relief::ReliefError;
@@ -30,14 +30,14 @@ use crate::relief::picture::PictureError;
 use crate::relief::visit::Visit;
 
 /// The studio's routes. The body is bounded where it is read.
-pub(super) fn routes() -> Router<FrontState> {
-    Router::new()
+pub(super) fn routes() -> Routes {
+    Routes::new()
         .route("/api/v1/generate-3d", post(generate))
         .route("/api/v1/generate", post(generate))
         .route("/api/v1/generate-progressive", post(progressive::generate))
         .route("/api/v1/mesh/analyze", post(meshes::analyze))
         .route("/api/v1/mesh/repair", post(meshes::repair))
-        .layer(DefaultBodyLimit::disable())
+        .within(|router| router.layer(DefaultBodyLimit::disable()))
 }
 
 /// Makes a relief of a picture.

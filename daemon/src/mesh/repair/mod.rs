@@ -9,6 +9,7 @@ mod patch;
 mod sheets;
 mod turn;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Mesh;
@@ -18,7 +19,8 @@ use super::analysis::Analysis;
 const ROUNDS: usize = 4;
 
 /// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(rename = "MeshRepairs")]
 pub struct Done {
     /// Vertices that became one with another.
     pub vertices_welded: usize,
