@@ -96,11 +96,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_found_until_its_time_is_over() {
-        let cache = L1::new(1 << 20, Duration::from_millis(200));
+        let cache = L1::new(1 << 20, Duration::from_secs(2));
         cache.put(key(1), entry(10));
         assert_eq!((cache.get(&key(1)), cache.get(&key(2))), (Some(entry(10)), None));
         assert_eq!(cache.held(), Held { entries: 1, bytes: 522 });
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(2100));
         assert_eq!(cache.get(&key(1)), None);
         cache.put(key(1), entry(10));
         cache.clear();

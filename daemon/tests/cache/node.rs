@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use proofload_daemon::cache::Layer;
+use proofload_daemon::cache::meters::Meters;
+use proofload_daemon::cache::{Cache, Layer};
 use proofload_daemon::config::Config;
 
 use crate::redis::{Redis, until};
@@ -121,7 +122,10 @@ async fn what_one_daemon_forgets_all_forget() {
 async fn the_queue_is_bounded() {
     let redis = Redis::start().await;
     let urls = [redis.url()];
-    let shared = Shared::unconnected(&urls, false, Duration::from_millis(50));
+    let mut options = options(&urls, false, Duration::from_millis(50));
+    // Two small answers.
+    options.l2.iter_mut().for_each(|l2| l2.queue_bytes = 1200);
+    let shared = Shared { cache: Cache::start(options, Meters::default()).unwrap() };
     shared.until_up(1).await;
     redis.freeze();
     let mut number = 0;

@@ -27,7 +27,12 @@ fn model(mean_ms: u32, more: &str) -> String {
 const KEPT: &str = "response_cache { enable: true }";
 
 async fn server() -> Server {
-    let models = [("kept", model(1, KEPT)), ("slow", model(300, KEPT)), ("computed", model(0, ""))];
+    let models = [
+        ("kept", model(1, KEPT)),
+        ("slow", model(300, KEPT)),
+        ("slower", model(1000, KEPT)),
+        ("computed", model(0, "")),
+    ];
     let models = folder(models.iter().map(|(name, config)| (*name, config.as_str())));
     let options = Options { l1_bytes: 1 << 20, ttl: Duration::from_secs(60), reliefs: true, l2: None };
     Server::start_on(&Config { cache: Some(options), ..config(&models) }).await
@@ -186,10 +191,10 @@ async fn identical_requests_at_once_compute_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_of_who_waits_holds_and_a_leader_that_leaves_harms_nobody() {
     let server = server().await;
-    let model = "slow";
+    let model = "slower";
     let leader = tokio::spawn({
         let (to, body) = (server.http, body("", 1.0, ""));
-        async move { send(to, request("POST", "/v2/models/slow/infer", &[], body)).await }
+        async move { send(to, request("POST", "/v2/models/slower/infer", &[], body)).await }
     });
     while kept(&server).await["in_flight"] != 1 {
         tokio::time::sleep(Duration::from_millis(1)).await;
