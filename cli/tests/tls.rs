@@ -46,7 +46,7 @@ fn a_run_goes_through_mutual_tls() {
     let scenario = |identity: &str| {
         format!(
             "kind = \"sustained\"\n[target]\nhttp = \"{http}\"\ngrpc = \"{grpc}\"\n[target.tls]\nca = \"{}\"\n{identity}\n\
-             [load]\nmodel = \"open\"\nrate = \"20/s\"\nduration = \"3s\"\nwarm_up = \"0s\"\n{}{}",
+             [load]\nmodel = \"open\"\narrivals = \"constant\"\nrate = \"20/s\"\nduration = \"3s\"\nwarm_up = \"0s\"\n{}{}",
             file("ca.pem"),
             entry("json", "kserve-http-json"),
             entry("grpc", "kserve-grpc"),
