@@ -247,7 +247,7 @@ mod tests {
         let loaded = load(&[Source::Embedded]);
         assert_eq!((loaded.errors, loaded.warnings), (Vec::<String>::new(), Vec::new()));
         let names: Vec<_> = loaded.versions.iter().map(|model| model.name.as_str()).collect();
-        assert_eq!(names, ["relief_depth", "sim_4x10ms", "tiny_mlp"]);
+        assert_eq!(names, ["relief", "relief_depth", "relief_height", "relief_prepare", "sim_4x10ms", "tiny_mlp"]);
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use proofload_daemon::DaemonArgs;
 use proofload_daemon::app::App;
 use proofload_daemon::engine::{Engine, RequestContext, ServeError};
 use proofload_daemon::repository::origin::Given;
 use proofload_wire::infer::InferRequest;
+use proofload_wire::tensor::{DataType, Tensor};
 use tempfile::TempDir;
 
-use crate::support::{arguments, ask, context, metric, request, simulated, start, until};
+use crate::support::{arguments, ask, built_in, context, metric, request, simulated, start, until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -259,4 +261,26 @@ async fn patience_and_cancellation_reach_the_steps() {
         })
     };
     assert_eq!([outcomes("e"), outcomes("a")], [[1; 4]; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_relief_gives_the_heights_of_pictures() {
+    let app = built_in().await;
+    // Two pictures of two by three pixels: one brightens from left to right, one has no contrast at all.
+    let bright = |share: f32| vec![(share * 255.0) as u8; 3];
+    let rising = [0.0, 0.5, 1.0, 0.0, 0.5, 1.0].map(bright).concat();
+    let data = [rising, vec![128; 18]].concat();
+    let picture = Tensor::new("picture", DataType::Uint8, vec![2, 2, 3, 3], Bytes::from(data)).unwrap();
+    let asked = InferRequest { model_name: "relief".to_owned(), inputs: vec![picture], ..InferRequest::default() };
+    let answer = ask(app.engine(), asked, None).await.unwrap().response;
+    let [height, depth] = &answer.outputs[..] else { panic!("{answer:?}") };
+    assert_eq!((height.name.as_str(), depth.name.as_str()), ("height", "depth"));
+    assert_eq!((&height.shape, &depth.shape), (&vec![2, 1, 2, 3], &vec![2, 1, 2, 3]));
+    let heights = height.to_f32().unwrap();
+    let (rising, flat) = heights.split_at(6);
+    assert!(rising.chunks(3).all(|row| row[0] < row[1] && row[1] < row[2]), "{rising:?}");
+    assert!(rising.contains(&0.0) && rising.contains(&1.0), "{rising:?}");
+    assert!(flat.iter().all(|height| (0.0..0.1).contains(height)), "{flat:?}");
+    assert_eq!(counted(app.engine(), "relief_depth"), 1);
+    app.drain().await;
 }
