@@ -109,8 +109,7 @@ impl App {
         let relief_meters = relief::meters::Meters::register(&mut registry);
         let jobs = Jobs::start(config.jobs, jobs::meters::Meters::register(&mut registry));
         let admin = Admin::new(&config.access, config.bind).map_err(|error| DaemonError::Config(vec![error]))?;
-        let gate = Gate::open(&config.access, config.by_address, admin, config.front.max_body_bytes, &mut registry);
-        let gate = gate.map_err(DaemonError::Config)?;
+        let gate = Gate::open(config, admin, &mut registry).map_err(DaemonError::Config)?;
         gate.iter().for_each(Gate::keep);
         let cache = config.cache.clone().map(|options| cache(options, &mut registry)).transpose()?;
         let cut = Meters::register(&mut registry);

@@ -45,6 +45,50 @@ pub struct UsedUp {
     pub retry_after: Duration,
 }
 
+/// A quota in its present day or month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    subject: String,
+    /// `d` and the day, or `m` and the month.
+    period: String,
+    /// How many requests may be made in it.
+    pub limit: u64,
+    /// When it is over.
+    pub ends_in: Duration,
+}
+
+impl Due {
+    /// Its name among others', which is another one in each day or month.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.period, self.subject)
+    }
+
+    /// What whoever has used it up is told.
+    pub fn used_up(&self) -> UsedUp {
+        let Self { subject, period, limit, ends_in } = self;
+        let period = if period.starts_with('d') { "day" } else { "month" };
+        let what = format!("{subject}: its quota of {limit} requests a {period} is used up");
+        UsedUp { what, retry_after: *ends_in }
+    }
+}
+
+/// The quotas of these subjects that a request uses.
+pub fn due(subjects: &[(Subject<'_>, Quota)], unix_s: u64) -> Vec<Due> {
+    if subjects.is_empty() {
+        return Vec::new();
+    }
+    let calendar = Calendar::at(unix_s);
+    let of_subject = |(subject, quota): &(Subject<'_>, Quota)| {
+        let due = |limit: Option<u64>, period: String, ends_s: u64| {
+            let ends_in = Duration::from_secs(ends_s.saturating_sub(unix_s));
+            limit.map(|limit| Due { subject: subject.to_string(), period, limit, ends_in })
+        };
+        let day = due(quota.per_day, format!("d{}", calendar.day), calendar.day_ends_s);
+        day.into_iter().chain(due(quota.per_month, format!("m{}", calendar.month), calendar.month_ends_s))
+    };
+    subjects.iter().flat_map(of_subject).collect()
+}
+
 /// Counts of one subject; those of another day or month than this are as good as none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,16 +173,12 @@ impl Ledger {
             return Ok(());
         }
         let calendar = Calendar::at(unix_s);
-        for (subject, quota) in subjects {
-            let Used { in_day, in_month, .. } = self.used(*subject).copied().unwrap_or_default().now(&calendar);
-            let periods = [
-                (quota.per_day, in_day, "day", calendar.day_ends_s),
-                (quota.per_month, in_month, "month", calendar.month_ends_s),
-            ];
-            for (limit, used, period, ends_s) in periods {
-                if let Some(limit) = limit.filter(|limit| used >= *limit) {
-                    let what = format!("{subject}: its quota of {limit} requests a {period} is used up");
-                    return Err(UsedUp { what, retry_after: Duration::from_secs(ends_s.saturating_sub(unix_s)) });
+        for subject in subjects {
+            let Used { in_day, in_month, .. } = self.used(subject.0).copied().unwrap_or_default().now(&calendar);
+            for due in due(std::slice::from_ref(subject), unix_s) {
+                let used = if due.period.starts_with('d') { in_day } else { in_month };
+                if used >= due.limit {
+                    return Err(due.used_up());
                 }
             }
         }
@@ -222,6 +262,15 @@ mod tests {
         check(&[alice], day(2), Ok(()));
         check(&[alice], day(3), Err(("5 requests a month", 7 * DAY_S)));
         check(&[alice, team], day(10), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_has_a_name_of_its_own_in_each_day_and_month() {
+        let quota = Quota { per_day: Some(2), per_month: Some(5) };
+        let due = due(&[(Subject::Key("a"), quota), (Subject::Team("t"), Quota::default())], 1_795_262_400);
+        let names: Vec<_> = due.iter().map(|due| (due.name(), due.limit, due.ends_in.as_secs())).collect();
+        let expected = [("d20778:key 'a'", 2, 43_200), ("m682:key 'a'", 5, 820_800)];
+        assert_eq!(names, expected.map(|(name, limit, ends_s)| (name.to_owned(), limit, ends_s)));
     }
 
     #[test]

@@ -44,23 +44,29 @@ pub struct Exceeded {
 }
 
 impl Rate {
-    fn interval(&self) -> Duration {
+    /// The time that one request costs.
+    pub fn interval(&self) -> Duration {
         self.per / self.requests.max(1)
+    }
+
+    /// What a client may spend at once.
+    pub fn room(&self) -> Duration {
+        self.interval().saturating_mul(self.burst.max(1))
     }
 
     /// Judges a request of a client whose allowance is whole at `whole`, and says when it will be then.
     fn judge(&self, whole: Instant, now: Instant) -> Result<(Instant, Standing), Exceeded> {
-        let room = self.interval().saturating_mul(self.burst.max(1));
         let spent = whole.saturating_duration_since(now);
         let next = spent.saturating_add(self.interval());
-        match next.checked_sub(room).filter(|over| !over.is_zero()) {
-            Some(over) => Err(Exceeded { standing: self.standing(room, spent), retry_after: over }),
-            None => Ok((now + next, self.standing(room, next))),
+        match next.checked_sub(self.room()).filter(|over| !over.is_zero()) {
+            Some(over) => Err(Exceeded { standing: self.standing(spent), retry_after: over }),
+            None => Ok((now + next, self.standing(next))),
         }
     }
 
-    fn standing(&self, room: Duration, spent: Duration) -> Standing {
-        let left = room.saturating_sub(spent).as_nanos() / self.interval().as_nanos().max(1);
+    /// How a client stands that has spent so much.
+    pub fn standing(&self, spent: Duration) -> Standing {
+        let left = self.room().saturating_sub(spent).as_nanos() / self.interval().as_nanos().max(1);
         Standing { rate: *self, remaining: u32::try_from(left).unwrap_or(u32::MAX), reset: spent }
     }
 }

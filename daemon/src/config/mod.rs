@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use self::access::Access;
 use self::models::OnnxRuntime;
-use self::rate_limit::ByAddress;
+use self::rate_limit::{ByAddress, Shared as SharedLimits};
 use self::written::{LogLevel, RateLimit, Written};
 use crate::admit::concurrency::Defaults;
 use crate::front::FrontLimits;
@@ -75,6 +75,8 @@ pub struct Config {
     pub access: Access,
     /// How often one address may ask, where that is limited.
     pub by_address: Option<ByAddress>,
+    /// Where several daemons count requests together.
+    pub shared_limits: Option<SharedLimits>,
     /// Whether models limit their concurrency by themselves.
     pub concurrency: Defaults,
     /// Which models are loaded, and when.
@@ -131,14 +133,13 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
     access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
-    let by_address = rate_limit::by_address(&rate_limit, &mut check);
+    let (by_address, shared_limits) = rate_limit::limits(&rate_limit, &access, &mut check);
     let onnxruntime = models::onnxruntime(&models, &mut check);
     let concurrency = concurrency::defaults(&concurrency, &mut check);
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     let cache = cache::options(&cache, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
-    let log_level = telemetry.log_level;
-    let traces = check.traces(telemetry);
+    let (log_level, traces) = (telemetry.log_level, check.traces(telemetry));
     check.finish(|| Config {
         bind,
         http_port: server.http_port,
@@ -159,6 +160,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         rate_limit: (models.rate_limit == RateLimit::ExecutionCount).then_some(models.rate_limit_resources),
         access,
         by_address,
+        shared_limits,
         concurrency,
         models: options,
         compute_threads,
@@ -355,6 +357,30 @@ mod tests {
     }
 
     #[test]
+    fn limits_that_cannot_hold_are_mistakes() {
+        check("[concurrency]\nmin = 0\nmax = 0", Err(&["concurrency.min"]));
+        check("[concurrency]\nmin = 3\nmax = 2", Err(&["concurrency.max"]));
+        check(
+            "[access]\nusage_file = \"x\"\nmetrics_need_key = true",
+            Err(&["usage_file needs", "metrics_need_key needs"]),
+        );
+        check(
+            "[rate_limit]\nshared_redis = \"redis://a\"\nshared_budget_ms = 0",
+            Err(&["shared_budget_ms", "of which there is none"]),
+        );
+        check("[rate_limit]\nrequests = 3", Err(&["need rate_limit.profile = \"custom\""]));
+        check("[rate_limit]\nprofile = \"on\"\nmax_clients = 0", Err(&["max_clients", "\"100-per-minute\" or"]));
+        let zero = "requests = 0\nseconds = 0\nburst = 0";
+        let wrong = ["rate_limit.requests", "rate_limit.seconds", "rate_limit.burst"];
+        check(&format!("[rate_limit]\nprofile = \"custom\"\n{zero}"), Err(&wrong));
+        let open = "[server]\nbind = \"0.0.0.0\"\n[models]\ncontrol = \"explicit\"\n[access]\n";
+        check(open, Err(&["set access.admin_token_file"]));
+        check(&format!("{open}control_without_token = true"), Ok(|config| config.access.control_without_token));
+        check(&format!("{open}admin_token = \"x\""), Ok(|config| config.access.has_token()));
+        check("[access]\nadmin_token = \"x\"\nadmin_token_file = \"y\"", Err(&["give one of them"]));
+    }
+
+    #[test]
     fn mistakes_say_where_and_what_is_right() {
         check("[server]\nhttp_prt = 1", Err(&["http_prt"]));
         check("[server]\nhttp_port = \"x\"", Err(&["d.toml:2"]));
@@ -374,22 +400,6 @@ mod tests {
         check("[cache]\nredis_cluster = true\nredis_budget_ms = 0", Err(&["redis_budget_ms", "needs a node"]));
         check("[cache]\nl1_bytes = 1\nttl_seconds = nan", Err(&["cache.l1_bytes", "cache.ttl_seconds"]));
         check("[models]\nload_threads = 0", Err(&["models.load_threads"]));
-        check("[concurrency]\nmin = 0\nmax = 0", Err(&["concurrency.min"]));
-        check("[concurrency]\nmin = 3\nmax = 2", Err(&["concurrency.max"]));
-        check(
-            "[access]\nusage_file = \"x\"\nmetrics_need_key = true",
-            Err(&["usage_file needs", "metrics_need_key needs"]),
-        );
-        check("[rate_limit]\nrequests = 3", Err(&["need rate_limit.profile = \"custom\""]));
-        check("[rate_limit]\nprofile = \"on\"\nmax_clients = 0", Err(&["max_clients", "\"100-per-minute\" or"]));
-        let zero = "requests = 0\nseconds = 0\nburst = 0";
-        let wrong = ["rate_limit.requests", "rate_limit.seconds", "rate_limit.burst"];
-        check(&format!("[rate_limit]\nprofile = \"custom\"\n{zero}"), Err(&wrong));
-        let open = "[server]\nbind = \"0.0.0.0\"\n[models]\ncontrol = \"explicit\"\n[access]\n";
-        check(open, Err(&["set access.admin_token_file"]));
-        check(&format!("{open}control_without_token = true"), Ok(|config| config.access.control_without_token));
-        check(&format!("{open}admin_token = \"x\""), Ok(|config| config.access.has_token()));
-        check("[access]\nadmin_token = \"x\"\nadmin_token_file = \"y\"", Err(&["give one of them"]));
         check(
             "[server]\nbind = \"localhost\"\nhttp_port = 1\ngrpc_port = 1\nmax_body_bytes = 1\ntotal_body_bytes = 0\nhttp2_ping_seconds = 0\ngrace_seconds = -1\n\
              [models]\nqueue_requests = 0\ncompute_threads = 0\n[jobs]\nworkers = 0\nqueued = 0\nqueued_bytes = 0\n\

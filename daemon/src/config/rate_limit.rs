@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Check;
+use super::access::{Access, Secret};
 use crate::admit::rate::Rate;
 
+/// More is not a budget but a wait.
+const LONGEST_BUDGET_MS: u64 = 10_000;
 /// The longest time in which requests may be counted.
 const LONGEST_S: f64 = 86_400.0;
 
@@ -24,12 +27,51 @@ pub struct AddressRate {
     pub burst: Option<u32>,
     /// Addresses that are known at a time. Those that find no place share one allowance.
     pub max_clients: usize,
+    /// A Redis in which several daemons count together, addresses as well as keys and quotas.
+    pub shared_redis: Option<String>,
+    /// What asking it may add to a request, in milliseconds. Who gets no answer by then counts alone.
+    pub shared_budget_ms: u64,
 }
 
 impl Default for AddressRate {
     fn default() -> Self {
-        Self { profile: "off".to_owned(), requests: None, seconds: None, burst: None, max_clients: 65_536 }
+        Self {
+            profile: "off".to_owned(),
+            requests: None,
+            seconds: None,
+            burst: None,
+            max_clients: 65_536,
+            shared_redis: None,
+            shared_budget_ms: 20,
+        }
     }
+}
+
+/// Where several daemons count together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shared {
+    /// The Redis.
+    pub url: Secret,
+    /// What asking it may add to a request.
+    pub budget: Duration,
+}
+
+/// What the section means: what holds of addresses, and where several daemons count together.
+pub(super) fn limits(written: &AddressRate, access: &Access, check: &mut Check) -> (Option<ByAddress>, Option<Shared>) {
+    let by_address = by_address(written, check);
+    let counts = by_address.is_some() || access.keys_file.is_some();
+    (by_address, shared(written, counts, check))
+}
+
+fn shared(written: &AddressRate, counts: bool, check: &mut Check) -> Option<Shared> {
+    let budget_ms = written.shared_budget_ms;
+    check.that((1..=LONGEST_BUDGET_MS).contains(&budget_ms), "rate_limit.shared_budget_ms must be between 1 and 10000");
+    let url = written.shared_redis.clone()?;
+    check.that(
+        counts,
+        "rate_limit.shared_redis shares the counts of rate_limit.profile and access.keys_file, of which there is none",
+    );
+    Some(Shared { url: Secret::new(url), budget: Duration::from_millis(budget_ms) })
 }
 
 /// What holds of every address.
@@ -41,9 +83,8 @@ pub struct ByAddress {
     pub max_clients: usize,
 }
 
-/// What the section means.
-pub(super) fn by_address(written: &AddressRate, check: &mut Check) -> Option<ByAddress> {
-    let AddressRate { profile, requests, seconds, burst, max_clients } = written;
+fn by_address(written: &AddressRate, check: &mut Check) -> Option<ByAddress> {
+    let AddressRate { profile, requests, seconds, burst, max_clients, .. } = written;
     let custom = profile == "custom";
     check.that(
         custom || (requests.is_none() && seconds.is_none() && burst.is_none()),

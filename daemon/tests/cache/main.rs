@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod limits;
 mod node;
 mod redis;
 mod reliefs;

@@ -15,10 +15,11 @@ use proofload_wire::grpc::inference::grpc_inference_service_client::GrpcInferenc
 use proofload_wire::infer::InferRequest;
 use proofload_wire::tensor::Tensor;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::server::{Answer, Server, request, send};
+use crate::server::{Answer, Server, request, send, send_over};
 
 const BODY: &str = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1]}]}"#;
 const INFER: &str = "/v2/models/echo/infer";
@@ -191,6 +192,25 @@ async fn addresses_without_a_key_are_counted_together() {
     }
     check("d", 429).await;
     check("alice", 200).await;
+}
+
+/// All of 127.0.0.0/8 is this machine.
+#[tokio::test]
+async fn each_address_has_its_own_allowance() {
+    let rate = Rate { requests: 1, per: Duration::from_secs(3600), burst: 1 };
+    let server = Server::behind(Access::default(), Some(ByAddress { rate, max_clients: 10 })).await;
+    let check = async |from: &str, expected: u16| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let stream = socket.connect(server.http).await.unwrap();
+        let answer = send_over(stream, request("POST", INFER, &[], BODY)).await;
+        assert_eq!(answer.status.as_u16(), expected, "{from}");
+    };
+    check("127.0.0.1", 200).await;
+    check("127.0.0.2", 200).await;
+    check("127.0.0.1", 429).await;
+    check("127.0.0.2", 429).await;
+    check("127.0.0.3", 200).await;
 }
 
 fn used(usage: &Path) -> String {

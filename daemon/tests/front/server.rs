@@ -14,7 +14,7 @@ use proofload_daemon::admit::concurrency::Defaults;
 use proofload_daemon::app::App;
 use proofload_daemon::config::access::Access;
 use proofload_daemon::config::models::OnnxRuntime;
-use proofload_daemon::config::rate_limit::ByAddress;
+use proofload_daemon::config::rate_limit::{ByAddress, Shared as SharedLimits};
 use proofload_daemon::config::{Config, TraceConfig};
 use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
@@ -129,8 +129,17 @@ impl Server {
 
     /// Starts it with these rules of access and a rate of each address; clients may load models.
     pub(crate) async fn behind(access: Access, by_address: Option<ByAddress>) -> Self {
+        Self::counting(access, by_address, None).await
+    }
+
+    /// The same, counting together with others.
+    pub(crate) async fn counting(
+        access: Access,
+        by_address: Option<ByAddress>,
+        shared_limits: Option<SharedLimits>,
+    ) -> Self {
         let models = folder(MODELS);
-        let mut config = Config { access, by_address, ..config(&models) };
+        let mut config = Config { access, by_address, shared_limits, ..config(&models) };
         config.models.control = Control::Explicit(vec!["*".to_owned()]);
         Self { _models: Some(models), ..Self::start_on(&config).await }
     }
@@ -195,6 +204,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
         },
         access: Access::default(),
         by_address: None,
+        shared_limits: None,
         concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
         onnxruntime: OnnxRuntime::Off,
@@ -228,7 +238,11 @@ impl Answer {
 
 /// Sends one request over a fresh HTTP/1.1 connection.
 pub(crate) async fn send(to: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
-    let stream = TcpStream::connect(to).await.unwrap();
+    send_over(TcpStream::connect(to).await.unwrap(), request).await
+}
+
+/// The same over a connection that was opened just now.
+pub(crate) async fn send_over(stream: TcpStream, request: Request<Full<Bytes>>) -> Answer {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let driver = tokio::spawn(connection);
     let answer = collect(sender.send_request(request).await.unwrap()).await;

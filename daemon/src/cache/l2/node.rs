@@ -142,6 +142,14 @@ impl Node {
         self.query(set.arg(name).arg(value).arg("PX").arg(ttl), Lane::Write, within).await
     }
 
+    /// Asks anything small.
+    ///
+    /// # Errors
+    /// When there is no answer within that time.
+    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd, within: Duration) -> Result<T, Trouble> {
+        self.query(command, Lane::Read, within).await
+    }
+
     async fn query<T: FromRedisValue>(&self, command: &Cmd, lane: Lane, within: Duration) -> Result<T, Trouble> {
         let mut connection = self.connection(lane).ok_or(Trouble::Down)?;
         let asked = tokio::time::timeout(within, connection.query(command)).await;

@@ -47,15 +47,12 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
     let nobody = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let peer = request.extensions().get::<Peer>().map_or(nobody, |Peer(address)| *address);
     let now = Instant::now();
-    let judged = gate
-        .identify(request.headers(), peer, now)
-        .and_then(|who| gate.charge(&who, now, unix_s()).map(|standing| (who, standing)));
-    match judged {
+    match gate.judge(request.headers(), peer, now).await {
         Ok((who, standing)) => {
             hand_on(&mut request, &gate, &who);
             let mut response = next.run(request).await;
             if found_no_room(&response) {
-                gate.give_back(&who, unix_s());
+                gate.give_back(&who, unix_s()).await;
             }
             standing.iter().for_each(|standing| state(standing, response.headers_mut()));
             response
@@ -68,6 +65,12 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
 }
 
 impl Gate {
+    async fn judge(&self, headers: &HeaderMap, peer: IpAddr, now: Instant) -> Result<(Who, Option<Standing>), Refused> {
+        let who = self.identify(headers, peer, now).await?;
+        let standing = self.charge(&who, now, unix_s()).await?;
+        Ok((who, standing))
+    }
+
     fn is_open(&self, request: &Request) -> bool {
         let path = request.uri().path();
         // A browser asks without credentials whether it may ask with them.

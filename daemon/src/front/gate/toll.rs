@@ -36,12 +36,12 @@ impl Toll {
     ///
     /// # Errors
     /// When whoever sends it has asked too often.
-    pub(in crate::front) fn pay(&self) -> Result<(), ServeError> {
+    pub(in crate::front) async fn pay(&self) -> Result<(), ServeError> {
         let Some(call) = &self.0 else { return Ok(()) };
         if !call.begun.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let charged = call.gate.charge(&call.who, Instant::now(), layer::unix_s());
+        let charged = call.gate.charge(&call.who, Instant::now(), layer::unix_s()).await;
         charged.map(drop).map_err(|refused| {
             call.gate.meters.refused(refused.reason);
             refused.error

@@ -77,13 +77,16 @@ impl GrpcInferenceService for Inference {
         let (metadata, extensions, messages) = request.into_parts();
         let (arriving, toll) = (Arriving::of(&extensions), Toll::of(&extensions));
         let state = self.state.clone();
-        let replies = incoming::until_drained(messages, self.draining.clone()).map(move |message| {
+        let replies = incoming::until_drained(messages, self.draining.clone()).then(move |message| {
             let share = message.is_ok().then(|| arriving.next()).flatten();
-            let message = message?;
-            Ok(match toll.pay() {
-                Ok(()) => infer::streamed(state.clone(), metadata.clone(), message, share),
-                Err(error) => infer::refused(&message, &error),
-            })
+            let (state, metadata, toll) = (state.clone(), metadata.clone(), toll.clone());
+            async move {
+                let message = message?;
+                Ok(match toll.pay().await {
+                    Ok(()) => infer::streamed(state, metadata, message, share),
+                    Err(error) => infer::refused(&message, &error),
+                })
+            }
         });
         Ok(Response::new(conversation::answers(replies.boxed()).boxed()))
     }
