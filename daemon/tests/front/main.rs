@@ -5,6 +5,7 @@
 
 mod admin;
 mod bodies;
+mod bombs;
 mod cached;
 mod certificates;
 mod coding;
