@@ -27,7 +27,7 @@ use crate::front::admin::Admin;
 use crate::front::doors::Rules;
 use crate::front::doors::meters::Meters;
 use crate::front::gate::Gate;
-use crate::front::{self, FrontState, Listeners, tls};
+use crate::front::{self, FrontParts, Listeners, tls};
 use crate::gpu::Gpus;
 use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
@@ -126,7 +126,7 @@ impl App {
         let limits = relief::workshop::Limits::for_threads(config.compute_threads);
         let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
         let answering = Arc::default();
-        let state = FrontState {
+        let parts = FrontParts {
             engine: engine.clone(),
             studio: Arc::clone(&studio),
             jobs: jobs.clone(),
@@ -141,7 +141,7 @@ impl App {
             grace: config.grace,
             answering: Arc::clone(&answering),
         };
-        let fronts = tokio::spawn(front::listen(state, listeners, async {
+        let fronts = tokio::spawn(front::listen(parts, listeners, async {
             // A sender that is gone means the same as its message: nobody needs the fronts any more.
             let _ = stopped.await;
         }));

@@ -20,7 +20,7 @@ use proofload_daemon::app::App;
 use proofload_daemon::bodies::Bodies;
 use proofload_daemon::front::admin::Admin;
 use proofload_daemon::front::doors::meters;
-use proofload_daemon::front::{FrontLimits, FrontState, Listeners, listen};
+use proofload_daemon::front::{FrontLimits, FrontParts, Listeners, listen};
 use proofload_daemon::jobs::{self, Jobs};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
@@ -354,7 +354,7 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         http2_ping: Duration::from_secs(20),
     };
     let bodies = Bodies::new(limits.total_body_bytes);
-    let state = FrontState {
+    let state = FrontParts {
         admin: Admin::everybody(),
         gate: None,
         engine: app.engine().clone(),

@@ -28,6 +28,7 @@ pub mod studio;
 pub mod tls;
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -52,9 +53,20 @@ use crate::shared_memory::SharedMemory;
 /// Connections at a time to the port of metrics alone.
 const METRICS_CONNECTIONS: usize = 16;
 
-/// What the handlers share.
+/// What the handlers share. A router clones it for each request, so it is one pointer.
 #[derive(Clone)]
-pub struct FrontState {
+struct FrontState(Arc<FrontParts>);
+
+impl Deref for FrontState {
+    type Target = FrontParts;
+
+    fn deref(&self) -> &FrontParts {
+        &self.0
+    }
+}
+
+/// What the doors are made of.
+pub struct FrontParts {
     /// Answers everything about models.
     pub engine: Engine,
     /// Makes reliefs of pictures.
@@ -84,7 +96,7 @@ pub struct FrontState {
     pub answering: Arc<AtomicUsize>,
 }
 
-impl FrontState {
+impl FrontParts {
     /// What this server is, with what is offered at its doors.
     fn metadata(&self) -> ServerMetadata {
         let mut metadata = self.engine.server_metadata();
@@ -128,7 +140,8 @@ pub struct Listeners {
 
 /// Serves until `shutdown` resolves, then stops accepting, lets what is in flight finish, and returns. How long
 /// that may take is for the caller to bound.
-pub async fn listen(state: FrontState, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+pub async fn listen(parts: FrontParts, listeners: Listeners, shutdown: impl Future<Output = ()>) {
+    let state = FrontState(Arc::new(parts));
     let (drain, draining) = watch::channel(false);
     let grpc = grpc::router(&state, &draining);
     let doors = Doors::new(&state, Kind::Http, draining);

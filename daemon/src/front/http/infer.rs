@@ -149,10 +149,10 @@ pub(in crate::front) fn respond(encoded: EncodedBody, timing: &Phases) -> Respon
     let content_type = encoded.content_type();
     let mut response = Response::new(Body::from(encoded.body));
     let headers = response.headers_mut();
+    phases::insert(headers, timing);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(length) = encoded.json_length {
         headers.insert(JSON_LENGTH, HeaderValue::from(length));
     }
-    phases::insert(headers, timing);
     response
 }
