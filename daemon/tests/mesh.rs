@@ -55,6 +55,17 @@ fn a_repair_that_nobody_wants_is_given_up() {
     assert_eq!(repair(mesh, &|| false).err(), Some(Stopped));
 }
 
+/// Three triangles are needles here, and two share their longest sides: the flip of one makes another of its
+/// neighbour. A random mesh once ended the repair in a panic.
+#[test]
+fn needles_beside_needles_are_repaired() {
+    let vertices = [[0, 0, 1], [1, 0, 3], [0, 0, 0], [1, 1, 2], [1, 2, 1], [0, 1, 0], [2, 0, 0], [0, 0, 0], [1, 3, 0]];
+    let triangles = vec![[3, 4, 6], [4, 1, 8], [3, 4, 1], [4, 2, 3], [4, 3, 0], [1, 6, 8]];
+    let vertices = vertices.map(|place| place.map(|coordinate| coordinate as f32)).to_vec();
+    let (repaired, _) = repair(Mesh { vertices, triangles }, &|| true).unwrap();
+    assert!(repaired.triangles.is_empty() || Quality::of(&repaired).watertight);
+}
+
 /// An octahedron, once damaged in each way.
 #[test]
 fn what_was_damaged_is_named() {

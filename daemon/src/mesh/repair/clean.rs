@@ -112,6 +112,10 @@ fn flip_all(mesh: &mut Mesh, needles: &[usize], done: &mut Done) -> usize {
     let mut dropped = HashSet::new();
     let mut flipped = 0;
     for &needle in needles {
+        // A flip has made another triangle of it, whose sides are not among those that are known.
+        if touched.contains(&needle) {
+            continue;
+        }
         let [a, b, c] = needle_corners(mesh, mesh.triangles[needle]);
         let others: Vec<usize> =
             known[&ordered(a, c)].iter().map(|&face| face as usize).filter(|&face| face != needle).collect();
@@ -122,7 +126,7 @@ fn flip_all(mesh: &mut Mesh, needles: &[usize], done: &mut Done) -> usize {
             continue;
         };
         let Some(tip) = mesh.triangles[other].into_iter().find(|&corner| corner != a && corner != c) else { continue };
-        if tip == b || known.contains_key(&ordered(b, tip)) || touched.contains(&needle) || touched.contains(&other) {
+        if tip == b || known.contains_key(&ordered(b, tip)) || touched.contains(&other) {
             continue;
         }
         let forward = edges(mesh.triangles[other]).contains(&(a, c));
