@@ -162,6 +162,16 @@ def generator_series(folder, name):
     return [(row["t_ns"] / 1e9, row["value"]) for row in rows if row["name"] == name]
 
 
+def answers(folder):
+    """Of each arrival of a run: when it was intended, how long it took (s), what became of it."""
+    import pyarrow.parquet
+
+    columns = ["intended_ns", "done_ns", "outcome"]
+    rows = pyarrow.parquet.read_table(folder / "samples-00000.parquet", columns=columns).to_pylist()
+    took = lambda row: (row["done_ns"] - row["intended_ns"]) / 1e9
+    return [(row["intended_ns"] / 1e9, took(row), OUTCOMES[row["outcome"]]) for row in rows]
+
+
 def started(folder):
     """Waits until a run's journal has its first chunk, which comes at most a quarter of a second after its zero."""
     journal = folder / "samples-00000.journal"

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 
-from harness import BINARY, Claims, Daemon, OUTCOMES, Workplace, percentile
+from harness import BINARY, Claims, Daemon, Workplace, answers, percentile
 
 # Four slots of exactly 10 ms.
 SLOTS, SERVICE_S = 4, 0.010
@@ -70,16 +70,6 @@ class Client:
 def gauge(address, name):
     text = urllib.request.urlopen(f"http://{address}/metrics").read().decode()
     return float(next(line for line in text.splitlines() if line.startswith(name + "{")).rsplit(" ", 1)[1])
-
-
-def answers(folder):
-    """Of each arrival: when it was intended, how long it took (s), what became of it."""
-    import pyarrow.parquet
-
-    columns = ["intended_ns", "done_ns", "outcome"]
-    for row in pyarrow.parquet.read_table(folder / "samples-00000.parquet", columns=columns).to_pylist():
-        outcome = row["outcome"] if isinstance(row["outcome"], str) else OUTCOMES[row["outcome"]]
-        yield row["intended_ns"] / 1e9, (row["done_ns"] - row["intended_ns"]) / 1e9, outcome
 
 
 def prove_adaptive(claims, place):

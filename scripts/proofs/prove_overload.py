@@ -3,7 +3,7 @@
 import pathlib
 import threading
 
-from harness import OUTCOMES, Claims, Daemon, Workplace, percentile
+from harness import Claims, Daemon, Workplace, answers, percentile
 
 # Four slots of exactly 10 ms.
 CAPACITY_PER_S = 400.0
@@ -44,17 +44,6 @@ class Memory(threading.Thread):
         while not self.done.wait(0.5):
             line = next(line for line in self.status.read_text().splitlines() if line.startswith("VmRSS"))
             self.samples.append(int(line.split()[1]) / 1024)
-
-
-def answers(folder):
-    """Of each arrival: when it was intended, how long it took (s), what became of it."""
-    import pyarrow.parquet
-
-    columns = ["intended_ns", "done_ns", "outcome"]
-    rows = pyarrow.parquet.read_table(folder / "samples-00000.parquet", columns=columns).to_pylist()
-    took = lambda row: (row["done_ns"] - row["intended_ns"]) / 1e9
-    name = lambda row: row["outcome"] if isinstance(row["outcome"], str) else OUTCOMES[row["outcome"]]
-    return [(row["intended_ns"] / 1e9, took(row), name(row)) for row in rows]
 
 
 def stage_figures(rows, begin, end):

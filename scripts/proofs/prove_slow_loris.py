@@ -1,5 +1,7 @@
 """2,000 slow clients (heads, bodies, readers that drip): a normal load beside them is served as without, memory is bounded."""
 
+import collections
+import contextlib
 import json
 import os
 import pathlib
@@ -7,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from harness import BINARY, Claims, OUTCOMES, Workplace, percentile, wait_until
+from harness import Claims, Daemon, Workplace, answers, percentile, wait_until
 
 CONNECTIONS = 2000
 DURATION_S = 30
@@ -59,56 +61,47 @@ def rss_mb(pid):
 
 def outcomes(folder):
     """p99 of the answered in ms, and the number of arrivals by what became of them."""
-    import pyarrow.parquet
+    found = answers(folder)
+    served = [took_s * 1e3 for _, took_s, outcome in found if outcome == "ok"]
+    return percentile(served, 0.99), dict(collections.Counter(outcome for _, _, outcome in found))
 
-    rows = pyarrow.parquet.read_table(
-        folder / "samples-00000.parquet", columns=["intended_ns", "done_ns", "outcome"]
-    ).to_pylist()
-    name = lambda row: row["outcome"] if isinstance(row["outcome"], str) else OUTCOMES[row["outcome"]]
-    served = [(row["done_ns"] - row["intended_ns"]) / 1e6 for row in rows if name(row) == "ok"]
-    counts = {}
-    for row in rows:
-        counts[name(row)] = counts.get(name(row), 0) + 1
-    return percentile(served, 0.99), counts
+
+@contextlib.contextmanager
+def crowd(address):
+    """So many slow clients while the block lasts; gives what they say of themselves."""
+    slow = [sys.executable, pathlib.Path(__file__).parent / "slow_clients.py", address, str(CONNECTIONS)]
+    process = subprocess.Popen(slow, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.nice(10))
+    readings = Readings(process.stdout)
+    readings.start()
+    try:
+        yield readings
+    finally:
+        process.kill()
+        process.wait()
 
 
 def main():
     claims = Claims()
-    with Workplace() as place:
-        command = [BINARY, "daemon", "--http-port", "0", "--grpc-port", "0", "--ready-json", "--until-stdin-closes"]
-        daemon = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        crowd = None
-        try:
-            ready = json.loads(daemon.stdout.readline())
-            text = SCENARIO.format(http=ready["http"], grpc=ready["grpc"], rate=RATE, duration=DURATION_S)
-            scenario = place.scenario("normal", text)
-            _, alone = place.run(scenario, "alone")
-            before = rss_mb(daemon.pid)
-            slow = [sys.executable, pathlib.Path(__file__).parent / "slow_clients.py", ready["http"], str(CONNECTIONS)]
-            crowd = subprocess.Popen(slow, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.nice(10))
-            readings = Readings(crowd.stdout)
-            readings.start()
+    with Workplace() as place, Daemon() as daemon:
+        text = SCENARIO.format(http=daemon.http, grpc=daemon.grpc, rate=RATE, duration=DURATION_S)
+        scenario = place.scenario("normal", text)
+        _, alone = place.run(scenario, "alone")
+        before = rss_mb(daemon.process.pid)
+        with crowd(daemon.http) as readings:
             claims.claim(wait_until(lambda: readings.most > 0.9 * CONNECTIONS, 60), f"{readings.most} slow clients are in")
             _, beside = place.run(scenario, "beside")
-            after = rss_mb(daemon.pid)
-            (p99_alone, alone), (p99_beside, beside) = outcomes(alone), outcomes(beside)
-            print(f"  alone:  p99 {p99_alone:.2f} ms, {alone}")
-            print(f"  beside: p99 {p99_beside:.2f} ms, {beside}")
-            print(f"  slow clients: {readings.last}; the daemon's memory {before:.1f} to {after:.1f} MB")
-            claims.claim(set(beside) == {"ok"}, f"no request of the normal load fails beside them: {beside}")
-            # The slow clients take their share of the processors, too: what is asked is that nobody waits for them.
-            claims.claim(p99_beside < p99_alone + 20, f"p99 {p99_beside:.2f} ms beside them, {p99_alone:.2f} ms alone")
-            claims.claim(
-                all(cut > 0 for cut in readings.last["cut"].values()), f"each kind was cut off: {readings.last['cut']}"
-            )
-            most = CONNECTIONS * KB_PER_CONNECTION / 1024
-            claims.claim(after - before < most, f"memory grew by {after - before:.1f} MB, less than {most:.0f}")
-        finally:
-            if crowd:
-                crowd.kill()
-                crowd.wait()
-            daemon.stdin.close()
-            daemon.wait(timeout=60)
+            after = rss_mb(daemon.process.pid)
+            cut = readings.last["cut"]
+        (p99_alone, alone), (p99_beside, beside) = outcomes(alone), outcomes(beside)
+        print(f"  alone:  p99 {p99_alone:.2f} ms, {alone}")
+        print(f"  beside: p99 {p99_beside:.2f} ms, {beside}")
+        print(f"  slow clients: {readings.last}; the daemon's memory {before:.1f} to {after:.1f} MB")
+        claims.claim(set(beside) == {"ok"}, f"no request of the normal load fails beside them: {beside}")
+        # The slow clients take their share of the processors, too: what is asked is that nobody waits for them.
+        claims.claim(p99_beside < p99_alone + 20, f"p99 {p99_beside:.2f} ms beside them, {p99_alone:.2f} ms alone")
+        claims.claim(all(count > 0 for count in cut.values()), f"each kind was cut off: {cut}")
+        most = CONNECTIONS * KB_PER_CONNECTION / 1024
+        claims.claim(after - before < most, f"memory grew by {after - before:.1f} MB, less than {most:.0f}")
     claims.finish()
 
 

@@ -1,5 +1,5 @@
 //! Which idle slots nothing needs any more. A target that stalls makes the generator open connections by the thousand;
-//! once it has recovered they would stay for the rest of the run, at about 30 KB each. Pure.
+//! once it has recovered they would stay for the rest of the run, at several KB each. Pure.
 //!
 //! Idle slots are taken last in, first out. So as many as were idle at the worst moment of the last while have not been
 //! touched in all of it, and they lie at the bottom. They may go, except for as many as were needed meanwhile: a load
