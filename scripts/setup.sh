@@ -89,3 +89,17 @@ aiperf_environment() {
   debian_environment aiperf aiperf==0.13.0 transformers
   export AIPERF=$environment/bin/aiperf
 }
+
+# JAX, to train the relief network with. Sets RELIEF_PYTHON to the interpreter that has it.
+relief_environment() {
+  local wanted=daemon/models/relief/train/requirements.txt venv
+  venv=$cache/relief-$(sha256sum "$wanted" | cut -c1-16)
+  if [[ ! -e $venv/complete ]]; then
+    say "installing what $wanted asks for"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted"
+    touch "$venv/complete"
+  fi
+  export RELIEF_PYTHON=$venv/bin/python
+}

@@ -1,14 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the depth model of the relief service: a small ONNX graph with fixed filters.
+"""The depth model that the relief service had before it had a trained one: a small ONNX graph with fixed filters. It is what a
+trained network has to be better than (evaluate.py).
 
-It guesses depth from brightness, as a bas-relief does: large bright areas stand out, and so does
-what is brighter than its neighbourhood. Nothing in it is trained. A trained network may replace the
-file, as long as it keeps the interface:
-
-    image  FP32 [N, 3, H, W]  red, green, blue in 0..1
-    depth  FP32 [N, 1, H, W]  0 (far) .. 1 (near)
-
-The steps, on a picture of any size from one pixel up:
+It guesses depth from brightness, as a bas-relief does: large bright areas stand out, and so does what is brighter than its
+neighbourhood. Its input and output are those of export.py. The steps, on a picture of any size from one pixel up:
 
 1. luminance;
 2. a pyramid of four halvings of luminance and of its square, blended back up, which gives the mean
@@ -18,7 +13,7 @@ The steps, on a picture of any size from one pixel up:
 
 Edges are repeated outwards before each filter, so that the border is neither darkened nor raised.
 
-Usage: make_depth_model.py [OUTPUT]   (default: 1/model.onnx beside this script)
+Usage: fixed_filters.py OUTPUT.onnx
 """
 
 import pathlib
@@ -150,10 +145,9 @@ def build():
 
 
 def main():
-    beside = pathlib.Path(__file__).resolve().parent / "1" / "model.onnx"
-    output = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else beside
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(build().SerializeToString(deterministic=True))
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    pathlib.Path(sys.argv[1]).write_bytes(build().SerializeToString(deterministic=True))
 
 
 if __name__ == "__main__":

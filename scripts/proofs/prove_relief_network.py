@@ -1,0 +1,89 @@
+"""The relief network: it learns, goes on where it was stopped, is exported as it is; its time in both engines."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import numpy as np
+
+from harness import ROOT, Claims, Daemon
+
+TRAIN = ROOT / "daemon" / "models" / "relief" / "train"
+STEPS, HALF = 40, 20
+ROUNDS = 20
+SIDES = (128, 256)
+
+
+def python(script, *arguments):
+    command = [os.environ["RELIEF_PYTHON"], TRAIN / script, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, f"{script}: {ended.stdout[-500:]} {ended.stderr[-2000:]}"
+    return ended.stdout
+
+
+def trained(folder, *arguments):
+    """Trains, as far as it is told; gives what the last line of the log says."""
+    python("train.py", folder, "--steps", STEPS, "--batch", 4, "--seed", 3, *arguments)
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def learns(claims, folder):
+    straight, broken = folder / "straight", folder / "broken"
+    first, last = trained(straight, "--until", 1)[-1], trained(straight)[-1]
+    claims.claim(
+        last["held_out"] < first["held_out"] and last["step"] == STEPS,
+        f"{STEPS} steps of 4 scenes: error on held-out scenes {first['held_out']:.4f}, then {last['held_out']:.4f}",
+    )
+    (broken / "scenes").parent.mkdir()
+    (broken / "scenes").symlink_to(straight / "scenes")
+    trained(broken, "--until", 1)
+    trained(broken, "--until", HALF)
+    trained(broken)
+    with np.load(straight / "checkpoint.npz") as one, np.load(broken / "checkpoint.npz") as other:
+        worst = max(float(np.abs(one[name] - other[name]).max()) for name in one.files)
+    claims.claim(worst < 1e-5, f"stopped after {HALF} steps and gone on: every number within {worst:.1e} of the unbroken run's")
+    said = python("export.py", straight / "checkpoint.npz", folder / "model.onnx").strip().rsplit("/", 1)[-1]
+    claims.claim((folder / "model.onnx").stat().st_size > 0, f"exported, {said}")
+
+
+def compute_ms(engine, side):
+    """Median time that the depth model takes for one picture, on one thread, by the daemon's own phases."""
+    import tritonclient.http as client
+
+    arguments = ["--set", "models.compute_threads=1", "--set", f"models.onnxruntime={engine}"]
+    picture = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+    with Daemon(*arguments) as daemon, client.InferenceServerClient(daemon.http) as triton:
+        image = client.InferInput("image", picture.shape, "FP32").set_data_from_numpy(picture)
+        took = []
+        for _ in range(ROUNDS):
+            before = stats(triton)
+            triton.infer("relief_depth", [image])
+            took.append((stats(triton) - before) / 1e6)
+        return float(np.median(took))
+
+
+def stats(triton):
+    return triton.get_inference_statistics("relief_depth")["model_stats"][0]["inference_stats"]["compute_infer"]["ns"]
+
+
+def library():
+    folder = pathlib.Path(importlib.util.find_spec("onnxruntime").origin).parent
+    return next((folder / "capi").glob("libonnxruntime.so*"))
+
+
+def main():
+    claims = Claims()
+    with tempfile.TemporaryDirectory() as folder:
+        learns(claims, pathlib.Path(folder))
+    print(f"  load average {os.getloadavg()[0]:.1f}")
+    for name, engine in (("ONNX Runtime", library()), ("rten", "off")):
+        figures = {side: compute_ms(engine, side) for side in SIDES}
+        claims.claim(figures[256] < 120, f"{name}, one thread: " + ", ".join(f"{ms:.1f} ms at {side}" for side, ms in figures.items()))
+    claims.finish()
+
+
+if __name__ == "__main__":
+    main()
