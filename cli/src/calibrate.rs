@@ -1,6 +1,7 @@
 //! `proofload calibrate`: shows beside each other what the generator measured on this machine and what is true.
 
 use anyhow::Context as _;
+use proofload_loadgen::calibrate::processors::set_one_aside;
 use proofload_loadgen::calibrate::truth::Figures;
 use proofload_loadgen::calibrate::{Case, Finding, SLACK_NS, TOLERANCE, cases, measure};
 use proofload_loadgen::stop::StopHandle;
@@ -18,6 +19,7 @@ const HEADER: &str =
 pub(crate) fn calibrate_command(args: &CalibrateArgs) -> anyhow::Result<Verdict> {
     let cases = cases(args.rate, args.seconds);
     let stop = StopHandle::default();
+    let server_on = set_one_aside();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let folder = Scratch::new().context("no folder for the calibration's runs")?;
     print(&format!(
@@ -29,7 +31,7 @@ pub(crate) fn calibrate_command(args: &CalibrateArgs) -> anyhow::Result<Verdict>
     let mut findings = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let run = folder.0.join(number.to_string());
-        let finding = runtime.block_on(measure(case, args.rate, args.seconds, run, stop.clone()))?;
+        let finding = runtime.block_on(measure(case, args.rate, args.seconds, server_on, run, stop.clone()))?;
         print(&rows(case, &finding));
         if stop.count() > 0 {
             note("stopped early: the cases so far are what there is");

@@ -50,7 +50,7 @@ fn ours(url: &str, level: f64, seconds: u64) -> Result<(), Failure> {
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let server = Server::start(Law::Fixed { service_ns: 0 })?;
+    let server = Server::start(Law::Fixed { service_ns: 0 }, None)?;
     let url = format!("{}/1", server.url());
     match arguments.as_slice() {
         [name, model, rate, seconds] if name == "proofload" && model == "constant" => {

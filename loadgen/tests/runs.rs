@@ -27,7 +27,7 @@ use scenarios::{Driven, drive, drive_until, get};
 
 /// A server that answers in this time.
 fn server(service_ms: u64) -> Server {
-    Server::start(Law::Fixed { service_ns: service_ms * 1_000_000 }).unwrap()
+    Server::start(Law::Fixed { service_ns: service_ms * 1_000_000 }, None).unwrap()
 }
 
 const fn drawn(process: Process) -> Model {

@@ -182,7 +182,7 @@ fn what_is_measured_of_tokens_is_what_the_server_did() {
         let case = Case { time, ..Case::whole("stream", law, "poisson", None, slow_ns) };
         let folder = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let measured = measure(&case, 100.0, 4, folder.path().join("run"), StopHandle::default());
+        let measured = measure(&case, 100.0, 4, None, folder.path().join("run"), StopHandle::default());
         let found = runtime.block_on(measured).unwrap();
         assert_eq!(found.answered.0, found.answered.1, "{found:?}");
         let (measured, served) = (found.measured, found.served);

@@ -1,6 +1,7 @@
 //! Can this machine send what the scenario wants: on time, over enough connections, from enough local ports? A short
 //! measurement against a built-in server, and arithmetic.
 
+use proofload_loadgen::calibrate::processors::set_one_aside;
 use proofload_loadgen::calibrate::{Finding, cases, measure};
 use proofload_loadgen::scenario::{Model, Scenario};
 use proofload_loadgen::stop::StopHandle;
@@ -22,9 +23,12 @@ pub(crate) fn generator(scenario: &Scenario, peak: f64) -> Option<Check> {
     let Model::Open { .. } = scenario.load.model else { return None };
     let measured = (|| -> anyhow::Result<Finding> {
         let scratch = Scratch::new()?;
+        // What the doctor does after this can spare a processor.
+        let server_on = set_one_aside();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let case = cases(peak, SECONDS).remove(0);
-        Ok(runtime.block_on(measure(&case, peak, SECONDS, scratch.0.join("run"), StopHandle::default()))?)
+        let run = scratch.0.join("run");
+        Ok(runtime.block_on(measure(&case, peak, SECONDS, server_on, run, StopHandle::default()))?)
     })();
     Some(match measured {
         Ok(finding) => held(peak, &finding),

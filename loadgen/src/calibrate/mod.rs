@@ -1,10 +1,12 @@
 //! Calibration: whether this machine measures what is true. The generator drives built-in servers whose latencies are
 //! known by arithmetic or simulation, and what it measured is set beside the truth.
 //!
-//! [`law`] \* says how a server takes its time, [`server`] does it, [`truth`] \* says what a generator must find.
+//! [`law`] \* says how a server takes its time, [`server`] does it, [`processors`] gives it one of its own, [`truth`] \*
+//! says what a generator must find.
 //! (\* is pure.)
 
 pub mod law;
+pub mod processors;
 pub mod server;
 pub mod truth;
 
@@ -16,6 +18,7 @@ use proofload_run::folder::RunFolder;
 use proofload_run::journal::JournalReader;
 use proofload_run::manifest::{Host, Tool};
 use proofload_run::sample::{Outcome, Sample};
+use rustix::thread::CpuSet;
 use tokio::sync::watch;
 
 use crate::run::{LoadError, ResolvedTarget, RunOptions, run};
@@ -151,7 +154,7 @@ pub enum CalibrateError {
     Nothing,
 }
 
-/// Measures one case, leaving its run in `folder`.
+/// Measures one case, leaving its run in `folder`. The server runs on `server_on`: see [`processors::set_one_aside`].
 ///
 /// # Errors
 /// When it cannot run. A wrong measurement is a finding, no error.
@@ -159,10 +162,11 @@ pub async fn measure(
     case: &Case,
     rate_per_s: f64,
     seconds: u64,
+    server_on: Option<CpuSet>,
     folder: PathBuf,
     stop: StopHandle,
 ) -> Result<Finding, CalibrateError> {
-    let server = Server::start(case.law)?;
+    let server = Server::start(case.law, server_on)?;
     let scenario = scenario(case, rate_per_s, seconds)?;
     let options = RunOptions {
         folder,

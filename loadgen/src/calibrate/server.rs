@@ -15,10 +15,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
-use rustix::thread::set_current_timer_slack;
+use rustix::thread::{CpuSet, set_current_timer_slack};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 use super::law::{Law, Service};
+use super::processors::move_to;
 use crate::dispatch::timer::prefer_this_thread;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -71,11 +72,11 @@ pub struct Served {
 }
 
 impl Server {
-    /// Starts it on a free loopback port; its law's time counts from now.
+    /// Starts it on a free loopback port, and on these processors, or on any; its law's time counts from now.
     ///
     /// # Errors
     /// When the system gives no socket or no thread.
-    pub fn start(law: Law) -> std::io::Result<Self> {
+    pub fn start(law: Law, processors: Option<CpuSet>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -97,7 +98,10 @@ impl Server {
             zero,
             shared: Arc::clone(&shared),
         };
-        let thread = std::thread::Builder::new().name("built-in-server".to_owned()).spawn(move || state.run())?;
+        let thread = std::thread::Builder::new().name("built-in-server".to_owned()).spawn(move || {
+            processors.iter().for_each(move_to);
+            state.run();
+        })?;
         Ok(Self { address, zero_unix_ns, shared, thread: Some(thread) })
     }
 
@@ -334,7 +338,7 @@ mod tests {
 
     #[test]
     fn answers_come_in_time_and_pipelined_requests_are_told_apart() {
-        let server = Server::start(Law::Fixed { service_ns: 20_000_000 }).unwrap();
+        let server = Server::start(Law::Fixed { service_ns: 20_000_000 }, None).unwrap();
         let mut stream = TcpStream::connect(server.address).unwrap();
         let begun = Instant::now();
         stream.write_all(b"GET /17 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n").unwrap();
