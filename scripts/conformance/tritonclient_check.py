@@ -283,6 +283,28 @@ def grpc_infer(checks, client, http, model, url):
     )
 
 
+def ensemble(checks, protocol, module, client):
+    """The built-in relief as an ensemble answers what its steps answer one after the other."""
+
+    def ask(model, name, array, *outputs):
+        sent = module.InferInput(name, list(array.shape), "UINT8" if array.dtype == np.uint8 else "FP32")
+        sent.set_data_from_numpy(array)
+        result = client.infer(model, [sent], outputs=[module.InferRequestedOutput(output) for output in outputs])
+        return [result.as_numpy(output) for output in outputs]
+
+    def check():
+        picture = np.random.default_rng(3).integers(0, 256, (2, 20, 30, 3), dtype=np.uint8)
+        height, depth = ask("relief", "picture", picture, "height", "depth")
+        assert height.shape == depth.shape == (2, 1, 20, 30), f"{height.shape} {depth.shape}"
+        (image,) = ask("relief_prepare", "picture", picture, "image")
+        (by_hand,) = ask("relief_depth", "image", image, "depth")
+        assert np.array_equal(depth, by_hand), f"depths differ by {np.max(np.abs(depth - by_hand))}"
+        (by_hand,) = ask("relief_height", "depth", by_hand, "height")
+        assert np.array_equal(height, by_hand), f"heights differ by {np.max(np.abs(height - by_hand))}"
+
+    checks.run(f"{protocol}: an ensemble is its steps", check)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--http", required=True, metavar="HOST:PORT")
@@ -300,6 +322,8 @@ def main():
     grpc_infer(checks, grpc, http, model, arguments.grpc)
     compressed(checks, "http", tritonhttp, http, model, arguments.http)
     compressed(checks, "grpc", tritongrpc, grpc, model, arguments.grpc)
+    ensemble(checks, "http", tritonhttp, http)
+    ensemble(checks, "grpc", tritongrpc, grpc)
     refusals(checks, "http", tritonhttp, http, model)
     refusals(checks, "grpc", tritongrpc, grpc, model)
     grpc.close()

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -261,6 +262,58 @@ async fn patience_and_cancellation_reach_the_steps() {
         })
     };
     assert_eq!([outcomes("e"), outcomes("a")], [[1; 4]; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priority_reaches_the_steps() {
+    let levels = "max_batch_size: 1 dynamic_batching { priority_levels: 2 default_priority_level: 2 }";
+    let ensemble = format!("max_batch_size: 1 {}", chain(&["a"]));
+    let daemon = Daemon::explicit(&[("a", simulated(200.0, 1, levels)), ("e", ensemble)], &["*"]).await;
+    let answered = Arc::<Mutex<Vec<&str>>>::default();
+    let mut tasks = Vec::new();
+    for (waiting, (name, priority)) in (0..).zip([("running", 2), ("low", 2), ("high", 1)]) {
+        let (engine, answered) = (daemon.engine().clone(), Arc::clone(&answered));
+        tasks.push(tokio::spawn(async move {
+            let mut request = to("e");
+            request.inputs[0].shape.insert(0, 1);
+            engine.infer(request, RequestContext { priority, ..context() }, Ok).await.map_err(|failed| failed.error)?;
+            answered.lock().unwrap().push(name);
+            Ok::<_, ServeError>(())
+        }));
+        until(daemon.engine(), tasks.len(), waiting).await;
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(*answered.lock().unwrap(), ["running", "high", "low"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ensembles_follow_a_repository_that_is_polled() {
+    let mode = DaemonArgs {
+        model_control_mode: Some("poll".to_owned()),
+        repository_poll_secs: Some(0.1),
+        ..DaemonArgs::default()
+    };
+    let daemon = Daemon::start(&[("a", quick())], mode).await;
+    let until_index = async |part: &str| {
+        let begun = Instant::now();
+        while !daemon.index().await.contains(part) {
+            assert!(begun.elapsed() < PATIENCE, "{part}: never; {}", daemon.index().await);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    write(daemon.folder.path(), "e", &chain(&["a", "b"]));
+    until_index("step 2 (model 'b'): there is no such model").await;
+    write(daemon.folder.path(), "b", &quick());
+    until_index("e READY").await;
+    assert_eq!(daemon.asked("e").await, Ok(vec![0.5]));
+    fs::remove_dir_all(daemon.folder.path().join("b")).unwrap();
+    until_index("e UNAVAILABLE").await;
+    assert!(daemon.asked("e").await.is_err());
+    write(daemon.folder.path(), "b", &quick());
+    until_index("e READY").await;
+    assert_eq!(daemon.asked("e").await, Ok(vec![0.5]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

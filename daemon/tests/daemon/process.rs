@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use proofload_daemon::admit::keys::Keyring;
+use proofload_daemon::admit::keys::{Keyring, entry};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn daemon(arguments: &[&str]) -> Child {
@@ -95,6 +95,39 @@ fn exchange(address: &str, request: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// What a key has used is written down every second, so that a daemon that is killed forgets a second of it at most.
+#[test]
+fn a_killed_daemon_remembers_what_was_used_of_a_quota() {
+    let place = tempfile::tempdir().unwrap();
+    let [keys, usage] = ["keys.toml", "usage.json"].map(|name| place.path().join(name));
+    std::fs::write(&keys, format!("[tiers.few]\nrequests_per_day = 3\n{}", entry("alice", "few", None, "secret")))
+        .unwrap();
+    let [keys_file, usage_file] =
+        [("keys", &keys), ("usage", &usage)].map(|(of, path)| format!("--set=access.{of}_file={}", path.display()));
+    let start = || {
+        let mut child = daemon(&[&READY[..], &[&keys_file, &usage_file]].concat());
+        let http = ready(&mut child)["http"].as_str().unwrap().to_owned();
+        (child, http)
+    };
+    let ask = |http: &str| {
+        let request = "GET /v2/models/tiny_mlp HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: secret\r\n\r\n";
+        exchange(http, request)[9..12].to_owned()
+    };
+    let (child, http) = start();
+    assert_eq!([ask(&http), ask(&http)], ["200", "200"]);
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&usage).is_ok_and(|used| used.contains("alice")) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "what was used is not written while the daemon serves");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    assert!(!ended(child).success());
+    let (mut child, http) = start();
+    assert_eq!([ask(&http), ask(&http)], ["200", "429"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use proofload_daemon::admit::keys::entry;
 use proofload_daemon::admit::rate::Rate;
+use proofload_daemon::config::Config;
 use proofload_daemon::config::access::{Access, Secret};
 use proofload_daemon::config::rate_limit::ByAddress;
+use proofload_daemon::front::doors::manners::Cors;
 use proofload_wire::grpc::health::HealthCheckRequest;
 use proofload_wire::grpc::health::health_client::HealthClient;
 use proofload_wire::grpc::inference as pb;
@@ -19,7 +21,7 @@ use tokio::net::TcpSocket;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::server::{Answer, Server, request, send, send_over};
+use crate::server::{Answer, MODELS, Server, config, folder, request, send, send_over};
 
 const BODY: &str = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1],"data":[1]}]}"#;
 const INFER: &str = "/v2/models/echo/infer";
@@ -150,6 +152,23 @@ async fn a_key_may_ask_so_often_and_hears_when_again() {
     assert_eq!((status.code(), metadata(&status, "ratelimit-limit")), (Code::ResourceExhausted, "2"));
     assert!(metadata(&status, "grpc-retry-pushback-ms").parse::<u64>().unwrap() >= 50_000);
     assert_eq!(infer(&server, &[("x-api-key", "bob")]).await.status, 200);
+}
+
+/// What is refused at the gate says no more to strangers than what is answered, and a page of a known origin may read it.
+#[tokio::test]
+async fn refusals_carry_the_headers_of_every_answer() {
+    let keys = Keys::new(&[("alice", "twice", None)]);
+    let origin = "https://app.example.com";
+    let cors = Some(Cors { origins: vec![origin.to_owned()], credentials: false, max_age_seconds: 600 });
+    let models = folder(MODELS);
+    let server = Server::start_on(&Config { access: keys.access(), cors, ..config(&models) }).await;
+    for (key, expected) in [("bob", 401), ("alice", 200), ("alice", 200), ("alice", 429)] {
+        let answer = infer(&server, &[("x-api-key", key), ("origin", origin)]).await;
+        assert_eq!(answer.status, expected, "{answer:?}");
+        let names = ["access-control-allow-origin", "access-control-expose-headers", "x-content-type-options"];
+        assert_eq!(names.map(|name| answer.header(name)), [origin, "*", "nosniff"], "{answer:?}");
+        assert_eq!(answer.header("retry-after").is_empty(), expected != 429);
+    }
 }
 
 /// One stream is no way around the limit: each of its messages counts.

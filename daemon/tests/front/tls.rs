@@ -1,9 +1,10 @@
 //! TLS at the doors: who is let in, what is agreed on, and who is not waited for.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -153,4 +154,34 @@ async fn new_certificates_are_shown_and_open_connections_stay() {
     std::fs::write(place.path().join("server-key.pem"), "nothing").unwrap();
     assert!(reloadable.apply(&config).unwrap_err().to_string().contains("tls.key"));
     assert_eq!(ask(connect(server.http, new.client(None, &[])).await.unwrap()).await.unwrap(), 200);
+}
+
+/// A daemon of its own, since only a process looks at its files by itself.
+#[tokio::test]
+async fn new_files_are_found_without_being_told() {
+    let place = tempfile::tempdir().unwrap();
+    let [old, new] = [(); 2].map(|()| Authority::in_folder(place.path()));
+    let pair = old.sign(place.path(), "server", "localhost");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_proofload-daemon"))
+        .args(["--http-port=0", "--grpc-port=0", "--ready-json", "--until-stdin-closes"])
+        .arg(format!("--set=tls.certificate={}", pair.certificate.display()))
+        .arg(format!("--set=tls.key={}", pair.key.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let http: SocketAddr = ready["http"].as_str().unwrap().parse().unwrap();
+    assert_eq!(ask(connect(http, old.client(None, &[])).await.unwrap()).await.unwrap(), 200);
+    new.sign(place.path(), "server", "localhost");
+    let begun = Instant::now();
+    while connect(http, new.client(None, &[])).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the new certificate is never shown");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(connect(http, old.client(None, &[])).await.is_err());
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
 }
