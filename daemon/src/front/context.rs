@@ -51,6 +51,11 @@ pub(super) fn of(
     })
 }
 
+/// When the caller of a request over HTTP that was received at `received` stops waiting, if it says so.
+pub(super) fn deadline(headers: &HeaderMap, received: Instant) -> Result<Option<Instant>, ServeError> {
+    Ok(request_timeout(headers)?.and_then(|limit| received.checked_add(limit)))
+}
+
 /// The caller's span. An invalid one is as good as none.
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     header(headers, TRACEPARENT).and_then(TraceParent::parse)

@@ -1,5 +1,5 @@
-//! Benches: a bounded number of jobs side by side, and who waits for one. What is urgent comes first, what nobody waits for last,
-//! and otherwise first come, first served.
+//! Benches: a bounded number of jobs side by side, and who waits for one. What is urgent comes first, then what has begun,
+//! what nobody waits for last, and otherwise first come, first served.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,9 @@ pub enum Haste {
     /// Before all that is not urgent: a first look that somebody waits for. A request has one, so that the others wait for
     /// as many as there are places in the house at most.
     Urgent,
+    /// Before what has not begun: under more load than there are benches for, begun work would pile up, with all that it
+    /// holds, and most of it would be finished too late.
+    Begun,
     /// In its turn.
     Usual,
     /// When nobody else waits: for who does not wait for it.
@@ -28,9 +31,8 @@ pub(super) struct Benches {
 struct State {
     /// Free ones. There are none while somebody waits.
     free: usize,
-    urgent: VecDeque<oneshot::Sender<Bench>>,
-    usual: VecDeque<oneshot::Sender<Bench>>,
-    spare: VecDeque<oneshot::Sender<Bench>>,
+    /// A line for each [`Haste`], in their order.
+    lines: [VecDeque<oneshot::Sender<Bench>>; 4],
 }
 
 /// A bench that is taken; the next who waits has it when this is dropped.
@@ -40,8 +42,7 @@ pub(super) struct Bench(Option<Arc<Benches>>);
 impl Benches {
     /// So many free benches.
     pub(super) fn new(count: usize) -> Arc<Self> {
-        let state = State { free: count, urgent: VecDeque::new(), usual: VecDeque::new(), spare: VecDeque::new() };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(State { free: count, lines: Default::default() }) })
     }
 
     /// Waits for a bench. Dropping the future gives up the place in the line. `None` cannot happen while the benches are
@@ -54,11 +55,7 @@ impl Benches {
                 return Some(Bench(Some(Arc::clone(self))));
             }
             let (sender, waiting) = oneshot::channel();
-            match haste {
-                Haste::Urgent => state.urgent.push_back(sender),
-                Haste::Usual => state.usual.push_back(sender),
-                Haste::Spare => state.spare.push_back(sender),
-            }
+            state.lines[haste as usize].push_back(sender);
             waiting
         };
         waiting.await.ok()
@@ -66,14 +63,14 @@ impl Benches {
 
     /// How many wait.
     pub(super) fn waiting(&self) -> usize {
-        let state = self.state();
-        state.urgent.len() + state.usual.len() + state.spare.len()
+        // Whoever went away stays in the line until its turn.
+        self.state().lines.iter().flatten().filter(|waiting| !waiting.is_closed()).count()
     }
 
     /// The next who waits; without one the bench is free.
     fn next(&self) -> Option<oneshot::Sender<Bench>> {
         let mut state = self.state();
-        let next = state.urgent.pop_front().or_else(|| state.usual.pop_front()).or_else(|| state.spare.pop_front());
+        let next = state.lines.iter_mut().find_map(VecDeque::pop_front);
         state.free += usize::from(next.is_none());
         next
     }
@@ -105,22 +102,23 @@ mod tests {
     async fn what_is_urgent_comes_first() {
         let benches = Benches::new(1);
         let taken = benches.take(Haste::Usual).await.unwrap();
-        let mut spare = Box::pin(benches.take(Haste::Spare));
-        assert!(spare.as_mut().now_or_never().is_none());
-        let mut usual = Box::pin(benches.take(Haste::Usual));
-        let mut gone = Box::pin(benches.take(Haste::Urgent));
-        let mut urgent = Box::pin(benches.take(Haste::Urgent));
-        assert!(usual.as_mut().now_or_never().is_none() && gone.as_mut().now_or_never().is_none());
-        assert!(urgent.as_mut().now_or_never().is_none());
-        drop(gone);
-        drop(taken);
-        assert!(usual.as_mut().now_or_never().is_none());
-        let second = urgent.now_or_never().flatten().unwrap();
-        drop(second);
-        assert!(spare.as_mut().now_or_never().is_none(), "what nobody waits for comes last");
-        drop(usual);
-        drop(spare.now_or_never().flatten().unwrap());
-        assert!(benches.take(Haste::Usual).now_or_never().flatten().is_some(), "who was given it went away");
-        assert_eq!(benches.state().free, 1);
+        let lines = [Haste::Spare, Haste::Usual, Haste::Usual, Haste::Begun, Haste::Urgent, Haste::Urgent];
+        let mut waiting = lines.map(|haste| Some(Box::pin(benches.take(haste))));
+        assert!(waiting.iter_mut().flatten().all(|wait| wait.as_mut().now_or_never().is_none()));
+        assert_eq!(benches.waiting(), 6);
+        // The first of the urgent ones goes away before its turn.
+        waiting[4] = None;
+        let mut bench = taken;
+        for place in [5, 3, 1, 2, 0] {
+            drop(bench);
+            let others = waiting.iter_mut().enumerate().filter(|(other, _)| *other != place);
+            assert!(others.filter_map(|(_, wait)| wait.as_mut()).all(|wait| wait.as_mut().now_or_never().is_none()));
+            bench = waiting[place].take().unwrap().now_or_never().flatten().unwrap();
+        }
+        let last = Box::pin(benches.take(Haste::Usual));
+        drop(bench);
+        drop(last);
+        assert_eq!(benches.waiting(), 0);
+        assert_eq!(benches.state().free, 1, "who was given it went away");
     }
 }

@@ -35,7 +35,7 @@ use self::meters::{Meters, Outcome};
 use self::parameters::Parameters;
 use self::picture::{PictureError, Raster};
 use self::visit::Visit;
-use self::workshop::{Done, Limits, Lost, Place, Workshop};
+use self::workshop::{Done, Ended, Limits, Place, Turned, Workshop};
 use crate::engine::{Engine, Failed, Protocol, RequestContext, ServeError};
 use crate::mesh::Mesh;
 
@@ -77,12 +77,12 @@ impl Studio {
         Self { engine, workshop: Workshop::new(limits), meters }
     }
 
-    /// A place for one request, to be kept until it is answered.
+    /// A place for one request, to be kept until it is answered, which has to be before `until`, if that is said.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn enter(&self) -> Result<Visit, ReliefError> {
-        let place = self.place().inspect_err(|_| self.meters.outcome(Outcome::Rejected))?;
+    /// When there is none, or it would be answered too late.
+    pub fn enter(&self, until: Option<Instant>) -> Result<Visit, ReliefError> {
+        let place = self.place_until(until).inspect_err(|_| self.meters.outcome(Outcome::Rejected))?;
         Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
     }
 
@@ -91,7 +91,7 @@ impl Studio {
     /// # Errors
     /// Only when the service is gone.
     pub async fn wait(&self) -> Result<Visit, ReliefError> {
-        let place = self.workshop.wait().await.ok_or_else(|| lost(Lost))?;
+        let place = self.workshop.wait().await.ok_or_else(|| unserved(Ended::Lost))?;
         Ok(Visit::new(self.engine.clone(), self.meters.clone(), place))
     }
 
@@ -100,9 +100,24 @@ impl Studio {
     /// # Errors
     /// When there is none.
     pub fn place(&self) -> Result<Place, ServeError> {
-        self.workshop.enter().map_err(|full| {
-            let message = format!("the relief service is full with {} requests", full.requests);
-            ServeError::Unavailable { message, retry_after: Some(full.retry_after) }
+        self.place_until(None)
+    }
+
+    fn place_until(&self, until: Option<Instant>) -> Result<Place, ServeError> {
+        self.workshop.enter(Instant::now(), until).map_err(|turned| {
+            let (message, retry_after) = match turned {
+                Turned::Full { requests, retry_after } => {
+                    (format!("the relief service is full with {requests} requests"), retry_after)
+                }
+                Turned::TooLate { retry_after } => {
+                    let wait_ms = retry_after.as_millis();
+                    (
+                        format!("the relief service has work for {wait_ms} ms, longer than the request waits"),
+                        retry_after,
+                    )
+                }
+            };
+            ServeError::Unavailable { message, retry_after: Some(retry_after) }
         })
     }
 
@@ -111,7 +126,7 @@ impl Studio {
     /// # Errors
     /// When it gave no result.
     pub async fn job<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {
-        self.workshop.run(Haste::Usual, |_| job()).await.map(|done| done.result).map_err(lost)
+        self.workshop.run(Haste::Usual, None, |_| job()).await.map(|done| done.result).map_err(unserved)
     }
 
     /// Jobs that wait for their turn.
@@ -152,12 +167,15 @@ impl Studio {
         context: RequestContext,
     ) -> Result<Carving, ReliefError> {
         let Parameters { resolution, mask, .. } = parameters;
-        let haste = visit.haste;
-        let prepared = self.work(visit, haste, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
+        let (first, later) = match visit.haste {
+            Haste::Spare => (Haste::Spare, Haste::Spare),
+            haste => (haste, Haste::Begun),
+        };
+        let prepared = self.work(visit, first, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
         let depths = self.depths(visit, &prepared.raster, context).await?;
         let (aspect, mask) = (prepared.raster.aspect, prepared.mask);
         let job = move |laps: &mut Laps| carve::carve(depths, aspect, mask.as_ref(), &parameters, Mesh::solid, laps);
-        let carved = self.work(visit, haste, job).await?;
+        let carved = self.work(visit, later, job).await?;
         let carving = carved.map_err(|error| spoiled(&error))?;
         self.workshop.observe(visit.laps.work(&visit.depth));
         Ok(carving)
@@ -169,7 +187,7 @@ impl Studio {
         haste: Haste,
         job: impl FnOnce(&mut Laps) -> T + Send + 'static,
     ) -> Result<T, ServeError> {
-        let Done { result, laps } = self.workshop.run(haste, job).await.map_err(lost)?;
+        let Done { result, laps } = self.workshop.run(haste, visit.deadline(), job).await.map_err(unserved)?;
         visit.laps.extend(laps);
         visit.tell();
         Ok(result)
@@ -197,6 +215,13 @@ fn spoiled(error: &HeightError) -> ServeError {
     ServeError::Internal(format!("model '{}': {error}", depth::MODEL))
 }
 
-fn lost(_: Lost) -> ServeError {
-    ServeError::Internal("the relief service lost the request; the daemon's log says why".to_owned())
+fn unserved(ended: Ended) -> ServeError {
+    match ended {
+        Ended::Lost => {
+            ServeError::Internal("the relief service lost the request; the daemon's log says why".to_owned())
+        }
+        Ended::TooLate => ServeError::DeadlineExceeded(
+            "the request's deadline passed while it waited for its turn in the relief service".to_owned(),
+        ),
+    }
 }

@@ -69,6 +69,11 @@ impl Visit {
         self.request = Some(request);
     }
 
+    /// When its caller stops waiting, if it has said so.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.request.as_ref()?.deadline
+    }
+
     /// Takes note of where the time went in one more inference of the depth model.
     pub(super) fn add_depth(&mut self, later: &Phases) {
         let sum = |of: fn(&Phases) -> u64| of(&self.depth).saturating_add(of(later));

@@ -2,13 +2,14 @@
 //! and never on the threads that serve connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 
 use super::benches::{Benches, Haste};
 use super::laps::Laps;
-use crate::sched::backlog::ServiceTime;
+use crate::sched::backlog::{ServiceTime, admit};
 
 /// How much work is taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +31,31 @@ impl Limits {
     }
 }
 
-/// The house is full.
+/// Why nobody else is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full {
-    /// Requests in it.
-    pub requests: usize,
-    /// When a place will be free, from the measured work of a request.
-    pub retry_after: Duration,
+pub enum Turned {
+    /// The house is full.
+    Full {
+        /// Requests in it.
+        requests: usize,
+        /// When a place will be free, from the measured work of a request.
+        retry_after: Duration,
+    },
+    /// It would be served after its deadline.
+    TooLate {
+        /// How long it would have to wait, from the measured work of a request.
+        retry_after: Duration,
+    },
 }
 
-/// The work ended without a result: the process is stopping, or the job panicked.
+/// Why work ended without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lost;
+pub enum Ended {
+    /// The process is stopping, or the job panicked.
+    Lost,
+    /// Its turn did not come before its deadline.
+    TooLate,
+}
 
 /// A job's result, and the steps that it took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +94,20 @@ impl Workshop {
         }
     }
 
-    /// A place, if there is one.
+    /// A place, if there is one, for who comes at `now` and waits `until` then, if not for ever.
     ///
     /// # Errors
-    /// When the house is full.
-    pub fn enter(&self) -> Result<Place, Full> {
+    /// When the house is full, or those in it take longer.
+    pub fn enter(&self, now: Instant, until: Option<Instant>) -> Result<Place, Turned> {
+        let retry_after = self.until_served(self.occupied());
+        if !admit(now, retry_after, until) {
+            return Err(Turned::TooLate { retry_after });
+        }
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        permit.map(|permit| Place { _permit: permit }).map_err(|_| self.full())
+        permit.map(|permit| Place { _permit: permit }).map_err(|_| {
+            let requests = self.limits.requests;
+            Turned::Full { requests, retry_after: self.until_served(requests) }
+        })
     }
 
     /// A place, as soon as there is one. `None` cannot happen while the house stands.
@@ -95,10 +116,8 @@ impl Workshop {
         Some(Place { _permit: permit })
     }
 
-    fn full(&self) -> Full {
-        let Limits { jobs, requests } = self.limits;
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        Full { requests, retry_after: work.until_served(requests, jobs) }
+    fn until_served(&self, requests: usize) -> Duration {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).until_served(requests, self.limits.jobs)
     }
 
     /// Requests in the house.
@@ -111,24 +130,30 @@ impl Workshop {
         self.benches.waiting()
     }
 
-    /// Runs a job when its turn comes. A job whose caller goes away before its turn is
-    /// never run; one that has begun keeps its bench until it is done.
+    /// Runs a job when its turn comes, which has to be before `until`, if that is said. A job whose caller goes away before
+    /// its turn is never run; one that has begun keeps its bench until it is done.
     ///
     /// # Errors
     /// When it gave no result.
     pub async fn run<T: Send + 'static>(
         &self,
         haste: Haste,
+        until: Option<Instant>,
         job: impl FnOnce(&mut Laps) -> T + Send + 'static,
-    ) -> Result<Done<T>, Lost> {
-        let bench = self.benches.take(haste).await.ok_or(Lost)?;
+    ) -> Result<Done<T>, Ended> {
+        let turn = self.benches.take(haste);
+        let bench = match until {
+            None => turn.await,
+            Some(until) => timeout_at(until.into(), turn).await.map_err(|_| Ended::TooLate)?,
+        };
+        let bench = bench.ok_or(Ended::Lost)?;
         let timed = move || {
             let _bench = bench;
             let mut laps = Laps::default();
             let result = job(&mut laps);
             Done { result, laps }
         };
-        tokio::task::spawn_blocking(timed).await.map_err(|_| Lost)
+        tokio::task::spawn_blocking(timed).await.map_err(|_| Ended::Lost)
     }
 
     /// Takes note of the work of a request that was served.
@@ -146,12 +171,39 @@ mod tests {
     #[tokio::test]
     async fn a_full_house_says_when_to_come_back() {
         let shop = Workshop::new(Limits { jobs: 2, requests: 4 });
+        let enter = || shop.enter(Instant::now(), None);
         shop.observe(Duration::from_secs(3));
-        let mut places: Vec<_> = (0..4).map(|_| shop.enter().ok().unwrap()).collect();
-        assert_eq!(shop.enter().err(), Some(Full { requests: 4, retry_after: Duration::from_secs(6) }));
+        let mut places: Vec<_> = (0..4).map(|_| enter().ok().unwrap()).collect();
+        assert_eq!(enter().err(), Some(Turned::Full { requests: 4, retry_after: Duration::from_secs(6) }));
         places.pop();
         assert_eq!(shop.occupied(), 3);
-        assert!(shop.enter().is_ok());
+        assert!(enter().is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_would_be_served_too_late_is_turned_away_at_the_door() {
+        let shop = Workshop::new(Limits { jobs: 2, requests: 100 });
+        let now = Instant::now();
+        let enter = |within_ms: Option<u64>| shop.enter(now, within_ms.map(|ms| now + Duration::from_millis(ms)));
+        assert!(enter(Some(0)).is_ok(), "as long as nothing is known of the work");
+        shop.observe(Duration::from_millis(100));
+        let _places: Vec<_> = (0..20).map(|_| enter(None).ok().unwrap()).collect();
+        let retry_after = Duration::from_secs(1);
+        assert_eq!(enter(Some(500)).err(), Some(Turned::TooLate { retry_after }));
+        assert!(enter(Some(1000)).is_ok() && enter(None).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_too_long_gives_up_its_turn() {
+        let shop = Workshop::new(Limits { jobs: 1, requests: 1 });
+        let bench = shop.benches.take(Haste::Usual).await;
+        let until = Instant::now() + Duration::from_millis(30);
+        let late = shop.run(Haste::Usual, Some(until), |_| 7).await;
+        assert_eq!((late.err(), Instant::now() >= until), (Some(Ended::TooLate), true));
+        assert_eq!(shop.waiting(), 0);
+        drop(bench);
+        let later = Some(Instant::now() + Duration::from_secs(60));
+        assert_eq!(shop.run(Haste::Usual, later, |_| 7).await.map(|done| done.result), Ok(7));
     }
 
     #[tokio::test]
@@ -160,7 +212,7 @@ mod tests {
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let jobs = (0..20).map(|number| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-            shop.run(Haste::Usual, move |_| {
+            shop.run(Haste::Usual, None, move |_| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
                 now.fetch_sub(1, Ordering::SeqCst);
@@ -176,8 +228,8 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_panics_frees_its_bench() {
         let shop = Workshop::new(Limits { jobs: 1, requests: 1 });
-        let lost = shop.run(Haste::Usual, |_| assert_eq!(1, 2, "on purpose")).await;
-        assert_eq!(lost.err(), Some(Lost));
-        assert_eq!(shop.run(Haste::Usual, |_| 7).await.map(|done| done.result), Ok(7));
+        let lost = shop.run(Haste::Usual, None, |_| assert_eq!(1, 2, "on purpose")).await;
+        assert_eq!(lost.err(), Some(Ended::Lost));
+        assert_eq!(shop.run(Haste::Usual, None, |_| 7).await.map(|done| done.result), Ok(7));
     }
 }

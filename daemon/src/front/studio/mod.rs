@@ -60,18 +60,21 @@ async fn generate(State(state): State<FrontState>, request: Request) -> Result<R
     Ok(answer::again(entry, &phases, form))
 }
 
-/// Takes a place and reads a request, and hashes its body where there is a hash. The place is taken before the body is read: who waits outside holds no picture.
+/// Takes a place and reads a request, and hashes its body where there is a hash. The place is taken before the body is
+/// read: who waits outside holds no picture. Who would be answered after its deadline gets none.
 async fn admitted(
     state: &FrontState,
     head: http::request::Parts,
     body: Body,
     hash: Option<&mut Sha256>,
 ) -> Result<(Visit, bytes::Bytes, Parameters), Refusal> {
-    let visit = match state.studio.enter() {
+    let until = context::deadline(&head.headers, Instant::now()).map_err(Refusal::from);
+    let entered = until.and_then(|until| Ok(state.studio.enter(until)?));
+    let visit = match entered {
         Ok(visit) => visit,
-        Err(full) => {
+        Err(refusal) => {
             upload::discard(body, &upload::PICTURE).await;
-            return Err(full.into());
+            return Err(refusal);
         }
     };
     match read(head, body, state.intake(), hash).await {
