@@ -28,7 +28,7 @@ use crate::front::doors::Rules;
 use crate::front::doors::meters::Meters;
 use crate::front::gate::Gate;
 use crate::front::{self, FrontParts, Listeners, tls};
-use crate::gpu::Gpus;
+use crate::gpu::monitor::{Gpus, MonitorError};
 use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
 use crate::model::Means;
@@ -67,6 +67,9 @@ pub enum DaemonError {
     /// The library that the configuration or the environment names cannot be used.
     #[error(transparent)]
     OnnxRuntime(#[from] LibraryError),
+    /// The GPUs cannot be read, replayed or recorded as the configuration says.
+    #[error(transparent)]
+    Gpus(#[from] MonitorError),
     /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TraceError),
@@ -115,7 +118,8 @@ impl App {
         let cut = Meters::register(&mut registry);
         let reloadable = Reloadable { rules: Arc::new(ArcSwap::from_pointee(rules(config)?)) };
         let bodies = Bodies::new(config.front.total_body_bytes);
-        let engine = engine(config, registry, Arc::clone(&bodies))?;
+        let gpus = Arc::new(Gpus::start(&config.gpus)?);
+        let engine = engine(config, registry, Arc::clone(&bodies), Arc::clone(&gpus))?;
         let listeners = listen(config).await?;
         let address = |listener: &TcpListener| {
             listener.local_addr().map_err(|source| DaemonError::System { what: "cannot read a port's number", source })
@@ -131,6 +135,7 @@ impl App {
             studio: Arc::clone(&studio),
             jobs: jobs.clone(),
             limits: config.front,
+            gpus,
             cache,
             bodies,
             admin,
@@ -282,7 +287,12 @@ async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, DaemonError> {
     TcpListener::bind(address).await.map_err(|source| DaemonError::Bind { address, source })
 }
 
-fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Result<Engine, DaemonError> {
+fn engine(
+    config: &Config,
+    mut registry: Registry,
+    bodies: Arc<Bodies>,
+    gpus: Arc<Gpus>,
+) -> Result<Engine, DaemonError> {
     let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
     let limiter = config.rate_limit.clone().map(RateLimiter::new);
     let models = Live::start(
@@ -305,7 +315,7 @@ fn engine(config: &Config, mut registry: Registry, bodies: Arc<Bodies>) -> Resul
         dropped_traces: Arc::clone(&dropped),
         bodies,
         process: process::sample().map_err(|source| DaemonError::System { what: "cannot start a thread", source })?,
-        gpus: Gpus::probe(),
+        gpus,
     }));
     let start = |traces: &crate::config::TraceConfig| Traces::start(&traces.endpoint, traces.share, dropped);
     let traces = config.traces.as_ref().map(start).transpose()?;

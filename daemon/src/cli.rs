@@ -2,7 +2,7 @@
 //! says goes before what the environment says, and that before what the file says.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use toml::Value;
@@ -66,6 +66,12 @@ pub struct DaemonArgs {
     /// Collector for OTLP traces over gRPC, such as `http://127.0.0.1:4317` [default: no traces].
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// Show what was recorded of GPUs, over and over, in place of this machine's own; every figure says so.
+    #[arg(long, value_name = "FILE")]
+    pub gpu_replay: Option<PathBuf>,
+    /// Record what the GPUs report into a new file.
+    #[arg(long, value_name = "FILE")]
+    pub gpu_record: Option<PathBuf>,
     /// How long requests in flight may take to finish when the daemon is stopped [default: 10].
     #[arg(long, value_name = "SECONDS")]
     pub grace: Option<f64>,
@@ -114,6 +120,7 @@ impl DaemonArgs {
 
     fn flags(&self, layers: &mut Layers) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let path = |path: &Path| Value::from(path.to_string_lossy().into_owned());
         let mut flag = |flag: &str, key: &str, value: Option<Value>| {
             if let Some(value) = value {
                 layers.flag(flag, key, value);
@@ -138,6 +145,8 @@ impl DaemonArgs {
         flag("--until-stdin-closes", "server.exit_with_stdin", self.until_stdin_closes.then_some(true.into()));
         flag("--nice", "process.nice", self.nice.map(|nice| i64::from(nice).into()));
         flag("--otlp-endpoint", "telemetry.otlp_endpoint", self.otlp_endpoint.clone().map(Value::from));
+        flag("--gpu-replay", "telemetry.gpu_replay", self.gpu_replay.as_deref().map(path));
+        flag("--gpu-record", "telemetry.gpu_record", self.gpu_record.as_deref().map(path));
     }
 }
 

@@ -21,6 +21,7 @@ use proofload_daemon::bodies::Bodies;
 use proofload_daemon::front::admin::Admin;
 use proofload_daemon::front::doors::meters;
 use proofload_daemon::front::{FrontLimits, FrontParts, Listeners, listen};
+use proofload_daemon::gpu::monitor::{Gpus, Options};
 use proofload_daemon::jobs::{self, Jobs};
 use proofload_daemon::relief::Studio;
 use proofload_daemon::relief::meters::{Meters, Outcome};
@@ -46,6 +47,12 @@ const JOBS: jobs::Limits = jobs::Limits {
 async fn built_in() -> App {
     let args = DaemonArgs { http_port: Some(0), grpc_port: Some(0), ..DaemonArgs::default() };
     App::start(&args.configuration([], NonZeroUsize::new(2).unwrap()).unwrap()).await.unwrap()
+}
+
+/// This machine's own, if it has any.
+fn gpus() -> Arc<Gpus> {
+    let options = Options { period: Duration::from_secs(1), replay: None, record: None };
+    Arc::new(Gpus::start(&options).unwrap())
 }
 
 struct Answer {
@@ -75,15 +82,16 @@ async fn post(to: SocketAddr, query: &str, content_type: &str, body: impl Into<B
 }
 
 async fn send(to: SocketAddr, path: &str, content_type: &str, accept: &str, body: impl Into<Bytes>) -> Answer {
+    send_with(to, path, &[("accept", accept), ("content-type", content_type)], body).await
+}
+
+async fn send_with(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
     let stream = TcpStream::connect(to).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let request = Request::post(format!("/api/v1/{path}"))
-        .header("host", "daemon")
-        .header("accept", accept)
-        .header("content-type", content_type)
-        .body(Full::new(body.into()))
-        .unwrap();
+    let request = Request::post(format!("/api/v1/{path}")).header("host", "daemon");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = request.body(Full::new(body.into())).unwrap();
     let (head, body) = sender.send_request(request).await.unwrap().into_parts();
     Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
 }
@@ -362,6 +370,7 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         limits,
         bodies: Arc::clone(&bodies),
         jobs: Jobs::start(JOBS, Default::default()),
+        gpus: gpus(),
         cache: None,
         shared_memory: SharedMemory::new(false),
         answering: Arc::default(),
@@ -383,7 +392,7 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     let meters = Meters::default();
     let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 1 }, meters.clone()));
     let (address, bodies) = serving(&app, &studio).await;
-    let place = studio.enter().unwrap();
+    let place = studio.enter(None).unwrap();
     let refused = post(address, "", "image/png", vec![0; 3 << 20]).await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.number("retry-after") >= 1);
@@ -412,6 +421,33 @@ async fn a_full_house_refuses_and_says_when_to_come_back() {
     assert!(refused.number("retry-after") >= 1 && refused.error().contains("total_body_bytes"));
     assert_eq!(meters.count(Outcome::Rejected), 2);
     drop(all);
+    app.drain().await;
+}
+
+/// With one bench, which is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_only_so_long_is_not_served_too_late() {
+    let app = built_in().await;
+    let meters = Meters::default();
+    let studio = Arc::new(Studio::new(app.engine().clone(), Limits { jobs: 1, requests: 9 }, meters.clone()));
+    let (address, _) = serving(&app, &studio).await;
+    let ask =
+        async |timeout_ms| send_with(address, "generate-3d", &[("x-request-timeout-ms", timeout_ms)], PHOTOGRAPH).await;
+    let ((taken, is_taken), (free, is_free)) = (tokio::sync::oneshot::channel(), std::sync::mpsc::channel::<()>());
+    let house = Arc::clone(&studio);
+    let busy = tokio::spawn(async move {
+        let work = move || (taken.send(()), is_free.recv());
+        house.job(work).await.map(drop)
+    });
+    is_taken.await.unwrap();
+    let late = ask("50").await;
+    assert_eq!((late.status, meters.count(Outcome::TimedOut)), (StatusCode::GATEWAY_TIMEOUT, 1));
+    assert!(late.error().contains("deadline passed while it waited for its turn"), "{}", late.error());
+    assert_eq!((studio.occupied(), studio.waiting()), (0, 0));
+    free.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    assert_eq!(ask("60000").await.status, StatusCode::OK);
+    assert_eq!(ask("soon").await.status, StatusCode::BAD_REQUEST);
     app.drain().await;
 }
 

@@ -30,6 +30,7 @@ use crate::front::FrontLimits;
 use crate::front::doors::limits::Limits;
 use crate::front::doors::manners::Cors;
 use crate::front::tls as tls_files;
+use crate::gpu::monitor;
 use crate::jobs::Limits as JobLimits;
 use crate::lifecycle::Options;
 
@@ -40,6 +41,8 @@ const SMALLEST_BODY_BYTES: usize = 1024;
 /// Shorter pings would cut peers off that are only busy; longer ones find nobody.
 const SHORTEST_PING_S: f64 = 0.05;
 const LONGEST_PING_S: f64 = 3600.0;
+/// More often, the driver would do little else; more rarely, what happens within a batch is not seen.
+const GPU_SAMPLE_MS: (f64, f64) = (10.0, 1000.0);
 /// A drain that takes longer than a day is none.
 const LONGEST_GRACE_S: f64 = 86_400.0;
 
@@ -91,6 +94,8 @@ pub struct Config {
     pub jobs: JobLimits,
     /// Where traces go, if anywhere.
     pub traces: Option<TraceConfig>,
+    /// How the GPUs are read.
+    pub gpus: monitor::Options,
     /// Which answers are kept, if any.
     pub cache: Option<crate::cache::Options>,
     /// The least important of the daemon's own messages that are shown; by default `RUST_LOG` says it.
@@ -128,8 +133,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let mut check = Check::default();
     let bind = check.server(&server);
     let connections = connections::limits(&connections, &mut check);
-    let tls = tls::files(tls, &mut check);
-    let cors = cors::allowed(cors, &mut check);
+    let (tls, cors) = (tls::files(tls, &mut check), cors::allowed(cors, &mut check));
     let compute_threads = check.models(&models, cores);
     let options = models::options(&models, &mut check);
     access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
@@ -139,7 +143,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
     let cache = cache::options(&cache, &mut check);
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
-    let (log_level, traces) = (telemetry.log_level, check.traces(telemetry));
+    let (gpus, log_level, traces) = (check.gpus(&telemetry), telemetry.log_level, check.traces(telemetry));
     check.finish(|| Config {
         bind,
         http_port: server.http_port,
@@ -168,6 +172,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         nice: process.nice,
         jobs,
         traces,
+        gpus,
         cache,
         log_level,
     })
@@ -236,9 +241,19 @@ impl Check {
         compute_threads
     }
 
+    /// What is said of GPUs.
+    fn gpus(&mut self, telemetry: &written::Telemetry) -> monitor::Options {
+        let written::Telemetry { gpu_sample_ms, gpu_replay, gpu_record, .. } = telemetry;
+        let (least, most) = GPU_SAMPLE_MS;
+        let fits = (least..=most).contains(gpu_sample_ms);
+        self.that(fits, format!("telemetry.gpu_sample_ms must be between {least} and {most}"));
+        let period = Duration::from_secs_f64(if fits { gpu_sample_ms / 1000.0 } else { most });
+        monitor::Options { period, replay: gpu_replay.clone(), record: gpu_record.clone() }
+    }
+
     /// What is said of traces.
     fn traces(&mut self, telemetry: written::Telemetry) -> Option<TraceConfig> {
-        let written::Telemetry { otlp_endpoint, trace_share: share, log_level: _ } = telemetry;
+        let written::Telemetry { otlp_endpoint, trace_share: share, .. } = telemetry;
         self.that((0.0..=1.0).contains(&share), "telemetry.trace_share must be between 0 and 1");
         self.that(
             otlp_endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("http://")),

@@ -169,6 +169,12 @@ pub struct Telemetry {
     pub trace_share: f64,
     /// The least important of the daemon's own messages that are shown; by default `RUST_LOG`, or else `info`.
     pub log_level: Option<LogLevel>,
+    /// Time between two readings of the GPUs, in ms.
+    pub gpu_sample_ms: f64,
+    /// A recording that takes the place of this machine's GPUs.
+    pub gpu_replay: Option<PathBuf>,
+    /// Where readings of the GPUs are recorded.
+    pub gpu_record: Option<PathBuf>,
 }
 
 /// How important a message is.
@@ -185,6 +191,13 @@ pub enum LogLevel {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { otlp_endpoint: None, trace_share: 1.0, log_level: None }
+        Self {
+            otlp_endpoint: None,
+            trace_share: 1.0,
+            log_level: None,
+            gpu_sample_ms: 100.0,
+            gpu_replay: None,
+            gpu_record: None,
+        }
     }
 }

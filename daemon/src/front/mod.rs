@@ -10,6 +10,7 @@ mod credentials;
 pub mod doors;
 mod forms;
 pub mod gate;
+mod gpu;
 mod grpc;
 mod http;
 mod jobs;
@@ -46,6 +47,7 @@ use self::gate::Gate;
 use crate::bodies::Bodies;
 use crate::cache::Cache;
 use crate::engine::Engine;
+use crate::gpu::monitor::Gpus;
 use crate::jobs::Jobs;
 use crate::relief::Studio;
 use crate::shared_memory::SharedMemory;
@@ -75,6 +77,8 @@ pub struct FrontParts {
     pub jobs: Jobs,
     /// What clients may ask for at most.
     pub limits: FrontLimits,
+    /// What the GPUs report.
+    pub gpus: Arc<Gpus>,
     /// Kept answers, if any are kept.
     pub cache: Option<Arc<Cache>>,
     /// The memory of all bodies.

@@ -195,3 +195,69 @@ pub const GPU_ENERGY: Metric =
     metric("nv_energy_consumption", "GPU energy consumption since the driver was loaded (joules)");
 /// By `gpu_uuid`: degrees Celsius.
 pub const GPU_TEMPERATURE: Metric = metric("proofload_gpu_temperature_celsius", "GPU core temperature");
+/// By `source`: nvml, replay or none. One row, which is 1.
+pub const GPU_SOURCE: Metric = metric("proofload_gpu_source", "Where the figures of GPUs come from");
+/// By `gpu_uuid` and `reason`: 1 while it holds the clocks down.
+pub const GPU_THROTTLED: Metric = metric("proofload_gpu_throttled", "Whether GPU clocks are held down, by reason");
+/// By `gpu_uuid` and `pid`: bytes, of the processes that hold most.
+pub const GPU_PROCESS_MEMORY: Metric =
+    metric("proofload_gpu_process_memory_bytes", "GPU memory that a process holds (bytes)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_GPU_UTIL: Metric = metric("DCGM_FI_DEV_GPU_UTIL", "GPU utilization (percent)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_MEM_COPY_UTIL: Metric = metric("DCGM_FI_DEV_MEM_COPY_UTIL", "GPU memory utilization (percent)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_FB_USED: Metric = metric("DCGM_FI_DEV_FB_USED", "GPU memory used (MiB)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_FB_FREE: Metric = metric("DCGM_FI_DEV_FB_FREE", "GPU memory free (MiB)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_FB_RESERVED: Metric = metric("DCGM_FI_DEV_FB_RESERVED", "GPU memory that the driver keeps (MiB)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_SM_CLOCK: Metric = metric("DCGM_FI_DEV_SM_CLOCK", "Clock of the multiprocessors (MHz)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_MEM_CLOCK: Metric = metric("DCGM_FI_DEV_MEM_CLOCK", "Clock of the memory (MHz)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_GPU_TEMP: Metric = metric("DCGM_FI_DEV_GPU_TEMP", "GPU core temperature (degrees Celsius)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_POWER_USAGE: Metric = metric("DCGM_FI_DEV_POWER_USAGE", "Power drawn (watts)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_POWER_LIMIT: Metric = metric("DCGM_FI_DEV_POWER_MGMT_LIMIT", "Power limit (watts)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_ENERGY: Metric =
+    metric("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "Energy since the driver was loaded (mJ)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_THROTTLE: Metric = metric("DCGM_FI_DEV_CLOCK_THROTTLE_REASONS", "Bits of why clocks are held down");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_PCIE_TX: Metric = metric("DCGM_FI_DEV_PCIE_TX_THROUGHPUT", "Sent over PCIe (KB/s)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_PCIE_RX: Metric = metric("DCGM_FI_DEV_PCIE_RX_THROUGHPUT", "Received over PCIe (KB/s)");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_PCIE_REPLAYS: Metric = metric("DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "PCIe packets sent again");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_ECC_SBE: Metric =
+    metric("DCGM_FI_DEV_ECC_SBE_VOL_TOTAL", "Memory errors corrected since the driver was loaded");
+/// NVIDIA's DCGM exporter, by its labels.
+pub const DCGM_ECC_DBE: Metric =
+    metric("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", "Memory errors not corrected since the driver was loaded");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_GPU_UTILIZATION: Metric = metric("hw_gpu_utilization_ratio", "GPU utilization (0.0 to 1.0)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_GPU_MEMORY_LIMIT: Metric = metric("hw_gpu_memory_limit_bytes", "GPU memory (bytes)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_GPU_MEMORY_USAGE: Metric = metric("hw_gpu_memory_usage_bytes", "GPU memory used (bytes)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_GPU_MEMORY_UTILIZATION: Metric =
+    metric("hw_gpu_memory_utilization_ratio", "Share of the GPU memory that is used");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_GPU_IO_RATE: Metric = metric(
+    "hw_gpu_io_rate_bytes_per_second",
+    "Bytes a second over PCIe, by direction; the convention counts bytes, which NVML does not",
+);
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_POWER: Metric = metric("hw_power_watts", "Power drawn (watts)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_ENERGY: Metric = metric("hw_energy_joules", "Energy since the driver was loaded (joules)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_TEMPERATURE: Metric = metric("hw_temperature_celsius", "Core temperature (degrees Celsius)");
+/// OpenTelemetry's conventions for hardware, by `hw_id`.
+pub const HW_ERRORS: Metric = metric("hw_errors", "Memory errors since the driver was loaded, by type");

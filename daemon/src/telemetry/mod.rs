@@ -2,6 +2,7 @@
 //! here it is named, collected and exposed. Nothing here decides anything.
 
 pub mod catalogue;
+mod gpus;
 pub mod logs;
 pub mod meters;
 pub mod process;

@@ -11,11 +11,12 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet}
 use prometheus_client::metrics::MetricType;
 
 use super::catalogue::{self, Metric};
+use super::gpus;
 use super::meters::{self, ModelLabels, Outcome};
 use super::process::Usage;
 use super::sampler::Sampler;
 use crate::bodies::Bodies;
-use crate::gpu::{Gpus, Reading};
+use crate::gpu::monitor::Gpus;
 use crate::lifecycle::{Live, Serving};
 use crate::model::{Loading, Model};
 use crate::sched::usage as instance;
@@ -33,7 +34,7 @@ pub struct Scrape {
     /// What the process uses, where the system says so.
     pub process: Sampler<Option<Usage>>,
     /// The GPUs, if there are any.
-    pub gpus: Gpus,
+    pub gpus: Arc<Gpus>,
 }
 
 impl std::fmt::Debug for Scrape {
@@ -55,7 +56,7 @@ impl Collector for Scrape {
         if let Some(usage) = self.process.read(now).flatten() {
             encode_process(&mut encoder, usage)?;
         }
-        encode_gpus(&mut encoder, &self.gpus.read(now))
+        gpus::encode(&mut encoder, self.gpus.source().as_str(), &self.gpus.read(now))
     }
 }
 
@@ -212,25 +213,4 @@ fn encode_process(encoder: &mut DescriptorEncoder<'_>, usage: Usage) -> Result<(
     gauge(encoder, catalogue::PROCESS_RSS, usage.rss_bytes as f64)?;
     gauge(encoder, catalogue::PROCESS_THREADS, usage.threads as f64)?;
     gauge(encoder, catalogue::PROCESS_FDS, usage.open_fds as f64)
-}
-
-fn encode_gpus(encoder: &mut DescriptorEncoder<'_>, gpus: &[Reading]) -> Result<(), Error> {
-    type Column = (Metric, fn(&Reading) -> Option<f64>);
-    let columns: [Column; 7] = [
-        (catalogue::GPU_UTILIZATION, |gpu| gpu.utilization),
-        (catalogue::GPU_MEMORY_TOTAL, |gpu| gpu.memory_total_bytes),
-        (catalogue::GPU_MEMORY_USED, |gpu| gpu.memory_used_bytes),
-        (catalogue::GPU_POWER, |gpu| gpu.power_watts),
-        (catalogue::GPU_POWER_LIMIT, |gpu| gpu.power_limit_watts),
-        (catalogue::GPU_ENERGY, |gpu| gpu.energy_joules),
-        (catalogue::GPU_TEMPERATURE, |gpu| gpu.temperature_celsius),
-    ];
-    for (metric, value) in columns {
-        let rows: Vec<_> =
-            gpus.iter().filter_map(|gpu| Some(([("gpu_uuid", gpu.uuid.clone())], value(gpu)?))).collect();
-        if !rows.is_empty() {
-            family(encoder, metric, MetricType::Unknown, rows.into_iter())?;
-        }
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ use proofload_daemon::drain::Outcome;
 use proofload_daemon::engine::Engine;
 use proofload_daemon::front::FrontLimits;
 use proofload_daemon::front::doors::limits::Limits;
+use proofload_daemon::gpu::monitor;
 use proofload_daemon::jobs;
 use proofload_daemon::lifecycle::{Control, Options};
 use proofload_daemon::reload::Reloadable;
@@ -40,6 +41,9 @@ pub(crate) const LIMITS: FrontLimits = FrontLimits {
     max_connections: 64,
     http2_ping: Duration::from_secs(20),
 };
+
+/// This machine's own GPUs, if it has any.
+const GPUS: monitor::Options = monitor::Options { period: Duration::from_secs(1), replay: None, record: None };
 
 /// How much long work it takes on.
 const JOBS: jobs::Limits = jobs::Limits {
@@ -211,6 +215,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
         nice: 0,
         jobs: JOBS,
         traces: None,
+        gpus: GPUS,
         cache: None,
         log_level: None,
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::refusal::Refusal;
 use super::routes::Routes;
-use super::{FrontState, cache, gate, jobs, openapi, ops, studio};
+use super::{FrontState, cache, gate, gpu, jobs, openapi, ops, studio};
 
 /// Everything that is served over HTTP.
 pub(super) fn router(state: FrontState) -> Router {
@@ -47,6 +47,7 @@ pub(super) fn routes() -> Routes {
         .merge(studio::routes())
         .merge(jobs::routes())
         .merge(cache::routes())
+        .merge(gpu::routes())
 }
 
 /// Metrics alone, for a port of their own.

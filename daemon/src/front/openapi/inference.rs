@@ -23,8 +23,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
 fn of_one(prefix: &str, suffix: &str) -> [Operation; 3] {
     let post = |below: &str, id: &str, summary: &str| {
         let operation = Operation::post(&format!("{prefix}{below}"), TAG, &format!("{id}{suffix}"), summary);
-        operation
-            .header("x-request-timeout-ms", integer(0, u64::from(u32::MAX)), json!(30_000), DEADLINE)
+        with_deadline(operation)
             .header("traceparent", text(), json!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), TRACE)
             .body_errors()
             .errors(&ERRORS)
@@ -49,6 +48,11 @@ fn of_one(prefix: &str, suffix: &str) -> [Operation; 3] {
             .body_like(JSON, json!({ "type": "object" }), true, generate_example())
             .answer(200, "An event for each response.", "text/event-stream", events()),
     ]
+}
+
+/// A request whose caller may say how long it waits.
+pub(super) fn with_deadline(operation: Operation) -> Operation {
+    operation.header("x-request-timeout-ms", integer(0, u64::from(u32::MAX)), json!(30_000), DEADLINE)
 }
 
 const DEADLINE: &str =

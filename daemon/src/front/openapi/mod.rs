@@ -4,6 +4,7 @@
 
 mod cache;
 mod control;
+mod gpu;
 mod inference;
 mod jobs;
 mod models;
@@ -65,7 +66,7 @@ fn of_a_model() -> [(&'static str, &'static str); 2] {
 pub fn document() -> Value {
     let mut schemas = Schemas::new();
     schemas.answer::<ErrorBody>();
-    let parts: [fn(&mut Schemas) -> Vec<Operation>; 7] = [
+    let parts: [fn(&mut Schemas) -> Vec<Operation>; 8] = [
         service::operations,
         models::operations,
         inference::operations,
@@ -73,6 +74,7 @@ pub fn document() -> Value {
         studio::operations,
         jobs::operations,
         cache::operations,
+        gpu::operations,
     ];
     let mut paths = Map::new();
     for operation in parts.iter().flat_map(|part| part(&mut schemas)).map(guarded) {
@@ -115,12 +117,13 @@ fn security() -> Value {
 }
 
 /// The parts of the document, in the order in which somebody wants to read them.
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("inference", "Compute, over KServe v2 and Triton's generate extension."),
     ("models", "What models are, and what they have done."),
     ("studio", "Pictures to relief meshes, and meshes looked at and repaired."),
     ("jobs", "Long work that is taken at once and done behind what somebody waits for."),
     ("cache", "Answers that are kept, so that who asks again gets them at once."),
+    ("gpu", "What the GPUs report, or what was recorded of others."),
     ("service", "What this server is, how it is, and what it counts."),
     ("repository", "Models come and go."),
     ("shared memory", "Tensors that are handed over in memory."),

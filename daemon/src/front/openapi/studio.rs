@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Schemas;
+use super::inference::with_deadline;
 use super::operation::{Operation, boolean, bytes, events, integer, number, one_of, text};
 use crate::front::studio::{answer, meshes};
 
@@ -18,7 +19,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     let times = json!({ "type": "object", "required": ["phases_ns"], "properties": { "phases_ns": schemas.answer::<answer::Times>() } });
     let relief = json!({ "allOf": [schemas.answer::<answer::Document<'static>>(), times] });
     let generate = |path: &str, id, summary: &str| {
-        let operation = picture(relief_parameters(Operation::post(path, TAG, id, summary)));
+        let operation = with_deadline(picture(relief_parameters(Operation::post(path, TAG, id, summary))));
         meshes_answered(operation, "The relief as a file, with facts about it in the headers.")
             .answer(200, "The relief.", JSON, relief.clone())
             .answer_headers(200, relief_headers())
@@ -29,7 +30,7 @@ pub(super) fn operations(schemas: &mut Schemas) -> Vec<Operation> {
     vec![
         generate("/api/v1/generate-3d", "generate3d", "A relief of a picture").about(RELIEF),
         generate("/api/v1/generate", "generateRelief", "The same as generate-3d").about(RELIEF),
-        picture(relief_parameters(progressive))
+        with_deadline(picture(relief_parameters(progressive)))
             .about(STAGES)
             .answer(200, "A line of JSON for each stage.", "application/x-ndjson", text())
             .answer(200, "An event for each stage, to who accepts that.", "text/event-stream", events())
