@@ -103,3 +103,11 @@ relief_environment() {
   fi
   export RELIEF_PYTHON=$venv/bin/python
 }
+
+# NVIDIA's run-time compiler, which needs no GPU. Sets NVRTC_LIBRARIES to where its libraries are.
+nvrtc_environment() {
+  local environment
+  debian_environment nvrtc nvidia-cuda-nvrtc==13.0.88
+  NVRTC_LIBRARIES=$(echo "$environment"/lib/python3*/site-packages/nvidia/cu13/lib)
+  export NVRTC_LIBRARIES
+}

@@ -1,3 +1,4 @@
 //! Everything about GPUs.
 
+pub mod kernels;
 pub mod monitor;

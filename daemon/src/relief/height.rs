@@ -5,9 +5,9 @@ use super::parameters::Parameters;
 
 /// Depths below the first and above the second of these shares of all samples are clipped: a few outliers must not
 /// flatten everything else.
-const ROBUST_RANGE: [f64; 2] = [0.01, 0.99];
+pub(crate) const ROBUST_RANGE: [f64; 2] = [0.01, 0.99];
 /// A picture whose depths differ by less than this has no relief: stretching it would only show rounding.
-const LEAST_CONTRAST: f32 = 1e-4;
+pub(crate) const LEAST_CONTRAST: f32 = 1e-4;
 /// The smoothing kernel ends where its weight is below half a percent of its middle.
 const KERNEL_DEVIATIONS: f64 = 3.25;
 
@@ -176,7 +176,7 @@ fn smooth(values: &mut [f32], columns: usize, deviation: f64) {
 }
 
 /// Weights of the middle and of one side.
-fn half_kernel(deviation: f64) -> Vec<f32> {
+pub(crate) fn half_kernel(deviation: f64) -> Vec<f32> {
     let radius = (deviation * KERNEL_DEVIATIONS).floor() as usize;
     (0..=radius).map(|at| (-0.5 * (at as f64 / deviation.max(f64::MIN_POSITIVE)).powi(2)).exp() as f32).collect()
 }
@@ -193,7 +193,7 @@ fn weighted(kernel: &[f32], centre: usize, count: usize, value: impl Fn(usize) -
 }
 
 /// The kernel's sum at each place of a line.
-fn row_weights(kernel: &[f32], count: usize) -> Vec<f32> {
+pub(crate) fn row_weights(kernel: &[f32], count: usize) -> Vec<f32> {
     (0..count).map(|centre| weighted(kernel, centre, count, |_| 1.0)).collect()
 }
 

@@ -44,6 +44,15 @@ impl Format {
         }
     }
 
+    /// What stands in a binary file before its vertices and triangles, for whoever writes these elsewhere. `None` for text.
+    pub fn header(self, vertices: usize, triangles: usize) -> Option<Vec<u8>> {
+        match self {
+            Self::Stl => Some(stl::header(triangles)),
+            Self::Obj => None,
+            Self::Ply => Some(ply::header(vertices, triangles).into_bytes()),
+        }
+    }
+
     /// A mesh as a file of this format.
     pub fn encode(self, mesh: &Mesh) -> Vec<u8> {
         match self {

@@ -6,7 +6,7 @@ const VERTEX_BYTES: usize = 12;
 const FACE_BYTES: usize = 13;
 
 pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
-    let header = header(mesh);
+    let header = header(mesh.vertices.len(), mesh.triangles.len());
     let body = VERTEX_BYTES * mesh.vertices.len() + FACE_BYTES * mesh.triangles.len();
     let mut file = Vec::with_capacity(header.len() + body);
     file.extend_from_slice(header.as_bytes());
@@ -23,13 +23,12 @@ pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
     file
 }
 
-fn header(mesh: &Mesh) -> String {
+/// What stands before the vertices.
+pub(super) fn header(vertices: usize, triangles: usize) -> String {
     format!(
-        "ply\nformat binary_little_endian 1.0\ncomment written by proofload\nelement vertex {}\n\
-         property float x\nproperty float y\nproperty float z\nelement face {}\n\
-         property list uchar int vertex_indices\nend_header\n",
-        mesh.vertices.len(),
-        mesh.triangles.len()
+        "ply\nformat binary_little_endian 1.0\ncomment written by proofload\nelement vertex {vertices}\n\
+         property float x\nproperty float y\nproperty float z\nelement face {triangles}\n\
+         property list uchar int vertex_indices\nend_header\n"
     )
 }
 

@@ -7,13 +7,17 @@ const HEADER: &[u8; 80] = b"written by proofload                                
 const TRIANGLE_BYTES: usize = 50;
 
 pub(super) fn encode(mesh: &Mesh) -> Vec<u8> {
-    let mut file = Vec::with_capacity(HEADER.len() + 4 + TRIANGLE_BYTES * mesh.triangles.len());
-    file.extend_from_slice(HEADER);
-    file.extend_from_slice(&(mesh.triangles.len() as u32).to_le_bytes());
+    let mut file = header(mesh.triangles.len());
+    file.reserve_exact(TRIANGLE_BYTES * mesh.triangles.len());
     for triangle in &mesh.triangles {
         file.extend_from_slice(&record(triangle.map(|corner| mesh.vertices[corner as usize])));
     }
     file
+}
+
+/// What stands before the triangles.
+pub(super) fn header(triangles: usize) -> Vec<u8> {
+    [&HEADER[..], &(triangles as u32).to_le_bytes()].concat()
 }
 
 /// Normal, three corners, and two bytes that mean nothing.
