@@ -32,6 +32,10 @@ READY_S = 10
 SECOND_LOAD_S = 1
 BUILT_IN = pathlib.Path(__file__).resolve().parents[2] / "daemon" / "models"
 RANDOM = np.random.RandomState(7)
+sys.path.insert(0, str(BUILT_IN / "relief" / "train"))
+
+import export  # noqa: E402
+import layers  # noqa: E402
 
 
 def model(nodes, inputs, outputs, constants=(), opset=20):
@@ -121,8 +125,27 @@ def from_bfloat():
     return model(nodes, [("x", TensorProto.BFLOAT16, ["n", 3])], [("y", TensorProto.FLOAT, ["n", 3])])
 
 
+def relief_network():
+    """The network that `daemon/models/relief/train` trains, before it has learned anything."""
+    begun = {name: dict(layer) for name, layer in layers.initial(7).items()}
+    for layer in begun.values():
+        # As quiet as training keeps them, so that rounding stays rounding.
+        layer["kernel"] = layer["kernel"] * np.float32(0.8)
+    begun["head"]["kernel"] *= 5
+    return export.build(begun).SerializeToString()
+
+
+def light(count, rows, columns):
+    """Pictures, as the relief network takes them."""
+    return {"image": RANDOM.random_sample((count, 3, rows, columns)).astype(np.float32)}
+
+
+NETWORK = relief_network()
 # By name: the file, and the inputs that it is asked with.
 BOTH = {
+    "network": (NETWORK, light(1, 256, 256)),
+    "network_odd": (NETWORK, light(3, 85, 128)),
+    "network_tiny": (NETWORK, light(1, 2, 3)),
     "tiny_mlp": ((BUILT_IN / "tiny_mlp/1/model.onnx").read_bytes(), {"input": numbers(3, 16)}),
     "relief_depth": ((BUILT_IN / "relief_depth/1/model.onnx").read_bytes(), {"image": np.abs(numbers(1, 3, 64, 64))}),
     "convolution": (convolution(), {"x": numbers(2, 3, 16, 16)}),

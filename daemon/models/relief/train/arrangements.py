@@ -93,7 +93,8 @@ def _cup(group, place, wide, tall, china):
     if random.random() < 0.8:
         level = random.uniform(-0.5, 0.6)
         filled = (level + 0.8) / 2 * tall
-        group.add("cylinder", base + [0, level * tall - filled, 0], [wide * 0.855, filled, wide * 0.855], group.material(rough=False))
+        size = [wide * 0.855, filled, wide * 0.855]
+        group.add("cylinder", base + [0, level * tall - filled, 0], size, group.material(rough=False))
     if random.random() < 0.7:
         around, thick = random.uniform(-np.pi, np.pi), wide * random.uniform(0.12, 0.2)
         outward = np.array([np.cos(around), 0, np.sin(around)])
@@ -115,9 +116,9 @@ def crockery(random):
     _cup(group, [random.normal(0, 0.1), 0.08, random.normal(0, 0.1)], wide, tall, china)
     if random.random() < 0.6:
         metal, around = group.material(pattern="plain", rough=False), random.uniform(-np.pi, np.pi)
-        near, far = ([np.cos(around + at) * radius * far, 0.2, np.sin(around + at) * radius * far] for at, far in ((0, 0.7), (1.2, 1.0)))
-        group.limb(near, far, 0.05, metal)
-        group.add("ball", near, [0.24, 0.09, 0.24], metal)
+        bowl, end = ([np.cos(turn) * out, 0.2, np.sin(turn) * out] for turn, out in ((around, 0.7 * radius), (around + 1.2, radius)))
+        group.limb(bowl, end, 0.05, metal)
+        group.add("ball", bowl, [0.24, 0.09, 0.24], metal)
     for kind, size, material, place in _things(group, random.integers(0, 3), [3, 0, 3]):
         if np.hypot(place[0], place[2]) > radius + 0.5:
             group.add(kind, [place[0], size[1], place[2]], size, material, turned(1, random.uniform(0, 3)))

@@ -71,7 +71,8 @@ def judged(scenes, heights, baselines=None):
 
 
 COLUMNS = {
-    "bytes": "{:,}", "weights": "{:,}", "rmse_128": "{:.4f}", "below_luminance_128": "{:.1%}", "better_than_luminance_128": "{:.0%}",
+    "bytes": "{:,}", "weights": "{:,}",
+    "rmse_128": "{:.4f}", "below_luminance_128": "{:.1%}", "better_than_luminance_128": "{:.0%}",
     "rmse_256": "{:.4f}", "below_luminance_256": "{:.1%}", "ms_128": "{:.1f}", "ms_256": "{:.1f}", "ms_256_batch_4": "{:.1f}",
 }  # fmt: skip
 

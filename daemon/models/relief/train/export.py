@@ -83,7 +83,7 @@ def spread(kernel):
     return large
 
 
-def _levels(layers):
+def depths_of(layers):
     """How many scales there are, and how many blocks the encoder has at each."""
     scales = 1 + sum(name.startswith("down") for name in layers)
     return [sum(name.startswith(f"encoder{level}_") for name in layers) // 2 for level in range(scales)]
@@ -94,7 +94,7 @@ def build(layers, half=False):
     graph = Graph(layers, half)
     image = graph.node("Cast", ["image"], "image_half", to=HALF) if half else "image"
     x, skips = graph.relu(graph.convolution("stem", image, 2)), []
-    depths = _levels(layers)
+    depths = depths_of(layers)
     for level, depth in enumerate(depths):
         if level:
             skips.append(x)

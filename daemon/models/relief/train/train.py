@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import data
+import layers as architecture
 import losses
 import metrics
 import network
@@ -89,7 +90,7 @@ def load(file, state):
 
 def averaged(file):
     """The layers of a checkpoint as they compute, averaged over its last steps."""
-    state, _ = load(file, begun(network.initial(0)))
+    state, _ = load(file, begun(architecture.initial(0)))
     return network.folded(state["average"])
 
 
@@ -105,7 +106,7 @@ _apply = jax.jit(network.apply)
 def run(folder, steps, until, seed, batch):
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, pool = folder / "checkpoint.npz", data.Pool(folder / "scenes")
-    state, start = begun(jax.tree.map(jnp.asarray, network.initial(seed))), 0
+    state, start = begun(jax.tree.map(jnp.asarray, architecture.initial(seed))), 0
     if checkpoint.exists():
         state, start = load(checkpoint, state)
     held_out = data.held_out(48, SIDES["full"])
