@@ -1,204 +1,271 @@
-//! Puts the analyses together: the only module that knows all of them.
+//! Puts the analyses together: the only module that knows all of them. Looks at the samples of a run as often as one of
+//! them asks for it: the first look counts, further ones are for percentiles.
 
 use proofload_run::FORMAT_VERSION;
+use proofload_run::criteria::Threshold;
 use proofload_run::findings::{
-    BreakingPoint, EntryFindings, Findings, Kept, RunSummary, SloResult, StepFindings, ThresholdResult, Tokens,
+    BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings, ThresholdResult,
 };
-use proofload_run::sample::{Outcome, flags};
 use proofload_run::verdict::Verdict;
 
+use crate::AnalyzeError;
+use crate::audit::Auditor;
 use crate::breaking::{Judged, breaking_point};
-use crate::load::{Row, Run};
-use crate::rates::{outcomes, rates, totals};
-use crate::scope::Scope;
-use crate::sliding;
+use crate::conservation::Models;
+use crate::errors::Errors;
+use crate::load::Run;
+use crate::part::Part;
+use crate::phases::{Batches, Phases};
+use crate::rates::Whereabouts;
+use crate::samples::Row;
+use crate::scope::{Scope, Seen};
+use crate::sliding::Sliding;
 use crate::slo::Levels;
-use crate::stats::{Population, block, share};
+use crate::stats::Distribution;
 use crate::thresholds::{Subject, judge};
-use crate::tokens::{TokenTimes, tokens};
+use crate::timeline::Buckets;
 use crate::window::Window;
-use crate::{audit, conservation, errors, gate, phases, series, server_phases, timeline, warnings};
-
-/// Some of the measured arrivals, and the answers that came meanwhile.
-struct Part<'a> {
-    arrivals: Vec<&'a Row>,
-    answers: Vec<&'a Row>,
-    population: Population,
-    token_times: TokenTimes,
-}
-
-impl<'a> Part<'a> {
-    fn new(arrivals: Vec<&'a Row>, answers: Vec<&'a Row>) -> Self {
-        let successes = arrivals.iter().filter(|row| row.outcome == Outcome::Ok);
-        let population = successes.map(|row| (row.latency_ns(), block(row.intended_ns))).collect();
-        let token_times = TokenTimes::of(&arrivals);
-        Self { arrivals, answers, population, token_times }
-    }
-
-    fn tokens(&self, measured_ns: u64) -> Option<Tokens> {
-        tokens(&self.token_times, &self.arrivals, &self.answers, measured_ns)
-    }
-
-    /// The parts of a run by some key of the window and the sample.
-    fn split(scope: &Scope<'a>, count: usize, key: impl Fn(usize, &Row) -> usize) -> Vec<Self> {
-        let (mut arrivals, mut answers) = (vec![Vec::new(); count], vec![Vec::new(); count]);
-        let put = |parts: &mut Vec<Vec<&'a Row>>, (window, row): (usize, &'a Row)| {
-            if let Some(part) = parts.get_mut(key(window, row)) {
-                part.push(row);
-            }
-        };
-        scope.measured().for_each(|found| put(&mut arrivals, found));
-        scope.answered().for_each(|found| put(&mut answers, found));
-        arrivals.into_iter().zip(answers).map(|(arrivals, answers)| Self::new(arrivals, answers)).collect()
-    }
-}
+use crate::{gate, series, server_phases, warnings};
 
 /// Everything that can be said about a run.
-pub(crate) fn findings(run: &Run) -> Findings {
+///
+/// # Errors
+/// When its samples cannot be read.
+pub(crate) fn findings(run: &Run) -> Result<Findings, AnalyzeError> {
     let scope = Scope::new(run);
     let levels = Levels::new(&run.manifest);
-    let mut findings = figures(&scope, &levels);
+    let defaults = gate::default_thresholds(&run.manifest);
+    let mut looks = Looks::new(&scope, &levels);
+    run.samples.each(|row| looks.count(row))?;
+    while looks.turn() {
+        run.samples.each(|row| looks.look(row))?;
+    }
+    let mut findings = looks.figures(&defaults);
     findings.reasons = gate::reasons(&findings, run);
     findings.verdict = findings.reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Inconclusive);
     findings.warnings = warnings::warnings(&findings, run);
-    findings
+    Ok(findings)
 }
 
-/// All figures; the verdict is still to come.
-fn figures(scope: &Scope<'_>, levels: &Levels) -> Findings {
-    let measured_ns = scope.windows.measured_ns();
-    let whole = Part::split(scope, 1, |_, _| 0).swap_remove(0);
-    let entries = Part::split(scope, scope.manifest().entries.len(), |_, row| usize::from(row.entry));
-    let whole_rates = rates(&whole.arrivals, &whole.answers, measured_ns, levels);
-    let whole_tokens = whole.tokens(measured_ns);
-    let steps = steps(scope, levels);
-    let broken = breaking(scope, levels, &steps);
-    let entry_findings: Vec<EntryFindings> =
-        entries.iter().enumerate().map(|(index, part)| entry(scope, levels, index, part)).collect();
-    let slos = levels.judge(&whole.arrivals, scope);
-    let entry_slos: Vec<Vec<SloResult>> = entries.iter().map(|part| levels.judge(&part.arrivals, scope)).collect();
-    let subject = |name: Option<&String>| -> Option<Subject<'_>> {
-        let (part, rates, tokens, slos) = match name {
-            None => (&whole, &whole_rates, whole_tokens.as_ref(), &slos),
-            Some(name) => {
-                let index = entry_findings.iter().position(|entry| entry.name == *name)?;
-                let found = &entry_findings[index];
-                (&entries[index], &found.rates, found.tokens.as_ref(), &entry_slos[index])
+/// The analyses while samples are looked at.
+struct Looks<'a> {
+    scope: &'a Scope<'a>,
+    levels: &'a Levels,
+    whereabouts: Whereabouts,
+    whole: Part,
+    entries: Vec<Part>,
+    windows: Vec<Part>,
+    distribution: Distribution,
+    buckets: Buckets,
+    errors: Errors,
+    phases: Phases,
+    batches: Batches,
+    auditor: Auditor,
+    models: Models<'a>,
+    sliding: Vec<Sliding<'a>>,
+}
+
+impl<'a> Looks<'a> {
+    fn new(scope: &'a Scope<'a>, levels: &'a Levels) -> Self {
+        let manifest = scope.manifest();
+        let part = Part::new(manifest, levels);
+        let windowed = manifest.thresholds.iter().filter_map(|threshold| Some((threshold, threshold.window_ns?)));
+        Self {
+            scope,
+            levels,
+            whereabouts: Whereabouts::default(),
+            entries: vec![part.clone(); manifest.entries.len()],
+            windows: vec![part.clone(); scope.windows.all.len()],
+            whole: part,
+            distribution: Distribution::default(),
+            buckets: Buckets::new(scope),
+            errors: Errors::default(),
+            phases: Phases::default(),
+            batches: Batches::default(),
+            auditor: Auditor::new(scope),
+            models: Models::new(scope),
+            sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
+        }
+    }
+
+    /// The first look at a sample.
+    fn count(&mut self, row: &Row) {
+        let seen = self.scope.see(row);
+        let is_in_time = self.levels.in_time(row);
+        self.whereabouts.add(&seen);
+        self.errors.add(row);
+        self.batches.add(&seen);
+        self.models.add(row);
+        self.phases.count(&seen);
+        self.auditor.count(&seen);
+        self.buckets.count(&seen, is_in_time);
+        let entry = usize::from(row.entry);
+        if let Some(window) = seen.measured_in() {
+            self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
+            if seen.is_measured_success() {
+                self.distribution.add(row.latency_ns());
             }
+        }
+        if let Some(window) = seen.answered_in {
+            self.each_part(entry, window, |part, _| part.count_answer(row, is_in_time));
+        }
+        self.look_at(&seen);
+    }
+
+    /// A further look at a sample.
+    fn look(&mut self, row: &Row) {
+        let seen = self.scope.see(row);
+        self.look_at(&seen);
+    }
+
+    fn look_at(&mut self, seen: &Seen<'_>) {
+        self.phases.look(seen);
+        self.auditor.look(seen);
+        self.buckets.look(seen);
+        self.sliding.iter_mut().for_each(|sliding| sliding.add(seen.row));
+        if let Some(window) = seen.measured_in() {
+            self.each_part(usize::from(seen.row.entry), window, |part, _| part.look(seen));
+        }
+    }
+
+    /// The parts of a run that a sample belongs to.
+    fn each_part(&mut self, entry: usize, window: usize, mut on: impl FnMut(&mut Part, &Levels)) {
+        let parts = self.entries.get_mut(entry).into_iter().chain(self.windows.get_mut(window));
+        parts.chain([&mut self.whole]).for_each(|part| on(part, self.levels));
+    }
+
+    /// A look is over. Says whether another is wanted.
+    fn turn(&mut self) -> bool {
+        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn()].contains(&true);
+        let open = self.sliding.iter_mut().fold(open, |open, sliding| sliding.turn() | open);
+        let parts = self.entries.iter_mut().chain(&mut self.windows).chain([&mut self.whole]);
+        parts.fold(open, |open, part| part.turn() | open)
+    }
+
+    /// All figures; the verdict is still to come.
+    fn figures(&self, defaults: &[Threshold]) -> Findings {
+        let scope = self.scope;
+        let (manifest, measured_ns) = (scope.manifest(), scope.windows.measured_ns());
+        let steps = self.steps();
+        let broken = self.breaking(&steps);
+        Findings {
+            format_version: FORMAT_VERSION,
+            verdict: Verdict::Inconclusive,
+            reasons: Vec::new(),
+            warnings: Vec::new(),
+            run: summary(scope, measured_ns),
+            totals: self.whereabouts.totals(),
+            rates: self.whole.flow.rates(measured_ns),
+            latency: self.whole.population.summary(),
+            tokens: self.whole.tokens(measured_ns),
+            distribution: self.distribution.bins(),
+            slos: self.levels.judge(&self.whole.slos, &manifest.entries),
+            thresholds: self.thresholds(defaults, broken.as_ref()),
+            steps,
+            entries: (0..self.entries.len()).map(|index| self.entry(index)).collect(),
+            timeline: self.buckets.timeline(),
+            errors: self.errors.classes(&manifest.entries, &scope.run.events),
+            phases: self.phases.breakdowns(&manifest.entries),
+            server_phases: server_phases::server_phases(scope),
+            batches: self.batches.sizes(&manifest.entries),
+            series: series::series(&scope.run.series),
+            audit: self.auditor.audit(scope),
+            breaking_point: broken,
+            conservation: self.models.compared(),
+        }
+    }
+
+    /// Every threshold, stated or by default, judged over its subject.
+    fn thresholds(&self, defaults: &[Threshold], broken: Option<&BreakingPoint>) -> Vec<ThresholdResult> {
+        let measured_ns = self.scope.windows.measured_ns();
+        let (entries, mut sliding) = (&self.scope.manifest().entries, self.sliding.iter());
+        let judged = |threshold: &Threshold, default: bool| {
+            let part = match &threshold.entry {
+                None => Some(&self.whole),
+                Some(name) => entries.iter().position(|entry| entry.name == *name).map(|index| &self.entries[index]),
+            };
+            let Some(part) = part else { return judge(threshold, default, None) };
+            let (rates, tokens) = (part.flow.rates(measured_ns), part.tokens(measured_ns));
+            let subject = Subject {
+                population: &part.population,
+                token_times: &part.token_times,
+                rates: &rates,
+                tokens: tokens.as_ref(),
+                slos: &self.levels.judge(&part.slos, entries),
+                arrivals: part.flow.arrivals,
+                breaking_point: broken.filter(|_| threshold.entry.is_none()),
+            };
+            judge(threshold, default, Some(subject))
         };
-        Some(Subject {
-            population: &part.population,
-            token_times: &part.token_times,
-            rates,
-            tokens,
+        let stated = self.scope.manifest().thresholds.iter().map(|threshold| match threshold.window_ns {
+            Some(_) => sliding.next().map(Sliding::judged),
+            None => Some(judged(threshold, false)),
+        });
+        let stated: Vec<ThresholdResult> = stated.flatten().collect();
+        stated.into_iter().chain(defaults.iter().map(|threshold| judged(threshold, true))).collect()
+    }
+
+    fn steps(&self) -> Vec<StepFindings> {
+        self.scope.windows.all.iter().zip(&self.windows).map(|(window, part)| self.step(window, part)).collect()
+    }
+
+    fn step(&self, window: &Window, part: &Part) -> StepFindings {
+        let entries = &self.scope.manifest().entries;
+        let judged = self.scope.was_run(window).then(|| self.levels.judge(&part.slos, entries));
+        let slos = judged.unwrap_or_default();
+        StepFindings {
+            name: window.name.clone(),
+            step: window.step,
+            start_ns: window.start_ns,
+            end_ns: window.end_ns,
+            measured_from_ns: window.measured_from_ns,
+            level: window.level,
+            warm_up: window.warm_up,
+            cut_short: window.cut_short,
+            outcomes: part.outcomes.by_word(),
+            rates: part.flow.rates(window.measured_ns()),
+            latency: part.population.summary(),
+            tokens: part.tokens(window.measured_ns()),
+            kept: slos.iter().map(|slo| slo.kept).max(),
             slos,
-            arrivals: part.arrivals.len() as u64,
-            breaking_point: broken.as_ref().filter(|_| name.is_none()),
-        })
-    };
-    let thresholds = thresholds(scope, subject);
-    Findings {
-        format_version: FORMAT_VERSION,
-        verdict: Verdict::Inconclusive,
-        reasons: Vec::new(),
-        warnings: Vec::new(),
-        run: summary(scope, measured_ns),
-        totals: totals(scope),
-        rates: whole_rates,
-        latency: whole.population.summary(),
-        tokens: whole_tokens,
-        distribution: whole.population.distribution(),
-        slos,
-        thresholds,
-        steps,
-        entries: entry_findings,
-        timeline: timeline::timeline(scope, levels),
-        errors: errors::errors(scope),
-        phases: phases::phases(scope),
-        server_phases: server_phases::server_phases(scope),
-        batches: phases::batches(scope),
-        series: series::series(&scope.run.series),
-        audit: audit::audit(scope),
-        breaking_point: broken,
-        conservation: conservation::conservation(scope),
+        }
     }
-}
 
-/// Every threshold, stated or by default, judged over its subject.
-fn thresholds<'a>(scope: &Scope<'_>, subject: impl Fn(Option<&String>) -> Option<Subject<'a>>) -> Vec<ThresholdResult> {
-    let defaults = gate::default_thresholds(scope.manifest());
-    let stated = scope.manifest().thresholds.iter().map(|threshold| (threshold, false));
-    let all = stated.chain(defaults.iter().map(|threshold| (threshold, true)));
-    let judged = all.map(|(threshold, default)| match threshold.window_ns {
-        Some(window_ns) => sliding::judge(threshold, window_ns, scope),
-        None => judge(threshold, default, subject(threshold.entry.as_ref())),
-    });
-    judged.collect()
-}
-
-fn steps(scope: &Scope<'_>, levels: &Levels) -> Vec<StepFindings> {
-    let parts = Part::split(scope, scope.windows.all.len(), |window, _| window);
-    scope.windows.all.iter().zip(parts).map(|(window, part)| step(scope, levels, window, &part)).collect()
-}
-
-fn step(scope: &Scope<'_>, levels: &Levels, window: &Window, part: &Part<'_>) -> StepFindings {
-    let slos = if scope.was_run(window) { levels.judge(&part.arrivals, scope) } else { Vec::new() };
-    StepFindings {
-        name: window.name.clone(),
-        step: window.step,
-        start_ns: window.start_ns,
-        end_ns: window.end_ns,
-        measured_from_ns: window.measured_from_ns,
-        level: window.level,
-        warm_up: window.warm_up,
-        cut_short: window.cut_short,
-        outcomes: outcomes(part.arrivals.iter().copied()),
-        rates: rates(&part.arrivals, &part.answers, window.measured_ns(), levels),
-        latency: part.population.summary(),
-        tokens: part.tokens(window.measured_ns()),
-        kept: slos.iter().map(|slo| slo.kept).max(),
-        slos,
+    /// The breaking point, where the scenario seeks it and states a service level. Steps that the run did not reach
+    /// take no part.
+    fn breaking(&self, steps: &[StepFindings]) -> Option<BreakingPoint> {
+        let manifest = self.scope.manifest();
+        if !manifest.scenario.kind.seeks_the_limit() || self.levels.all.is_empty() {
+            return None;
+        }
+        let judged: Vec<Judged> = steps.iter().filter_map(judged).collect();
+        Some(breaking_point(&judged, manifest.load.model))
     }
-}
 
-/// The breaking point, where the scenario seeks it and states a service level. Steps that the run did not reach
-/// take no part.
-fn breaking(scope: &Scope<'_>, levels: &Levels, steps: &[StepFindings]) -> Option<BreakingPoint> {
-    let manifest = scope.manifest();
-    if !manifest.scenario.kind.seeks_the_limit() || levels.all.is_empty() {
-        return None;
+    fn entry(&self, index: usize) -> EntryFindings {
+        let (stated, part) = (&self.scope.manifest().entries[index], &self.entries[index]);
+        let measured_ns = self.scope.windows.measured_ns();
+        EntryFindings {
+            name: stated.name.clone(),
+            protocol: stated.protocol.clone(),
+            what: if stated.path.is_empty() { stated.model.clone() } else { stated.path.clone() },
+            payload_policy: stated.payload_policy.clone(),
+            planned_share: stated.share,
+            outcomes: part.outcomes.by_word(),
+            cache_hits: part.cache_hits.share(),
+            rates: part.flow.rates(measured_ns),
+            latency: part.population.summary(),
+            tokens: part.tokens(measured_ns),
+            mean_bytes_out: part.mean_bytes_out(),
+            mean_bytes_in: part.mean_bytes_in(),
+        }
     }
-    let judged: Vec<Judged> = steps.iter().filter_map(judged).collect();
-    Some(breaking_point(&judged, manifest.load.model))
 }
 
 fn judged(step: &StepFindings) -> Option<Judged> {
     let kept = step.kept?;
     let clear = step.slos.iter().any(|slo| slo.kept == Kept::Missed && slo.clear);
     Some(Judged { name: step.name.clone(), level: step.level, kept, clear, goodput_per_s: step.rates.goodput_per_s })
-}
-
-fn entry(scope: &Scope<'_>, levels: &Levels, index: usize, part: &Part<'_>) -> EntryFindings {
-    let stated = &scope.manifest().entries[index];
-    let successes: Vec<&Row> = part.arrivals.iter().copied().filter(|row| row.outcome == Outcome::Ok).collect();
-    let mean = |rows: &[&Row], of: fn(&Row) -> u32| {
-        rows.iter().map(|row| f64::from(of(row))).sum::<f64>() / (rows.len().max(1) as f64)
-    };
-    let hit = |row: &&Row| (block(row.intended_ns), row.flags & flags::CACHE_HIT != 0);
-    EntryFindings {
-        name: stated.name.clone(),
-        protocol: stated.protocol.clone(),
-        what: if stated.path.is_empty() { stated.model.clone() } else { stated.path.clone() },
-        payload_policy: stated.payload_policy.clone(),
-        planned_share: stated.share,
-        outcomes: outcomes(part.arrivals.iter().copied()),
-        cache_hits: share(successes.iter().map(hit)),
-        rates: rates(&part.arrivals, &part.answers, scope.windows.measured_ns(), levels),
-        latency: part.population.summary(),
-        tokens: part.tokens(scope.windows.measured_ns()),
-        mean_bytes_out: mean(&part.arrivals, |row| row.bytes_out),
-        mean_bytes_in: mean(&successes, |row| row.bytes_in),
-    }
 }
 
 fn summary(scope: &Scope<'_>, measured_ns: u64) -> RunSummary {
@@ -226,5 +293,44 @@ fn summary(scope: &Scope<'_>, measured_ns: u64) -> RunSummary {
         measured_ns,
         end,
         end_detail,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::load;
+    use crate::samples::Samples;
+    use crate::support::{MS, Recorded, Server, manifest, step};
+    use proofload_run::criteria::Slo;
+    use proofload_run::folder::RunFolder;
+    use proofload_run::manifest::ScenarioKind;
+    use proofload_run::table;
+
+    /// The findings as they are written, when so many samples are kept in memory at most.
+    fn written(recorded: &Recorded, most_kept: usize) -> String {
+        let place = tempfile::tempdir().unwrap();
+        recorded.write(place.path());
+        let folder = RunFolder::open(place.path()).unwrap();
+        table::seal(&folder).unwrap();
+        let run = Run { samples: Samples::open(&folder, most_kept).unwrap(), ..load(&folder).unwrap() };
+        serde_json::to_string_pretty(&findings(&run).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn samples_kept_or_read_again_in_any_order_give_the_same_findings() {
+        let steps = vec![step("low", 0, 6, 2000.0, 1), step("high", 6, 16, 3900.0, 1)];
+        let server =
+            Server { slots: 40, service_ns: 10e6, exponential: false, shed_after_ns: Some(30 * MS), down: None };
+        let thresholds = ["p95 < 1s", "p12.5 < 1s", "p90 < 20ms over any 3s", "burn_rate < 3 over 4s and 1s"];
+        let slo = Slo::new(15 * MS, 95.0, 0.01);
+        let plan = manifest(ScenarioKind::Stress, steps, Some(slo), &thresholds);
+        let mut recorded = Recorded::simulate(plan, server, false, 77).completed();
+        assert!(recorded.samples.len() > 45_000);
+        let expected = written(&recorded, usize::MAX);
+        assert!(written(&recorded, 0) == expected, "read again");
+        recorded.samples.reverse();
+        assert!(written(&recorded, usize::MAX) == expected, "in another order");
+        assert!(written(&recorded, 0) == expected, "in another order, and read again");
     }
 }

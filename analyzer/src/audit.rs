@@ -4,17 +4,18 @@
 use std::ops::Range;
 
 use proofload_run::criteria::Metric;
-use proofload_run::findings::{Audit, Fault, LateEffect, Share};
+use proofload_run::findings::{Audit, Fault, LateEffect};
 use proofload_run::manifest::{End, EndReason, LoadModel, Manifest};
 use proofload_run::sample::Outcome;
 use proofload_run::series::Source;
 use proofload_run::units::{NS_PER_S, format_duration_ns};
 
 use crate::lines::Line;
-use crate::load::Row;
-use crate::scope::Scope;
-use crate::stats::{Population, block, enough, share};
-use crate::vitals;
+use crate::rates::Outcomes;
+use crate::samples::Row;
+use crate::scope::{Scope, Seen};
+use crate::stats::{Hits, Percentiles, enough};
+use crate::vitals::{self, Behind};
 
 /// A figure that the generator's lateness changed by more than this share of it …
 const NOTED_SHARE: f64 = 0.10;
@@ -42,41 +43,169 @@ const MORE_CPU: &str = "give the generator more processor time: another machine 
 /// asks for.
 const COMPARED: [f64; 2] = [50.0, 95.0];
 
-/// Audits the generator.
-pub(crate) fn audit(scope: &Scope<'_>) -> Audit {
-    let sent: Vec<&Row> = scope.measured().map(|(_, row)| row).filter(|row| row.sent_ns > 0).collect();
-    let late: Population = sent.iter().map(|row| (row.late_ns, 0)).collect();
-    let waits: Population = sent.iter().map(|row| (row.connection_wait_ns(), 0)).collect();
-    let bounds = Bounds::of(scope.manifest());
-    let mut audit = Audit {
-        trustworthy: false,
-        n: late.n(),
-        late_p50_ns: late.value(50.0).unwrap_or(0),
-        late_p99_ns: late.value(99.0).unwrap_or(0),
-        late_max_ns: late.max_ns().unwrap_or(0),
-        connection_wait_p99_ns: waits.value(99.0).unwrap_or(0),
-        effects: effects(&sent, &bounds.percentiles),
-        dropped: dropped(scope),
-        lost_samples: scope.manifest().end.as_ref().map_or(0, |end| end.lost_samples),
-        cpu_cores: cpu_cores(scope),
-        faults: Vec::new(),
-        cautions: Vec::new(),
-        vitals: vitals::vitals(scope),
-    };
-    let lost = scope.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::TargetLost);
-    // A target that has died is dead, however late the generator was.
-    let slow = if lost { None } else { lateness_fault(scope, &audit, &bounds).or_else(|| saturation_fault(scope)) };
-    let befell = vitals::faults(&audit.vitals, scope);
-    audit.faults =
-        slow.into_iter().chain(befell).chain(losses(&audit, scope)).chain(accounting_faults(scope)).collect();
-    audit.trustworthy = audit.faults.is_empty();
-    let noted = audit.effects.iter().find(|effect| audit.trustworthy && is_noted(effect)).map(tolerable);
-    let known = vitals::cautions(&audit.vitals, &audit.faults, &audit.dropped, scope);
-    audit.cautions = noted.into_iter().chain(known).collect();
-    audit
+/// The percentiles that are stated of what requests waited for before they were sent.
+const OF_WAITING: [f64; 2] = [50.0, 99.0];
+
+/// What the samples say of the generator, while they are looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Auditor {
+    bounds: Bounds,
+    late: Percentiles,
+    waits: Percentiles,
+    whole: Lateness,
+    /// Those of each step and of each entry, which are judged on their own, too.
+    steps: Vec<Lateness>,
+    entries: Vec<Lateness>,
+    /// Until when an arrival that was never sent is the generator's fault.
+    sent_until_ns: u64,
+    dropped: Hits,
+    outcomes: Outcomes,
+    behind: Behind,
+}
+
+impl Auditor {
+    pub(crate) fn new(scope: &Scope<'_>) -> Self {
+        let (manifest, bounds) = (scope.manifest(), Bounds::of(scope.manifest()));
+        let lateness = Lateness::new(&bounds.percentiles);
+        Self {
+            late: Percentiles::of_whole(&OF_WAITING),
+            waits: Percentiles::of_whole(&OF_WAITING),
+            steps: vec![lateness.clone(); manifest.steps.len()],
+            entries: vec![lateness.clone(); manifest.entries.len()],
+            whole: lateness,
+            bounds,
+            sent_until_ns: sent_until_ns(scope),
+            dropped: Hits::default(),
+            outcomes: Outcomes::default(),
+            behind: Behind::default(),
+        }
+    }
+
+    /// Counts a sample, in the first look only.
+    pub(crate) fn count(&mut self, seen: &Seen<'_>) {
+        let row = seen.row;
+        self.outcomes.add(row.outcome);
+        if row.intended_ns < self.sent_until_ns {
+            self.dropped.add(seen.block, row.outcome == Outcome::Dropped);
+        }
+        if seen.measured_in().is_some() {
+            self.behind.add(seen);
+        }
+    }
+
+    /// Looks at a sample that has been counted.
+    pub(crate) fn look(&mut self, seen: &Seen<'_>) {
+        let row = seen.row;
+        if row.sent_ns == 0 || seen.measured_in().is_none() {
+            return;
+        }
+        self.late.add(row.late_ns as f64);
+        self.waits.add(row.connection_wait_ns() as f64);
+        if row.outcome == Outcome::Ok {
+            let step = self.steps.get_mut(usize::from(row.step));
+            let entry = self.entries.get_mut(usize::from(row.entry));
+            step.into_iter().chain(entry).chain([&mut self.whole]).for_each(|lateness| lateness.add(row));
+        }
+    }
+
+    /// A look is over. Says whether another is wanted.
+    pub(crate) fn turn(&mut self) -> bool {
+        let waiting = [self.late.turn(), self.waits.turn()].contains(&true);
+        let parts = self.steps.iter_mut().chain(&mut self.entries).chain([&mut self.whole]);
+        parts.fold(waiting, |open, lateness| lateness.turn() | open)
+    }
+
+    /// Audits the generator.
+    pub(crate) fn audit(&self, scope: &Scope<'_>) -> Audit {
+        let ns = |value: Option<f64>| value.map_or(0, |ns| ns as u64);
+        let mut audit = Audit {
+            trustworthy: false,
+            n: self.late.n(),
+            late_p50_ns: ns(self.late.value(50.0)),
+            late_p99_ns: ns(self.late.value(99.0)),
+            late_max_ns: ns(self.late.largest()),
+            connection_wait_p99_ns: ns(self.waits.value(99.0)),
+            effects: self.whole.effects(),
+            dropped: self.dropped.share(),
+            lost_samples: scope.manifest().end.as_ref().map_or(0, |end| end.lost_samples),
+            cpu_cores: cpu_cores(scope),
+            faults: Vec::new(),
+            cautions: Vec::new(),
+            vitals: vitals::vitals(scope, &self.behind),
+        };
+        audit.faults = self.faults(&audit, scope);
+        audit.trustworthy = audit.faults.is_empty();
+        let noted = audit.effects.iter().find(|effect| audit.trustworthy && is_noted(effect)).map(tolerable);
+        let known = vitals::cautions(&audit.vitals, &audit.faults, &audit.dropped, scope);
+        audit.cautions = noted.into_iter().chain(known).collect();
+        audit
+    }
+
+    fn faults(&self, audit: &Audit, scope: &Scope<'_>) -> Vec<Fault> {
+        let lost = scope.manifest().end.as_ref().is_some_and(|end| end.reason == EndReason::TargetLost);
+        // A target that has died is dead, however late the generator was.
+        let slow = if lost { None } else { self.lateness_fault(audit, scope).or_else(|| saturation_fault(scope)) };
+        let befell = vitals::faults(&audit.vitals, scope);
+        let accounting = accounting_faults(&self.outcomes, scope);
+        slow.into_iter().chain(befell).chain(losses(audit, scope)).chain(accounting).collect()
+    }
+
+    /// The first figure that the generator's lateness spoils: of the whole run, of one step, of one entry. What is lost
+    /// among all requests may decide what is said of a few.
+    fn lateness_fault(&self, audit: &Audit, scope: &Scope<'_>) -> Option<Fault> {
+        let tightest_ns = self.bounds.tightest_ns;
+        let spoiled = |effects: &[LateEffect]| effects.iter().find(|e| is_too_much(e, tightest_ns)).map(describe);
+        let (steps, entries) = (&scope.manifest().steps, &scope.manifest().entries);
+        let names = steps.iter().map(|step| &step.name).chain(entries.iter().map(|entry| &entry.name));
+        let mut parts = names.zip(self.steps.iter().chain(&self.entries));
+        let of_part = |(name, lateness): (&String, &Lateness)| {
+            spoiled(&lateness.effects()).map(|sentence| format!("in {name}, {sentence}"))
+        };
+        let sentence = spoiled(&audit.effects).or_else(|| parts.find_map(of_part))?;
+        Some(fault(sentence, MORE_CPU))
+    }
+}
+
+/// The latencies of some successes, with and without the generator's own lateness.
+#[derive(Debug, Clone)]
+struct Lateness {
+    percentiles: Vec<f64>,
+    measured: Percentiles,
+    without: Percentiles,
+}
+
+impl Lateness {
+    fn new(percentiles: &[f64]) -> Self {
+        let (measured, without) = (Percentiles::of_whole(percentiles), Percentiles::of_whole(percentiles));
+        Self { percentiles: percentiles.to_vec(), measured, without }
+    }
+
+    fn add(&mut self, row: &Row) {
+        self.measured.add(row.latency_ns() as f64);
+        self.without.add(row.latency_ns().saturating_sub(row.late_ns) as f64);
+    }
+
+    fn turn(&mut self) -> bool {
+        [self.measured.turn(), self.without.turn()].contains(&true)
+    }
+
+    /// What the latency percentiles would be had the generator been on time. A percentile with too few samples beyond
+    /// it is left out: one late request would decide it.
+    fn effects(&self) -> Vec<LateEffect> {
+        let pair = |&percentile: &f64| {
+            Some(LateEffect {
+                percentile,
+                measured_ns: self.measured.value(percentile)? as u64,
+                without_ns: self.without.value(percentile)? as u64,
+            })
+        };
+        let stated = self.percentiles.iter().filter(|&&percentile| enough(self.measured.n(), percentile));
+        stated.filter_map(pair).collect()
+    }
 }
 
 /// What the run's latency is judged by.
+#[derive(Debug, Clone)]
 struct Bounds {
     percentiles: Vec<f64>,
     tightest_ns: Option<f64>,
@@ -101,22 +230,6 @@ impl Bounds {
         percentiles.dedup();
         Self { percentiles, tightest_ns: bounds.into_iter().reduce(f64::min) }
     }
-}
-
-/// What the latency percentiles would be had the generator been on time. A percentile with too few samples beyond
-/// it is left out: one late request would decide it.
-fn effects(sent: &[&Row], percentiles: &[f64]) -> Vec<LateEffect> {
-    let successes = || sent.iter().filter(|row| row.outcome == Outcome::Ok);
-    let measured: Population = successes().map(|row| (row.latency_ns(), 0)).collect();
-    let without: Population = successes().map(|row| (row.latency_ns().saturating_sub(row.late_ns), 0)).collect();
-    let pair = |&percentile: &f64| {
-        Some(LateEffect {
-            percentile,
-            measured_ns: measured.value(percentile)?,
-            without_ns: without.value(percentile)?,
-        })
-    };
-    percentiles.iter().filter(|&&percentile| enough(measured.n(), percentile)).filter_map(pair).collect()
 }
 
 /// What to say of a figure that lateness changed, and not enough to turn the judgement.
@@ -151,15 +264,13 @@ fn describe(effect: &LateEffect) -> String {
     )
 }
 
-/// Arrivals that the generator never sent through its own fault. What a stopped run left behind is nobody's fault:
-/// those of its last moments do not count.
-fn dropped(scope: &Scope<'_>) -> Share {
-    let cut = match &scope.manifest().end {
+/// Until when arrivals that the generator never sent are its own fault. What a stopped run left behind is nobody's
+/// fault: those of its last moments do not count.
+fn sent_until_ns(scope: &Scope<'_>) -> u64 {
+    match &scope.manifest().end {
         Some(end) if matches!(end.reason, EndReason::Completed | EndReason::LimitFound) => u64::MAX,
         _ => scope.driven_ns.saturating_sub(scope.manifest().load.request_timeout_ns),
-    };
-    let rows = scope.run.rows.iter().filter(|row| row.intended_ns < cut);
-    share(rows.map(|row| (block(row.intended_ns), row.outcome == Outcome::Dropped)))
+    }
 }
 
 /// Average use of processors by the generator's processes, from their CPU time.
@@ -174,33 +285,6 @@ fn cpu_cores(scope: &Scope<'_>) -> Option<f64> {
 
 fn fault(sentence: String, remedy: &str) -> Fault {
     Fault { sentence, remedy: remedy.to_owned() }
-}
-
-/// The first figure that the generator's lateness spoils: of the whole run, of one step, of one entry. What is lost
-/// among all requests may decide what is said of a few.
-fn lateness_fault(scope: &Scope<'_>, audit: &Audit, bounds: &Bounds) -> Option<Fault> {
-    let spoiled = |effects: &[LateEffect]| effects.iter().find(|e| is_too_much(e, bounds.tightest_ns)).map(describe);
-    let of_part = |(name, rows): (String, Vec<&Row>)| {
-        spoiled(&effects(&rows, &bounds.percentiles)).map(|sentence| format!("in {name}, {sentence}"))
-    };
-    let sentence = spoiled(&audit.effects).or_else(|| parts(scope).into_iter().find_map(of_part))?;
-    Some(fault(sentence, MORE_CPU))
-}
-
-/// The measured requests of each step and of each entry that are judged on their own.
-fn parts<'a>(scope: &Scope<'a>) -> Vec<(String, Vec<&'a Row>)> {
-    let (steps, entries) = (&scope.manifest().steps, &scope.manifest().entries);
-    let names = steps.iter().map(|step| &step.name).chain(entries.iter().map(|entry| &entry.name));
-    let mut parts: Vec<(String, Vec<&Row>)> = names.map(|name| (name.clone(), Vec::new())).collect();
-    for (_, row) in scope.measured().filter(|(_, row)| row.sent_ns > 0) {
-        let places = [usize::from(row.step), steps.len() + usize::from(row.entry)];
-        for place in places {
-            if let Some((_, rows)) = parts.get_mut(place) {
-                rows.push(row);
-            }
-        }
-    }
-    parts
 }
 
 /// In a closed model a generator without processor time is not late, because its users send when it gets round to
@@ -257,14 +341,14 @@ fn losses(audit: &Audit, scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
 }
 
 /// Every intended arrival must be accounted for: the samples, the generator's own counts and the plan must agree.
-fn accounting_faults(scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
+fn accounting_faults(outcomes: &Outcomes, scope: &Scope<'_>) -> impl Iterator<Item = Fault> {
     let end = scope.manifest().end.as_ref();
-    let samples = scope.run.rows.len() as u64;
+    let samples = outcomes.n();
     let failed = end.filter(|end| end.reason == EndReason::GeneratorFailed).map(|end| {
         let why = if end.detail.is_empty() { "no reason given" } else { &end.detail };
         fault(format!("the generator itself failed: {why}"), "see events.jsonl in the run folder")
     });
-    let found = crate::rates::outcomes(scope.run.rows.iter());
+    let found = outcomes.by_word();
     let agrees = |end: &&End| end.outcomes.iter().filter(|(_, count)| **count > 0).eq(found.iter());
     // What was lost was counted and has no sample: that it is lost is a fault already.
     let uncounted = end.filter(|end| end.lost_samples == 0 && !agrees(end)).map(|end| {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use proofload_run::findings::{Balance, Conservation};
 use proofload_run::sample::Outcome;
 
-use crate::counters::counters;
-use crate::load::Row;
+use crate::counters::{Count, counters};
+use crate::samples::Row;
 use crate::scope::Scope;
 
 /// Protocols in which an error is the model's own.
@@ -23,45 +23,87 @@ const FLUSH_NS: u64 = 250_000_000;
 fn last_comparable_ns(scope: &Scope<'_>) -> u64 {
     match scope.manifest().end {
         Some(_) => u64::MAX,
-        None => scope.run.rows.iter().map(|row| row.done_ns).max().unwrap_or(0).saturating_sub(FLUSH_NS),
+        None => scope.run.samples.extent().last_done_ns.saturating_sub(FLUSH_NS),
     }
 }
 
-/// Compares the counts of every model that the mix names.
-pub(crate) fn conservation(scope: &Scope<'_>) -> Vec<Conservation> {
-    let models: BTreeSet<&str> = scope.manifest().entries.iter().map(|entry| entry.model.as_str()).collect();
-    models.into_iter().filter(|model| !model.is_empty()).map(|model| compare(scope, model)).collect()
+/// The counts of every model that the mix names, beside ours while samples are looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Models<'a> {
+    models: Vec<Model<'a>>,
+    /// For each entry its model and its protocol.
+    of_entry: Vec<(Option<usize>, &'a str)>,
 }
 
-fn compare(scope: &Scope<'_>, model: &str) -> Conservation {
-    let mut counts = counters(&scope.run.series, model).counts;
-    counts.retain(|count| count.t_ns <= last_comparable_ns(scope));
-    let (Some(first), Some(last)) = (counts.first(), counts.last()) else {
-        return finding(model, 0, 0, 0, Balance::NotCounted);
-    };
-    // Only a count that was taken after the load had ended has everything in it.
-    let after_all = scope.manifest().end.as_ref().is_some_and(|end| last.t_ns >= end.at_ns);
-    let edge = if after_all { 0 } else { SCRAPE_EDGE_NS };
-    let ours = |row: &&Row| scope.manifest().entries.get(usize::from(row.entry)).is_some_and(|e| e.model == model);
-    let (mut certain, mut possible) = (0, 0);
-    for row in scope.run.rows.iter().filter(ours).filter(|row| row.sent_ns > 0) {
-        let inside = row.sent_ns >= first.t_ns && row.done_ns.saturating_add(edge) <= last.t_ns;
-        let entry = &scope.manifest().entries[usize::from(row.entry)];
-        certain += u64::from(inside && row.outcome == Outcome::Ok);
-        possible += u64::from(may_count(row.outcome, &entry.protocol) && !(inside && row.outcome == Outcome::Ok))
-            + u64::from(row.retry);
+#[derive(Debug, Clone)]
+struct Model<'a> {
+    name: &'a str,
+    /// The server's, in order of time.
+    counts: Vec<Count>,
+    /// Answers from so long before the last count may be in it or not.
+    edge_ns: u64,
+    certain: u64,
+    possible: u64,
+}
+
+impl<'a> Models<'a> {
+    pub(crate) fn new(scope: &Scope<'a>) -> Self {
+        let entries = &scope.manifest().entries;
+        let names: BTreeSet<&str> = entries.iter().map(|entry| entry.model.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+        let index = |model: &str| names.iter().position(|name| *name == model);
+        let of_entry = entries.iter().map(|entry| (index(&entry.model), entry.protocol.as_str())).collect();
+        Self { models: names.iter().map(|name| Model::new(scope, name)).collect(), of_entry }
     }
-    let server = (last.successes - first.successes).max(0.0).round() as u64;
-    let balance = if counts.windows(2).any(|pair| pair[1].successes < pair[0].successes) {
-        Balance::Reset
-    } else if server < certain {
-        Balance::Deficit
-    } else if server > certain + possible {
-        Balance::Surplus
-    } else {
-        Balance::Balanced
-    };
-    finding(model, certain, possible, server, balance)
+
+    /// Counts a sample.
+    pub(crate) fn add(&mut self, row: &Row) {
+        let Some(&(Some(model), protocol)) = self.of_entry.get(usize::from(row.entry)) else { return };
+        if row.sent_ns > 0 {
+            self.models[model].add(row, protocol);
+        }
+    }
+
+    /// Compares the counts of every model.
+    pub(crate) fn compared(&self) -> Vec<Conservation> {
+        self.models.iter().map(Model::compared).collect()
+    }
+}
+
+impl<'a> Model<'a> {
+    fn new(scope: &Scope<'_>, name: &'a str) -> Self {
+        let mut counts = counters(&scope.run.series, name).counts;
+        counts.retain(|count| count.t_ns <= last_comparable_ns(scope));
+        // Only a count that was taken after the load had ended has everything in it.
+        let end = scope.manifest().end.as_ref();
+        let after_all = end.zip(counts.last()).is_some_and(|(end, last)| last.t_ns >= end.at_ns);
+        Self { name, counts, edge_ns: if after_all { 0 } else { SCRAPE_EDGE_NS }, certain: 0, possible: 0 }
+    }
+
+    fn add(&mut self, row: &Row, protocol: &str) {
+        let (Some(first), Some(last)) = (self.counts.first(), self.counts.last()) else { return };
+        let inside = row.sent_ns >= first.t_ns && row.done_ns.saturating_add(self.edge_ns) <= last.t_ns;
+        let certain = inside && row.outcome == Outcome::Ok;
+        self.certain += u64::from(certain);
+        self.possible += u64::from(may_count(row.outcome, protocol) && !certain) + u64::from(row.retry);
+    }
+
+    fn compared(&self) -> Conservation {
+        let (Some(first), Some(last)) = (self.counts.first(), self.counts.last()) else {
+            return finding(self.name, 0, 0, 0, Balance::NotCounted);
+        };
+        let server = (last.successes - first.successes).max(0.0).round() as u64;
+        let balance = if self.counts.windows(2).any(|pair| pair[1].successes < pair[0].successes) {
+            Balance::Reset
+        } else if server < self.certain {
+            Balance::Deficit
+        } else if server > self.certain + self.possible {
+            Balance::Surplus
+        } else {
+            Balance::Balanced
+        };
+        finding(self.name, self.certain, self.possible, server, balance)
+    }
 }
 
 /// Whether the server may have counted this request as a success without our holding a whole, correct answer: it

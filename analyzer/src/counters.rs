@@ -71,6 +71,11 @@ pub(crate) struct Counters {
     pub(crate) counts: Vec<Count>,
 }
 
+/// Whether a target's metric of this name is such a counter.
+pub(crate) fn is_counted(name: &str) -> bool {
+    METRICS.names.contains(&name)
+}
+
 /// The counters of a model, from whichever source has them.
 pub(crate) fn counters(series: &[Line], model: &str) -> Counters {
     let found = [&STATISTICS, &METRICS].map(|family| of_family(family, series, model));

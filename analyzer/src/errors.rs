@@ -8,39 +8,54 @@ use proofload_run::findings::ErrorClass;
 use proofload_run::manifest::Entry;
 use proofload_run::sample::Outcome;
 
-use crate::scope::Scope;
+use crate::samples::Row;
 
 /// Messages kept of each class.
 const MAX_EXAMPLES: usize = 3;
 
-/// All that is neither a success nor still in flight, the most frequent first.
-pub(crate) fn errors(scope: &Scope<'_>) -> Vec<ErrorClass> {
-    let mut of_entry: BTreeMap<u16, u64> = BTreeMap::new();
-    let mut classes: BTreeMap<(u16, Outcome, u16), (u64, u64, u64)> = BTreeMap::new();
-    for row in &scope.run.rows {
-        *of_entry.entry(row.entry).or_default() += 1;
-        if !matches!(row.outcome, Outcome::Ok | Outcome::InFlight) {
-            let at = if row.done_ns == 0 { row.intended_ns } else { row.done_ns };
-            let class = classes.entry((row.entry, row.outcome, row.status)).or_insert((0, u64::MAX, 0));
-            *class = (class.0 + 1, class.1.min(at), class.2.max(at));
+/// What went wrong in one way: how often, first and last.
+#[derive(Debug, Clone, Copy)]
+struct Class {
+    count: u64,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+/// All that is neither a success nor still in flight.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Errors {
+    of_entry: BTreeMap<u16, u64>,
+    classes: BTreeMap<(u16, Outcome, u16), Class>,
+}
+
+impl Errors {
+    pub(crate) fn add(&mut self, row: &Row) {
+        *self.of_entry.entry(row.entry).or_default() += 1;
+        if matches!(row.outcome, Outcome::Ok | Outcome::InFlight) {
+            return;
         }
+        let at = if row.done_ns == 0 { row.intended_ns } else { row.done_ns };
+        let none = Class { count: 0, first_ns: u64::MAX, last_ns: 0 };
+        let class = self.classes.entry((row.entry, row.outcome, row.status)).or_insert(none);
+        *class = Class { count: class.count + 1, first_ns: class.first_ns.min(at), last_ns: class.last_ns.max(at) };
     }
-    let entries = &scope.manifest().entries;
-    let mut found: Vec<ErrorClass> = classes
-        .into_iter()
-        .map(|((entry, outcome, status), (count, first_ns, last_ns))| ErrorClass {
+
+    /// The most frequent first.
+    pub(crate) fn classes(&self, entries: &[Entry], events: &[Event]) -> Vec<ErrorClass> {
+        let of_class = |(&(entry, outcome, status), class): (&(u16, Outcome, u16), &Class)| ErrorClass {
             entry: entry_name(entries, entry),
             outcome: outcome.as_str().to_owned(),
             status,
-            count,
-            share: count as f64 / of_entry[&entry] as f64,
-            first_ns,
-            last_ns,
-            examples: examples(&scope.run.events, entry, outcome, status),
-        })
-        .collect();
-    found.sort_by_key(|class| std::cmp::Reverse(class.count));
-    found
+            count: class.count,
+            share: class.count as f64 / self.of_entry[&entry] as f64,
+            first_ns: class.first_ns,
+            last_ns: class.last_ns,
+            examples: examples(events, entry, outcome, status),
+        };
+        let mut found: Vec<ErrorClass> = self.classes.iter().map(of_class).collect();
+        found.sort_by_key(|class| std::cmp::Reverse(class.count));
+        found
+    }
 }
 
 /// The name of an entry, also of one that the manifest does not know.

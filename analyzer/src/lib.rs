@@ -1,8 +1,10 @@
 //! From a run folder to figures, a verdict and a report.
 //!
-//! `load` is the only reader. The analyses (`rates`, `slo`, `breaking`, `audit` …) are pure: they know statistics
-//! and the run, not each other; `assemble` puts them together and `gate` turns them into a verdict. The report is
-//! made from the findings alone. Nothing here opens a socket or reads a clock: the same folder gives the same bytes.
+//! `load` and `samples` are the only readers. The analyses (`rates`, `slo`, `breaking`, `audit` …) are pure: they know
+//! statistics and the run, not each other; `assemble` puts them together and `gate` turns them into a verdict. They look
+//! at one sample after another and keep none, so that a day's run takes no more memory than an hour's but for a table of
+//! its seconds. The report is made from the findings alone. Nothing here opens a socket or reads a clock: the same folder
+//! gives the same bytes.
 
 mod assemble;
 mod audit;
@@ -14,15 +16,20 @@ mod gate;
 pub mod histograms;
 mod lines;
 mod load;
+mod part;
 mod phases;
 mod rates;
 mod report;
+mod samples;
 mod scope;
 mod series;
 mod server_phases;
 mod sliding;
 mod slo;
 mod stats;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 mod thresholds;
 mod timeline;
 mod tokens;
@@ -74,5 +81,5 @@ pub enum AnalyzeError {
 pub fn analyze(folder: &Path) -> Result<Findings, AnalyzeError> {
     let folder = RunFolder::open(folder)?;
     table::seal(&folder)?;
-    Ok(assemble::findings(&load::load(&folder)?))
+    assemble::findings(&load::load(&folder)?)
 }

@@ -7,51 +7,108 @@ use proofload_run::findings::{Rates, Totals};
 use proofload_run::sample::Outcome;
 use proofload_run::units::NS_PER_S;
 
-use crate::load::Row;
-use crate::scope::Scope;
-use crate::slo::Levels;
-use crate::stats::{block, share};
+use crate::scope::Seen;
+use crate::stats::Hits;
 use crate::window::Place;
 
-/// Counts by outcome; outcomes that did not occur are left out.
-pub(crate) fn outcomes<'a>(rows: impl Iterator<Item = &'a Row>) -> BTreeMap<String, u64> {
-    let mut counts = [0; Outcome::ALL.len()];
-    for row in rows {
-        counts[usize::from(row.outcome.code())] += 1;
+/// Counts by outcome.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcomes([u64; Outcome::ALL.len()]);
+
+impl Outcomes {
+    pub(crate) fn add(&mut self, outcome: Outcome) {
+        self.0[usize::from(outcome.code())] += 1;
     }
-    let named = Outcome::ALL.iter().zip(counts).filter(|(_, count)| *count > 0);
-    named.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect()
+
+    /// By the outcome's word; outcomes that did not occur are left out.
+    pub(crate) fn by_word(&self) -> BTreeMap<String, u64> {
+        let named = Outcome::ALL.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        named.map(|(outcome, count)| (outcome.as_str().to_owned(), count)).collect()
+    }
+
+    /// All together.
+    pub(crate) fn n(&self) -> u64 {
+        self.0.iter().sum()
+    }
 }
 
 /// Where every sample of the run went.
-pub(crate) fn totals(scope: &Scope<'_>) -> Totals {
-    let placed = |wanted: fn(&Place) -> bool| scope.places.iter().filter(|place| wanted(place)).count() as u64;
-    Totals {
-        samples: scope.run.rows.len() as u64,
-        warm_up: placed(|place| matches!(place, Place::WarmUp)),
-        settling: placed(|place| matches!(place, Place::Settling)),
-        measured: placed(|place| matches!(place, Place::Measured(_))),
-        outcomes: outcomes(scope.run.rows.iter()),
-        measured_outcomes: outcomes(scope.measured().map(|(_, row)| row)),
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Whereabouts {
+    warm_up: u64,
+    settling: u64,
+    all: Outcomes,
+    measured: Outcomes,
+}
+
+impl Whereabouts {
+    pub(crate) fn add(&mut self, seen: &Seen<'_>) {
+        self.all.add(seen.row.outcome);
+        match seen.place {
+            Place::WarmUp => self.warm_up += 1,
+            Place::Settling => self.settling += 1,
+            Place::Measured(_) => self.measured.add(seen.row.outcome),
+        }
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            samples: self.all.n(),
+            warm_up: self.warm_up,
+            settling: self.settling,
+            measured: self.measured.n(),
+            outcomes: self.all.by_word(),
+            measured_outcomes: self.measured.by_word(),
+        }
     }
 }
 
-/// Rates of some measured arrivals and some answers over the time that was measured.
-pub(crate) fn rates(arrivals: &[&Row], answers: &[&Row], measured_ns: u64, levels: &Levels) -> Rates {
-    let per_s = |count: usize| if measured_ns == 0 { 0.0 } else { count as f64 * NS_PER_S as f64 / measured_ns as f64 };
-    let sent = |row: &&&Row| row.outcome != Outcome::Dropped && row.sent_ns > 0;
-    let good = answers.iter().filter(|row| levels.in_time(row)).count();
-    let settled = arrivals.iter().filter(|row| row.outcome == Outcome::Ok || row.outcome.is_error());
-    Rates {
-        measured_ns,
-        intended_per_s: per_s(arrivals.len()),
-        sent_per_s: per_s(arrivals.iter().filter(sent).count()),
-        throughput_per_s: per_s(answers.len()),
-        throughput_n: answers.len() as u64,
-        goodput_per_s: per_s(good),
-        goodput_n: good as u64,
-        errors: share(settled.map(|row| (block(row.intended_ns), row.outcome.is_error()))),
-        sheds: share(arrivals.iter().filter(sent).map(|row| (block(row.intended_ns), row.outcome == Outcome::Shed))),
-        retries: arrivals.iter().map(|row| u64::from(row.retry)).sum(),
+/// What rates are made of: counts of some measured arrivals, and of the answers that came meanwhile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flow {
+    pub(crate) arrivals: u64,
+    sent: u64,
+    errors: Hits,
+    sheds: Hits,
+    retries: u64,
+    answers: u64,
+    good: u64,
+}
+
+impl Flow {
+    pub(crate) fn add_arrival(&mut self, seen: &Seen<'_>) {
+        let row = seen.row;
+        self.arrivals += 1;
+        self.retries += u64::from(row.retry);
+        if row.outcome != Outcome::Dropped && row.sent_ns > 0 {
+            self.sent += 1;
+            self.sheds.add(seen.block, row.outcome == Outcome::Shed);
+        }
+        if row.outcome == Outcome::Ok || row.outcome.is_error() {
+            self.errors.add(seen.block, row.outcome.is_error());
+        }
+    }
+
+    pub(crate) fn add_answer(&mut self, is_in_time: bool) {
+        self.answers += 1;
+        self.good += u64::from(is_in_time);
+    }
+
+    /// Over the time that was measured.
+    pub(crate) fn rates(&self, measured_ns: u64) -> Rates {
+        let per_s =
+            |count: u64| if measured_ns == 0 { 0.0 } else { count as f64 * NS_PER_S as f64 / measured_ns as f64 };
+        Rates {
+            measured_ns,
+            intended_per_s: per_s(self.arrivals),
+            sent_per_s: per_s(self.sent),
+            throughput_per_s: per_s(self.answers),
+            throughput_n: self.answers,
+            goodput_per_s: per_s(self.good),
+            goodput_n: self.good,
+            errors: self.errors.share(),
+            sheds: self.sheds.share(),
+            retries: self.retries,
+        }
     }
 }

@@ -87,6 +87,11 @@ const fn pick(
     Pick { chart, what, unit, source, names, reading, scale }
 }
 
+/// Whether a metric of this name may be shown.
+pub(crate) fn is_shown(name: &str) -> bool {
+    PICKS.iter().any(|pick| pick.names.contains(&name))
+}
+
 /// The selected series of a run.
 pub(crate) fn series(all: &[Line]) -> Vec<SeriesFindings> {
     PICKS.iter().flat_map(|pick| lines(pick, all)).collect()

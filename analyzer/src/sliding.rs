@@ -8,8 +8,9 @@ use proofload_run::sample::Outcome;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 use proofload_run::verdict::Verdict;
 
-use crate::load::Row;
+use crate::samples::Row;
 use crate::scope::Scope;
+use crate::stats::Percentiles;
 
 /// One second of one threshold.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,28 +31,112 @@ struct Windows {
     worst_s: Option<(u64, u64)>,
 }
 
-/// Judges a threshold over windows. An entry that is not there has no data.
-pub(crate) fn judge(threshold: &Threshold, window_ns: u64, scope: &Scope<'_>) -> ThresholdResult {
-    let manifest = scope.manifest();
-    let entries = manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.slo));
-    let rule = Rule::new(threshold, manifest.slo, entries);
-    let rows: Vec<&Row> = scope.run.rows.iter().filter(|row| rule.covers(row.entry)).collect();
-    let seconds = seconds(&rule, &rows, scope);
-    let windows = match rows.is_empty() {
-        true => Windows::default(),
-        false => windows(threshold, window_ns, &seconds, warm_until_ns(scope), scope.driven_ns),
-    };
-    let value = windows.worst_s.and_then(|(end_s, _)| value(&rule, window_ns, end_s, &rows, &seconds));
-    let (verdict, note) = verdict(&windows, threshold);
-    ThresholdResult {
-        threshold: threshold.clone(),
-        text: threshold.to_string(),
-        default: false,
-        value,
-        value_text: value.map_or_else(|| "no data".to_owned(), |value| format_bound(threshold.metric, value)),
-        n: windows.worst_s.map_or(0, |(_, n)| n),
-        verdict,
-        note,
+/// A threshold over windows while samples are looked at: first the seconds are counted, then, of the worst window, the
+/// percentile is looked for that counts cannot give.
+#[derive(Debug)]
+pub(crate) struct Sliding<'a> {
+    threshold: &'a Threshold,
+    window_ns: u64,
+    rule: Rule,
+    closed_ns: u64,
+    warm_until_ns: u64,
+    driven_ns: u64,
+    /// Samples that it is about.
+    covered: u64,
+    seconds: Vec<Second>,
+    /// Once they have been counted.
+    windows: Option<Windows>,
+    times: Option<Percentiles>,
+}
+
+impl<'a> Sliding<'a> {
+    /// Of a threshold that has a window. An entry that is not there has no data.
+    pub(crate) fn new(threshold: &'a Threshold, window_ns: u64, scope: &Scope<'_>) -> Self {
+        let manifest = scope.manifest();
+        let entries = manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.slo));
+        Self {
+            threshold,
+            window_ns,
+            rule: Rule::new(threshold, manifest.slo, entries),
+            closed_ns: scope.closed_ns,
+            warm_until_ns: warm_until_ns(scope),
+            driven_ns: scope.driven_ns,
+            covered: 0,
+            seconds: vec![Second::default(); second_of(scope.driven_ns) + 1],
+            windows: None,
+            times: None,
+        }
+    }
+
+    /// Looks at a sample.
+    pub(crate) fn add(&mut self, row: &Row) {
+        if !self.rule.covers(row.entry) {
+            return;
+        }
+        match (&self.windows, &mut self.times) {
+            (None, _) => self.count(row),
+            (Some(Windows { worst_s: Some((end_s, _)), .. }), Some(times)) => {
+                time_at(&self.rule, row, self.window_ns, *end_s).into_iter().for_each(|time_ns| times.add(time_ns));
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&mut self, row: &Row) {
+        self.covered += 1;
+        let done_ns = if row.done_ns == 0 { self.closed_ns } else { row.done_ns };
+        if let Some(second) = self.seconds.get_mut(second_of(done_ns)) {
+            second.ended.add(&self.rule, &request(row, done_ns));
+        }
+        let Some(patience_ns) = self.rule.patience_ns(row.entry) else { return };
+        let from = second_of(row.intended_ns.saturating_add(patience_ns).saturating_add(1));
+        for second in self.seconds.iter_mut().take(second_of(done_ns)).skip(from) {
+            second.overdue.add_overdue(&self.rule, row.entry);
+        }
+    }
+
+    /// A look is over. Says whether another is wanted.
+    pub(crate) fn turn(&mut self) -> bool {
+        if let Some(times) = &mut self.times {
+            return times.turn();
+        }
+        if self.windows.is_some() {
+            return false;
+        }
+        let found = match self.covered {
+            0 => Windows::default(),
+            _ => windows(self.threshold, self.window_ns, &self.seconds, self.warm_until_ns, self.driven_ns),
+        };
+        let percentile = self.threshold.metric.percentile().filter(|_| found.worst_s.is_some());
+        self.times = percentile.map(|percentile| Percentiles::of_any(&[percentile]));
+        self.windows = Some(found);
+        self.times.is_some()
+    }
+
+    /// What came of it.
+    pub(crate) fn judged(&self) -> ThresholdResult {
+        let none = Windows::default();
+        let (threshold, windows) = (self.threshold, self.windows.as_ref().unwrap_or(&none));
+        let value = windows.worst_s.and_then(|(end_s, _)| self.value(end_s));
+        let (verdict, note) = verdict(windows, threshold);
+        ThresholdResult {
+            threshold: threshold.clone(),
+            text: threshold.to_string(),
+            default: false,
+            value,
+            value_text: value.map_or_else(|| "no data".to_owned(), |value| format_bound(threshold.metric, value)),
+            n: windows.worst_s.map_or(0, |(_, n)| n),
+            verdict,
+            note,
+        }
+    }
+
+    /// The figure of the worst window, exactly.
+    fn value(&self, end_s: u64) -> Option<f64> {
+        match self.threshold.metric.percentile() {
+            Some(percentile) => self.times.as_ref()?.value(percentile),
+            None => moment(self.threshold, &self.seconds, end_s).value().filter(|value| value.is_finite()),
+        }
     }
 }
 
@@ -75,23 +160,6 @@ fn request(row: &Row, done_ns: u64) -> Request {
         itl_ns: row.itl_ns(),
         tokens: row.tokens_out,
     }
-}
-
-fn seconds(rule: &Rule, rows: &[&Row], scope: &Scope<'_>) -> Vec<Second> {
-    let last = second_of(scope.driven_ns);
-    let mut seconds = vec![Second::default(); last + 1];
-    for row in rows {
-        let done_ns = if row.done_ns == 0 { scope.closed_ns } else { row.done_ns };
-        if let Some(second) = seconds.get_mut(second_of(done_ns)) {
-            second.ended.add(rule, &request(row, done_ns));
-        }
-        let Some(patience_ns) = rule.patience_ns(row.entry) else { continue };
-        let from = second_of(row.intended_ns.saturating_add(patience_ns).saturating_add(1));
-        for second in seconds.iter_mut().take(second_of(done_ns)).skip(from) {
-            second.overdue.add_overdue(rule, row.entry);
-        }
-    }
-    seconds
 }
 
 /// What the threshold came to over the windows that end with this second.
@@ -122,22 +190,16 @@ fn windows(threshold: &Threshold, window_ns: u64, seconds: &[Second], from_ns: u
     windows
 }
 
-/// The figure of one window, exactly. What was overdue at its end counts with its age then.
-fn value(rule: &Rule, window_ns: u64, end_s: u64, rows: &[&Row], seconds: &[Second]) -> Option<f64> {
-    let Some(percentile) = rule.threshold.metric.percentile() else {
-        return moment(&rule.threshold, seconds, end_s).value().filter(|value| value.is_finite());
-    };
+/// The time by which a request counts in the window that ends with this second, if it does. What was overdue at its end
+/// counts with its age then.
+fn time_at(rule: &Rule, row: &Row, window_ns: u64, end_s: u64) -> Option<f64> {
     let end_ns = end_s * NS_PER_S;
-    let within = |row: &&&Row| row.done_ns > end_ns - window_ns && row.done_ns <= end_ns;
-    let ended = rows.iter().filter(within).filter(|row| row.outcome == Outcome::Ok);
-    let under_way = rows.iter().filter(|row| row.done_ns == 0 || row.done_ns > end_ns);
-    let overdue = under_way.filter(|row| rule.is_overdue(row.entry, row.intended_ns, end_ns));
-    let ages = overdue.map(|row| end_ns - row.intended_ns);
-    let times = ended.filter_map(|row| request(row, row.done_ns).time_ns(rule.threshold.metric));
-    let mut times: Vec<f64> = times.chain(ages.map(|ns| ns as f64)).collect();
-    times.sort_unstable_by(f64::total_cmp);
-    let rank = ((times.len() as f64 * percentile / 100.0).ceil() as usize).max(1);
-    times.get(rank - 1).copied()
+    if row.done_ns == 0 || row.done_ns > end_ns {
+        let overdue = rule.is_overdue(row.entry, row.intended_ns, end_ns);
+        return overdue.then(|| (end_ns - row.intended_ns) as f64);
+    }
+    let counts = row.outcome == Outcome::Ok && row.done_ns > end_ns - window_ns;
+    if counts { request(row, row.done_ns).time_ns(rule.threshold.metric) } else { None }
 }
 
 fn verdict(windows: &Windows, threshold: &Threshold) -> (Verdict, String) {

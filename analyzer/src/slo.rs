@@ -7,12 +7,12 @@
 
 use proofload_run::criteria::Slo;
 use proofload_run::findings::{Kept, Share, SloResult};
-use proofload_run::manifest::Manifest;
+use proofload_run::manifest::{Entry, Manifest};
 use proofload_run::sample::Outcome;
 
-use crate::load::Row;
-use crate::scope::Scope;
-use crate::stats::{block, enough, share};
+use crate::samples::Row;
+use crate::scope::Seen;
+use crate::stats::{Hits, enough};
 
 /// A service level and the entries that it covers.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,12 +59,22 @@ impl Levels {
         self.index_of(row).is_none_or(|index| is_in_time(row, &self.all[index].slo))
     }
 
-    /// Holds the samples against every level that covers some entry.
-    pub(crate) fn judge(&self, rows: &[&Row], scope: &Scope<'_>) -> Vec<SloResult> {
-        let covered = |level: usize| rows.iter().copied().filter(move |row| self.index_of(row) == Some(level));
-        let name = |level: &Level| level.entry.map(|index| scope.manifest().entries[index].name.clone());
-        let levels = self.all.iter().enumerate();
-        levels.map(|(index, level)| judge(level.slo, name(level), covered(index), scope)).collect()
+    /// One for each level, of no samples yet.
+    pub(crate) fn tallies(&self) -> Vec<Tally> {
+        vec![Tally::default(); self.all.len()]
+    }
+
+    /// Counts a sample for the level that covers it.
+    pub(crate) fn count(&self, tallies: &mut [Tally], seen: &Seen<'_>) {
+        if let Some(index) = self.index_of(seen.row) {
+            tallies[index].add(&self.all[index].slo, seen);
+        }
+    }
+
+    /// Whether what was counted keeps every level that covers some entry.
+    pub(crate) fn judge(&self, tallies: &[Tally], entries: &[Entry]) -> Vec<SloResult> {
+        let name = |level: &Level| level.entry.map(|index| entries[index].name.clone());
+        self.all.iter().zip(tallies).map(|(level, tally)| tally.judge(level.slo, name(level))).collect()
     }
 }
 
@@ -88,19 +98,31 @@ fn bad(row: &Row, slo: &Slo, age_ns: u64) -> Option<bool> {
     }
 }
 
-fn judge<'a>(
-    slo: Slo,
-    entry: Option<String>,
-    rows: impl Iterator<Item = &'a Row> + Clone,
-    scope: &Scope<'_>,
-) -> SloResult {
-    let quality = |row: &Row| bad(row, &slo, scope.age_ns(row));
-    let bad = share(rows.clone().filter_map(|row| Some((block(row.intended_ns), quality(row)?))));
-    let unknown = rows.clone().filter(|row| quality(row).is_none()).count() as u64;
-    let settled = rows.filter(|row| row.outcome == Outcome::Ok || row.outcome.is_error());
-    let errors = share(settled.map(|row| (block(row.intended_ns), row.outcome.is_error())));
-    let (kept, clear) = keeps(&slo, &bad, &errors);
-    SloResult { entry, slo, bad, allowed_share: slo.bad_fraction(), errors, unknown, kept, clear }
+/// What was counted for one level.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    bad: Hits,
+    errors: Hits,
+    unknown: u64,
+}
+
+impl Tally {
+    fn add(&mut self, slo: &Slo, seen: &Seen<'_>) {
+        let outcome = seen.row.outcome;
+        match bad(seen.row, slo, seen.age_ns) {
+            Some(is_bad) => self.bad.add(seen.block, is_bad),
+            None => self.unknown += 1,
+        }
+        if outcome == Outcome::Ok || outcome.is_error() {
+            self.errors.add(seen.block, outcome.is_error());
+        }
+    }
+
+    fn judge(&self, slo: Slo, entry: Option<String>) -> SloResult {
+        let (bad, errors) = (self.bad.share(), self.errors.share());
+        let (kept, clear) = keeps(&slo, &bad, &errors);
+        SloResult { entry, slo, bad, allowed_share: slo.bad_fraction(), errors, unknown: self.unknown, kept, clear }
+    }
 }
 
 /// Whether the level was kept, and whether that is clear: the interval lies wholly on one side. Below the number of
@@ -151,7 +173,7 @@ mod tests {
 
     #[test]
     fn keeping_a_level() {
-        let shares = |bad: u64, n: u64| share((0..n).map(|i| (0, i < bad)));
+        let shares = |bad: u64, n: u64| (0..n).map(|i| (0, i < bad)).collect::<Hits>().share();
         let check = |bad, n, errors, expected| {
             assert_eq!(keeps(&SLO, &shares(bad, n), &shares(errors, n)), expected, "{bad} bad, {errors} errors of {n}");
         };

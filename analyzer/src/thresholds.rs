@@ -138,12 +138,12 @@ mod tests {
             sheds: Share { count: 0, n: 100, share: 0.0, low: 0.0, high: 0.05 },
             ..Rates::default()
         };
-        let population: Population = (1..=200).map(|ms| (ms * MS, 0)).collect();
-        let token_times = TokenTimes {
-            ttft: (1..=200).map(|ms| (ms * MS, 0)).collect(),
-            itl: (1..=100).map(|ms| (ms * MS, 0)).collect(),
-            ..TokenTimes::default()
+        let up_to = |most_ms: u64| {
+            let members: Vec<(u64, u32)> = (1..=most_ms).map(|ms| (ms * MS, 0)).collect();
+            Population::of(&members, &[])
         };
+        let population = up_to(200);
+        let token_times = TokenTimes { ttft: up_to(200), itl: up_to(100), longest_gap: up_to(0) };
         let tokens = Tokens { n: 200, out: 900, out_per_s: 90.0, ..Tokens::default() };
         let bad = |count, n| Share { count, n, ..Share::default() };
         let level = |allowed_share, bad| SloResult {
@@ -194,8 +194,9 @@ mod tests {
 
     #[test]
     fn no_data_is_never_a_pass() {
-        let (population, rates) = (Population::default(), Rates::default());
-        let token_times = TokenTimes::default();
+        let (population, rates) = (Population::of(&[], &[]), Rates::default());
+        let token_times =
+            TokenTimes { ttft: population.clone(), itl: population.clone(), longest_gap: population.clone() };
         let empty = Subject {
             population: &population,
             token_times: &token_times,

@@ -10,7 +10,8 @@ use proofload_run::series::Source;
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 
 use crate::lines::Line;
-use crate::scope::Scope;
+use crate::scope::{Scope, Seen};
+use crate::stats::BySecond;
 
 /// Together longer than this share of the measured time, delays are no accident.
 const MOST_STALLED: f64 = 0.10;
@@ -24,8 +25,35 @@ const FEW_BEHIND: u64 = 5;
 const KEEP_RUNNING: &str = "see what held it up then (a stopped process, a paused virtual machine, swapping, other load) and \
                             run it again, on a machine with an idle processor for the generator";
 
+/// How many arrivals of each second of the plan were intended, and not sent when they were.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Behind {
+    seconds: BySecond<(u64, u64)>,
+}
+
+impl Behind {
+    /// Counts a measured arrival.
+    pub(crate) fn add(&mut self, seen: &Seen<'_>) {
+        let (intended, behind) = self.seconds.at(seen.block);
+        *intended += 1;
+        *behind += u64::from(seen.row.sent_ns > 0 && seen.row.late_ns > BEHIND_NS);
+    }
+
+    /// The second in which the largest share was not sent when it was intended.
+    fn worst(&self, driven_ns: u64) -> Option<BehindSecond> {
+        let share = |&(_, (intended, behind)): &(u32, &(u64, u64))| *behind as f64 / *intended as f64;
+        let driven = self.seconds.iter().filter(|(second, _)| u64::from(*second) <= driven_ns / NS_PER_S);
+        let worst = driven.filter(|(_, (_, behind))| *behind > 0).max_by(|a, b| share(a).total_cmp(&share(b)));
+        worst.map(|(second, &(intended, behind))| BehindSecond {
+            from_ns: u64::from(second) * NS_PER_S,
+            intended,
+            behind,
+        })
+    }
+}
+
 /// Reads what the generator noted of itself.
-pub(crate) fn vitals(scope: &Scope<'_>) -> Vitals {
+pub(crate) fn vitals(scope: &Scope<'_>, behind: &Behind) -> Vitals {
     let over = |name| growth(&scope.run.series, name);
     let stalls = stalls(scope);
     let longest = stalls.iter().max_by_key(|(_, for_ns)| *for_ns);
@@ -37,7 +65,7 @@ pub(crate) fn vitals(scope: &Scope<'_>) -> Vitals {
         throttled_s: over("cgroup_throttled_seconds_total"),
         waited_for_cpu_s: over("users_thread_run_delay_ns_total").map(|ns| ns / NS_PER_S as f64),
         preempted: over("users_thread_preempted_total"),
-        worst_second: worst_second(scope),
+        worst_second: behind.worst(scope.driven_ns),
     }
 }
 
@@ -58,22 +86,6 @@ fn stalls(scope: &Scope<'_>) -> Vec<(u64, u64)> {
         _ => None,
     });
     noted.filter(|(t_ns, for_ns)| touches(*t_ns..t_ns + for_ns)).collect()
-}
-
-/// The second of the plan in which the largest share of the arrivals was not sent when it was intended.
-fn worst_second(scope: &Scope<'_>) -> Option<BehindSecond> {
-    let seconds = usize::try_from(scope.driven_ns / NS_PER_S).ok()? + 1;
-    let mut counts = vec![(0_u64, 0_u64); seconds];
-    for (_, row) in scope.measured() {
-        if let Some((intended, behind)) = counts.get_mut((row.intended_ns / NS_PER_S) as usize) {
-            *intended += 1;
-            *behind += u64::from(row.sent_ns > 0 && row.late_ns > BEHIND_NS);
-        }
-    }
-    let seconds = (0_u64..).zip(counts).filter(|(_, (_, behind))| *behind > 0);
-    let share = |(_, (intended, behind)): &(u64, (u64, u64))| *behind as f64 / *intended as f64;
-    let worst = seconds.max_by(|a, b| share(a).total_cmp(&share(b)));
-    worst.map(|(second, (intended, behind))| BehindSecond { from_ns: second * NS_PER_S, intended, behind })
 }
 
 fn fault(sentence: String, remedy: &str) -> Fault {

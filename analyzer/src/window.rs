@@ -4,7 +4,7 @@
 use proofload_run::manifest::Step;
 use proofload_run::units::NS_PER_S;
 
-use crate::load::Row;
+use crate::samples::Row;
 
 /// A ramp is cut into this many slices at most, so that each has a level of its own.
 const MAX_RAMP_SLICES: u64 = 20;

@@ -2,29 +2,53 @@
 
 use proofload_run::findings::Share;
 
+use super::BySecond;
+
 /// The normal quantile of a two-sided 95 % interval.
 pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// With fewer blocks than this their spread says nothing, and samples are taken as independent.
 pub(super) const MIN_BLOCKS: usize = 5;
 
-/// Hits and samples of every block that has samples.
-pub(super) fn tally(members: impl Iterator<Item = (u32, bool)>) -> Vec<(u64, u64)> {
-    let mut blocks: Vec<(u64, u64)> = Vec::new();
-    for (block, hit) in members {
-        let block = block as usize;
-        if blocks.len() <= block {
-            blocks.resize(block + 1, (0, 0));
-        }
-        blocks[block].0 += u64::from(hit);
-        blocks[block].1 += 1;
+/// Hits and samples of every block of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hits {
+    of_block: BySecond<(u32, u32)>,
+}
+
+impl Hits {
+    /// Counts a sample of a block.
+    pub(crate) fn add(&mut self, block: u32, hit: bool) {
+        let (hits, n) = self.of_block.at(block);
+        *hits += u32::from(hit);
+        *n += 1;
     }
-    blocks.retain(|&(_, n)| n > 0);
-    blocks
+
+    /// Their share with Wilson's interval at the effective number of samples.
+    pub(crate) fn share(&self) -> Share {
+        let blocks = self.of_block.iter().map(|(_, (hits, n))| (u64::from(*hits), u64::from(*n)));
+        let blocks: Vec<(u64, u64)> = blocks.filter(|block| block.1 > 0).collect();
+        let (count, n) = blocks.iter().fold((0, 0), |(hits, n), block| (hits + block.0, n + block.1));
+        if n == 0 {
+            return Share::default();
+        }
+        let share = count as f64 / n as f64;
+        let (low, high) = wilson(share, n as f64 / design_effect(&blocks));
+        Share { count, n, share, low, high }
+    }
+}
+
+impl FromIterator<(u32, bool)> for Hits {
+    fn from_iter<I: IntoIterator<Item = (u32, bool)>>(members: I) -> Self {
+        let mut hits = Self::default();
+        members.into_iter().for_each(|(block, hit)| hits.add(block, hit));
+        hits
+    }
 }
 
 /// By how much the variance of a share over blocks exceeds that of independent samples (Kish's design effect, with
-/// blocks of a second as clusters). At least 1: correlation that would narrow an interval is not believed.
+/// blocks of a second as clusters), from the hits and the samples of each block that has samples. At least 1:
+/// correlation that would narrow an interval is not believed.
 pub(super) fn design_effect(blocks: &[(u64, u64)]) -> f64 {
     let (hits, n) = blocks.iter().fold((0, 0), |(hits, n), block| (hits + block.0, n + block.1));
     if blocks.len() < MIN_BLOCKS || hits == 0 || hits == n {
@@ -34,18 +58,6 @@ pub(super) fn design_effect(blocks: &[(u64, u64)]) -> f64 {
     let share = hits as f64 / n;
     let spread: f64 = blocks.iter().map(|&(h, m)| (h as f64 - share * m as f64).powi(2)).sum();
     (spread * count / (count - 1.0) / (n * share * (1.0 - share))).max(1.0)
-}
-
-/// A share with Wilson's interval at the effective number of samples.
-pub(crate) fn share(members: impl Iterator<Item = (u32, bool)>) -> Share {
-    let blocks = tally(members);
-    let (count, n) = blocks.iter().fold((0, 0), |(hits, n), block| (hits + block.0, n + block.1));
-    if n == 0 {
-        return Share::default();
-    }
-    let share = count as f64 / n as f64;
-    let (low, high) = wilson(share, n as f64 / design_effect(&blocks));
-    Share { count, n, share, low, high }
 }
 
 /// Wilson's score interval.
@@ -60,6 +72,10 @@ fn wilson(share: f64, n: f64) -> (f64, f64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn share(members: impl Iterator<Item = (u32, bool)>) -> Share {
+        members.collect::<Hits>().share()
+    }
 
     #[test]
     fn wilson_matches_published_values() {
@@ -84,12 +100,13 @@ mod tests {
     }
 
     proptest! {
-        /// An interval holds its share and lies within 0 to 1.
+        /// An interval holds its share and lies within 0 to 1, and the order of the samples is all the same.
         #[test]
         fn intervals_hold_their_share(members in proptest::collection::vec((0u32..20, any::<bool>()), 0..400)) {
             let s = share(members.iter().copied());
             prop_assert_eq!(s.n, members.len() as u64);
             prop_assert!(0.0 <= s.low && s.low <= s.share && s.share <= s.high && s.high <= 1.0);
+            prop_assert_eq!(s, share(members.into_iter().rev()));
         }
     }
 }
