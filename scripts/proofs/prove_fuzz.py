@@ -18,6 +18,7 @@ SHARED_SEEDS = {
     "scenario": ["scenarios/*.toml", "loadgen/tests/broken/*.toml"],
     "pbtxt": ["daemon/models/*/config.pbtxt"],
     "onnx": ["daemon/models/tiny_mlp/1/model.onnx"],
+    "onnx_graph": ["daemon/models/tiny_mlp/1/model.onnx"],
     "daemon_config": ["daemon/daemon.example.toml"],
 }
 LONGEST_INPUT = 4096

@@ -1,4 +1,7 @@
-//! Everything about GPUs.
+//! Everything about GPUs: what they report (`monitor`), a model as a graph (`graph`), what of it is computed where in
+//! memory (`plan`), and the kernels of our own (`kernels`).
 
+pub mod graph;
 pub mod kernels;
 pub mod monitor;
+pub mod plan;
