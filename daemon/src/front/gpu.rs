@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::FrontState;
 use super::routes::Routes;
-use crate::gpu::monitor::reading::{Reading, throttle_reasons};
+use crate::gpu::memory::pressure::{BUDGET_SHARE, Profile};
+use crate::gpu::monitor::reading::{Device, Reading, throttle_reasons};
 use crate::gpu::monitor::{Source, Summary};
 
 /// What a summary covers.
@@ -40,11 +41,48 @@ struct Entry {
     last_minute: Option<Summary>,
 }
 
+/// How close the devices are to the end of their memory.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GpuProfile")]
+pub(super) struct Outlook {
+    /// `nvml`, `replay` or `none`.
+    source: &'static str,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    devices: Vec<OutlookEntry>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GpuProfileEntry")]
+struct OutlookEntry {
+    device: Device,
+    /// Absent where the device does not say how much it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Profile>,
+}
+
 /// The routes, under both of their names.
 pub(super) fn routes() -> Routes {
-    ["/api/v1/gpu", "/api/gpu"]
-        .into_iter()
-        .fold(Routes::new(), |router, prefix| router.route(&format!("{prefix}/stats"), get(statistics)))
+    ["/api/v1/gpu", "/api/gpu"].into_iter().fold(Routes::new(), |router, prefix| {
+        router.route(&format!("{prefix}/stats"), get(statistics)).route(&format!("{prefix}/profile"), get(profile))
+    })
+}
+
+/// `GET /api/v1/gpu/profile`.
+async fn profile(State(state): State<FrontState>) -> Json<Outlook> {
+    let (now, gpus) = (Instant::now(), &state.gpus);
+    let entry =
+        |reading: Reading| OutlookEntry { memory: gpus.memory(&reading, BUDGET_SHARE, now), device: reading.device };
+    let devices = gpus.read(now).into_iter().map(entry).collect();
+    Json(Outlook { source: gpus.source().as_str(), reason: reason(gpus.source()), devices })
+}
+
+fn reason(source: &Source) -> Option<String> {
+    match source {
+        Source::None(why) => Some(why.clone()),
+        Source::Driver | Source::Replay => None,
+    }
 }
 
 /// `GET /api/v1/gpu/stats`.
@@ -55,9 +93,6 @@ async fn statistics(State(state): State<FrontState>) -> Json<Document> {
         last_minute: gpus.summary(&reading.device.uuid, now, RECENT),
         reading,
     };
-    let reason = match gpus.source() {
-        Source::None(why) => Some(why.clone()),
-        Source::Driver | Source::Replay => None,
-    };
-    Json(Document { source: gpus.source().as_str(), reason, devices: gpus.read(now).into_iter().map(entry).collect() })
+    let devices = gpus.read(now).into_iter().map(entry).collect();
+    Json(Document { source: gpus.source().as_str(), reason: reason(gpus.source()), devices })
 }

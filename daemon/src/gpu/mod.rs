@@ -3,5 +3,6 @@
 
 pub mod graph;
 pub mod kernels;
+pub mod memory;
 pub mod monitor;
 pub mod plan;

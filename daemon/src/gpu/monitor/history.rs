@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::reading::{Device, Now, Reading};
+use crate::gpu::memory::growth::Point;
 
 /// Readings that are kept: ten minutes at ten a second.
 pub(super) const KEPT: usize = 6000;
@@ -100,6 +101,24 @@ impl History {
     }
 }
 
+impl History {
+    /// How much memory of a device was used, oldest first, over the last `over` before `now`; seconds count from the first.
+    pub(super) fn memory(&self, uuid: &str, now: Instant, over: Duration) -> Vec<Point> {
+        let recent = self.moments.iter().filter(|moment| now.saturating_duration_since(moment.at) <= over);
+        let of_device = |moment: &Moment| {
+            let (_, read) = moment.devices.iter().find(|(device, _)| device.uuid == uuid)?;
+            Some((moment.at, read.memory_used_bytes? as f64))
+        };
+        let found: Vec<(Instant, f64)> = recent.filter_map(of_device).collect();
+        let Some((first, _)) = found.first().copied() else { return Vec::new() };
+        let point = |(at, used_bytes): (Instant, f64)| {
+            let at_s = at.saturating_duration_since(first).as_secs_f64();
+            Point { at_s, used_bytes }
+        };
+        found.into_iter().map(point).collect()
+    }
+}
+
 fn span(values: impl Iterator<Item = f64>) -> Option<Span> {
     let (mut min, mut max, mut sum, mut count) = (f64::INFINITY, f64::NEG_INFINITY, 0.0, 0_u32);
     for value in values {
@@ -139,6 +158,21 @@ mod tests {
         assert_eq!(history.summary("b", at(9), Duration::from_secs(3)).unwrap().utilization, None);
         assert_eq!(history.summary("c", at(9), Duration::from_secs(3)), None);
         assert_eq!(history.summary("a", at(900), Duration::from_secs(3)), None);
+    }
+
+    #[test]
+    fn memory_is_what_was_read_of_it() {
+        let begun = Instant::now();
+        let mut history = History::new(100);
+        for second in 0..10 {
+            let mut one = reading("a", None, 0);
+            one.now.memory_used_bytes = (second != 8).then_some(second);
+            history.push(begun + Duration::from_secs(second), &[one]);
+        }
+        let found = history.memory("a", begun + Duration::from_secs(9), Duration::from_secs(3));
+        let found: Vec<_> = found.iter().map(|point| (point.at_s, point.used_bytes)).collect();
+        assert_eq!(found, [(0.0, 6.0), (1.0, 7.0), (3.0, 9.0)]);
+        assert_eq!(history.memory("b", begun, Duration::from_secs(3)), []);
     }
 
     #[test]

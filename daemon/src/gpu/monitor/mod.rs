@@ -18,8 +18,11 @@ use self::history::{History, KEPT};
 pub use self::history::{Span, Summary};
 use self::reading::{Reading, Slow};
 use self::trace::{Recorder, Trace, TraceError};
+use super::memory::pressure::Profile;
 use crate::telemetry::sampler::Sampler;
 
+/// Of the past, what memory is judged by.
+const WATCHED: Duration = Duration::from_secs(600);
 /// How often is read what takes the driver longer.
 const SLOW_PERIOD: Duration = Duration::from_secs(1);
 
@@ -156,6 +159,13 @@ impl Gpus {
     /// The last readings, unless they are stale at `now`. Asks nobody.
     pub fn read(&self, now: Instant) -> Vec<Reading> {
         self.latest.read(now).unwrap_or_default()
+    }
+
+    /// What is known of a device's memory, of which this share may be used; `None` where it does not say how much it has.
+    pub fn memory(&self, reading: &Reading, budget_share: f64, now: Instant) -> Option<Profile> {
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let points = history.memory(&reading.device.uuid, now, WATCHED);
+        Profile::of(reading.now.memory_total_bytes?, budget_share, &points)
     }
 
     /// What a device came to over the last `over` before `now`.
