@@ -1,5 +1,5 @@
-//! Everything about GPUs: what they report (`monitor`), a model as a graph (`graph`), what of it is computed where in
-//! memory (`plan`), and the kernels of our own (`kernels`).
+//! Everything about GPUs: what they report (`monitor`) and how close their memory is to its end (`memory`), a model as a
+//! graph (`graph`), what of it is computed where in memory (`plan`), and the kernels of our own (`kernels`).
 
 pub mod graph;
 pub mod kernels;
