@@ -20,6 +20,7 @@ use crate::backend::onnxruntime::{self, Library, LibraryError};
 use crate::bodies::Bodies;
 use crate::cache::{self, Cache};
 use crate::config::Config;
+use crate::config::gpu::GpuMode;
 use crate::config::models::OnnxRuntime;
 use crate::drain::{Drain, Event, Outcome, State};
 use crate::engine::{Engine, Parts};
@@ -28,6 +29,7 @@ use crate::front::doors::Rules;
 use crate::front::doors::meters::Meters;
 use crate::front::gate::Gate;
 use crate::front::{self, FrontParts, Listeners, tls};
+use crate::gpu::cuda::{CudaError, Device};
 use crate::gpu::monitor::{Gpus, MonitorError};
 use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
@@ -70,6 +72,9 @@ pub enum DaemonError {
     /// The GPUs cannot be read, replayed or recorded as the configuration says.
     #[error(transparent)]
     Gpus(#[from] MonitorError),
+    /// Models were to run on a GPU, and cannot.
+    #[error("no GPU can be used: {0}; with --gpu=auto models run on the CPU where there is none")]
+    Gpu(CudaError),
     /// Traces cannot be exported.
     #[error(transparent)]
     Traces(#[from] TraceError),
@@ -301,6 +306,7 @@ fn engine(
             pool,
             graphs: Arc::default(),
             onnxruntime: onnxruntime(config)?,
+            gpu: gpu(config)?,
             limiter,
             load_threads: config.models.load_threads,
             concurrency: config.concurrency,
@@ -352,6 +358,27 @@ fn onnxruntime(config: &Config) -> Result<Option<&'static Library>, DaemonError>
     );
     tracing::info!("ONNX models are computed by {by}");
     Ok(found)
+}
+
+/// The GPU that models run on, if they do.
+fn gpu(config: &Config) -> Result<Option<Arc<Device>>, DaemonError> {
+    if config.gpu.mode == GpuMode::Off {
+        tracing::info!("models run on the CPU, as gpu.mode says");
+        return Ok(None);
+    }
+    match Device::open(config.gpu.device) {
+        Ok(device) => {
+            let by = device.libraries();
+            let (name, gib) = (device.name(), device.memory_bytes() as f64 / f64::from(1 << 30));
+            tracing::info!("models run on {name} ({gib:.0} GiB); cuDNN: {}, cuBLASLt: {}", by.cudnn, by.cublaslt);
+            Ok(Some(device))
+        }
+        Err(error) if config.gpu.mode == GpuMode::On => Err(DaemonError::Gpu(error)),
+        Err(error) => {
+            tracing::info!("models run on the CPU: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// How many cores this process may use.

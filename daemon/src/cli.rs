@@ -81,6 +81,9 @@ pub struct DaemonArgs {
     /// Threads that compute models on the CPU [default: all cores but one].
     #[arg(long, value_name = "N")]
     pub compute_threads: Option<usize>,
+    /// Whether models run on a GPU, which is new: auto (if there is one), on (or the daemon does not start) [default: off].
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub gpu: Option<String>,
     /// Print one line of JSON on standard output when ready: event, http, grpc, pid.
     #[arg(long)]
     pub ready_json: bool,
@@ -136,6 +139,7 @@ impl DaemonArgs {
         flag("--repository-poll-secs", "models.poll_seconds", self.repository_poll_secs.map(Value::from));
         flag("--exit-on-error", "models.exit_on_error", self.exit_on_error.map(Value::from));
         flag("--compute-threads", "models.compute_threads", self.compute_threads.map(|n| count(n).into()));
+        flag("--gpu", "gpu.mode", self.gpu.clone().map(Value::from));
         flag("--http-port", "server.http_port", self.http_port.map(|port| i64::from(port).into()));
         flag("--grpc-port", "server.grpc_port", self.grpc_port.map(|port| i64::from(port).into()));
         flag("--metrics-port", "server.metrics_port", self.metrics_port.map(|port| i64::from(port).into()));

@@ -3,8 +3,8 @@
 //!
 //! Shell and core are apart: `admit`, `cache::{key, entry}`, `cache::l2::{breaker, checksum, ring, slots}`, `drain`,
 //! `ensemble`, `jobs::board`, `lifecycle::snapshot`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and
-//! the repository's parsers are pure; sockets, threads and clocks are in `app`, `front`, `lifecycle`, `sched::driver` and
-//! `backend`.
+//! the repository's parsers are pure, as are `gpu::{graph, plan, kernels}`; sockets, threads and clocks are in `app`, `front`,
+//! `lifecycle`, `sched::driver` and `backend`.
 
 pub mod admit;
 pub mod app;

@@ -5,21 +5,24 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use proofload_wire::phases::Phases;
 use proofload_wire::types::ModelStatistics;
 use rten::ThreadPool;
 
 use crate::admit::concurrency::{Defaults, Limiter};
 use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
+use crate::backend::cuda::{CudaInstance, CudaModel, CudaModelError};
 use crate::backend::identity::Identity;
 use crate::backend::onnxruntime::{Library, OnnxInstance, OnnxModel, OnnxRuntimeError};
 use crate::backend::simulated::Simulated;
 use crate::backend::{Backend, Request, Timeline};
 use crate::cache::key::Fingerprint;
 use crate::ensemble::graph::Plan;
+use crate::gpu::cuda::Device;
 use crate::lifecycle::Serving;
 use crate::parallel;
-use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine};
+use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine, Placement};
 use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
 use crate::sched::queue::Entry;
@@ -46,6 +49,14 @@ pub enum StartError {
         model: String,
         /// Why.
         source: OnnxRuntimeError,
+    },
+    /// The GPU cannot run another instance of it.
+    #[error("model '{model}': {source}")]
+    Cuda {
+        /// The model.
+        model: String,
+        /// Why.
+        source: CudaModelError,
     },
     /// Others compute it.
     #[error("model '{model}' is an ensemble: it serves as soon as the models of its steps do")]
@@ -91,6 +102,8 @@ pub struct Means {
     pub graphs: Arc<Graphs>,
     /// ONNX Runtime, where it is there.
     pub onnxruntime: Option<&'static Library>,
+    /// The GPU, where there is one.
+    pub gpu: Option<Arc<Device>>,
     /// Where instances share what they need, if executions are limited.
     pub limiter: Option<Arc<RateLimiter>>,
     /// What holds of the concurrency of models that say nothing of it.
@@ -142,11 +155,10 @@ impl Model {
                 spec.name
             );
         }
-        let engine = engine(&spec, means);
-        let fingerprint = fingerprint(&spec, engine, means.response_cache);
         let meters = Meters::default();
         let begun = Instant::now();
-        let mut backends = backends(&mut spec, means)?;
+        let (engine, mut backends) = backends(&mut spec, means)?;
+        let fingerprint = fingerprint(&spec, engine, means.response_cache);
         let warming = Instant::now();
         let warmed = warm_up::run(&mut backends, &std::mem::take(&mut spec.warm_up));
         warmed.map_err(|what| StartError::WarmUp { model: spec.name.clone(), what })?;
@@ -331,51 +343,77 @@ type Instance = Box<dyn Backend>;
 /// Makes the instance of a number.
 type Make = Box<dyn Fn(usize) -> Result<Instance, StartError> + Send + Sync>;
 
-/// One backend for each instance, made side by side.
-fn backends(spec: &mut ModelSpec, means: &Means) -> Result<Vec<Instance>, StartError> {
-    let make = maker(spec, means)?;
+/// What computes a model, and one backend for each instance, made side by side.
+fn backends(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Vec<Instance>), StartError> {
+    let (engine, make) = maker(spec, means)?;
     let numbers: Vec<usize> = (0..spec.instances).collect();
-    parallel::map(&numbers, means.load_threads, |number| make(*number)).into_iter().collect()
-}
-
-/// ONNX Runtime, where it is there and wanted.
-fn onnxruntime(spec: &ModelSpec, means: &Means) -> Option<&'static Library> {
-    means.onnxruntime.filter(|_| matches!(spec.backend, BackendSpec::Cpu { engine: OnnxEngine::Best, .. }))
-}
-
-/// The name of what computes a model.
-fn engine(spec: &ModelSpec, means: &Means) -> &'static str {
-    match &spec.backend {
-        BackendSpec::Cpu { .. } if onnxruntime(spec, means).is_some() => "onnxruntime",
-        BackendSpec::Cpu { .. } => "rten",
-        BackendSpec::Simulated(_) => "simulated",
-        BackendSpec::Identity(_) => "identity",
-        BackendSpec::Ensemble(_) => "ensemble",
-    }
+    let made = parallel::map(&numbers, means.load_threads, |number| make(*number));
+    Ok((engine, made.into_iter().collect::<Result<_, _>>()?))
 }
 
 /// What all instances share is made here. The file of an ONNX model is not needed any more afterwards.
-fn maker(spec: &mut ModelSpec, means: &Means) -> Result<Make, StartError> {
-    let library = onnxruntime(spec, means);
+fn maker(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Make), StartError> {
     Ok(match &mut spec.backend {
-        BackendSpec::Cpu { onnx, .. } => {
-            let onnx = std::mem::take(onnx);
-            match library {
-                Some(library) => with_onnxruntime(onnx, spec, library)?,
-                None => with_rten(onnx, spec, means)?,
-            }
+        BackendSpec::Cpu { onnx, engine } => {
+            let (onnx, engine) = (std::mem::take(onnx), *engine);
+            with_onnx(onnx, engine, spec, means)?
         }
         BackendSpec::Simulated(simulated) => {
             let (simulated, outputs, batched) = (*simulated, spec.outputs.clone(), spec.batched());
-            Box::new(move |number| Ok(Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64))))
+            let make = move |number| -> Result<Instance, StartError> {
+                Ok(Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64)))
+            };
+            ("simulated", Box::new(make))
         }
         BackendSpec::Identity(identity) => {
             let (identity, names) = (*identity, spec.outputs.iter().map(|output| output.name.clone()));
             let names: Vec<_> = names.collect();
-            Box::new(move |_| Ok(Box::new(Identity::new(identity, names.clone()))))
+            ("identity", Box::new(move |_| Ok(Box::new(Identity::new(identity, names.clone())))))
         }
         BackendSpec::Ensemble(_) => return Err(StartError::Ensemble { model: spec.name.clone() }),
     })
+}
+
+/// A GPU first, then ONNX Runtime, then rten: the first of them that is there, wanted, and computes all of the model.
+fn with_onnx(
+    onnx: Vec<u8>,
+    engine: OnnxEngine,
+    spec: &ModelSpec,
+    means: &Means,
+) -> Result<(&'static str, Make), StartError> {
+    let onnx = Bytes::from(onnx);
+    if let Some(make) = with_cuda(&onnx, spec, means) {
+        return Ok(("cuda", make));
+    }
+    // Nobody else holds it any more, so it is not copied.
+    let onnx = Vec::from(onnx);
+    match means.onnxruntime.filter(|_| engine == OnnxEngine::Best) {
+        Some(library) => Ok(("onnxruntime", with_onnxruntime(onnx, spec, library)?)),
+        None => Ok(("rten", with_rten(onnx, spec, means)?)),
+    }
+}
+
+/// `None` where there is no GPU, or it does not compute all of the model; why not is said.
+fn with_cuda(onnx: &Bytes, spec: &ModelSpec, means: &Means) -> Option<Make> {
+    let name = spec.name.clone();
+    let device = match (&means.gpu, spec.placement) {
+        (Some(device), Placement::Auto | Placement::Gpu) => device,
+        (None, Placement::Gpu) => {
+            tracing::info!("model '{name}' is of KIND_GPU and runs on the CPU: there is no GPU");
+            return None;
+        }
+        _ => return None,
+    };
+    match CudaModel::new(onnx.clone(), spec, device) {
+        Ok(model) => {
+            let failed = move |source| StartError::Cuda { model: name.clone(), source };
+            Some(Box::new(move |_| Ok(Box::new(CudaInstance::new(Arc::clone(&model)).map_err(&failed)?))))
+        }
+        Err(why) => {
+            tracing::warn!("model '{name}' runs on the CPU: {why}");
+            None
+        }
+    }
 }
 
 fn with_rten(onnx: Vec<u8>, spec: &ModelSpec, means: &Means) -> Result<Make, StartError> {

@@ -2,6 +2,7 @@
 //! instance, unless it says that it runs anywhere, may block, and knows nothing of queues, clients or metrics.
 
 pub mod cpu;
+pub mod cuda;
 pub mod identity;
 mod joined;
 pub mod onnxruntime;

@@ -7,6 +7,7 @@ pub mod changes;
 mod concurrency;
 mod connections;
 mod cors;
+pub mod gpu;
 mod jobs;
 pub mod keys;
 pub mod layers;
@@ -22,6 +23,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use self::access::Access;
+use self::gpu::GpuUse;
 use self::models::OnnxRuntime;
 use self::rate_limit::{ByAddress, Shared as SharedLimits};
 use self::written::{LogLevel, RateLimit, Written};
@@ -88,6 +90,8 @@ pub struct Config {
     pub compute_threads: usize,
     /// Where ONNX Runtime's shared library is.
     pub onnxruntime: OnnxRuntime,
+    /// Whether models run on a GPU.
+    pub gpu: GpuUse,
     /// How much the daemon steps back behind other processes, 0 to 19.
     pub nice: i32,
     /// How much long work is taken on.
@@ -119,6 +123,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let Written {
         server,
         models,
+        gpu,
         access,
         rate_limit,
         concurrency,
@@ -134,14 +139,12 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
     let bind = check.server(&server);
     let connections = connections::limits(&connections, &mut check);
     let (tls, cors) = (tls::files(tls, &mut check), cors::allowed(cors, &mut check));
-    let compute_threads = check.models(&models, cores);
-    let options = models::options(&models, &mut check);
+    let (compute_threads, options) = (check.models(&models, cores), models::options(&models, &mut check));
     access::check(&access, !bind.is_loopback(), models.control == "explicit", &mut check);
     let (by_address, shared_limits) = rate_limit::limits(&rate_limit, &access, &mut check);
     let onnxruntime = models::onnxruntime(&models, &mut check);
-    let concurrency = concurrency::defaults(&concurrency, &mut check);
-    let jobs = jobs::limits(&jobs, server.total_body_bytes, &mut check);
-    let cache = cache::options(&cache, &mut check);
+    let (gpu, concurrency) = (gpu::usage(&gpu, &mut check), concurrency::defaults(&concurrency, &mut check));
+    let (jobs, cache) = (jobs::limits(&jobs, server.total_body_bytes, &mut check), cache::options(&cache, &mut check));
     check.that((0..=19).contains(&process.nice), "process.nice must be between 0 and 19");
     let (gpus, log_level, traces) = (check.gpus(&telemetry), telemetry.log_level, check.traces(telemetry));
     check.finish(|| Config {
@@ -169,6 +172,7 @@ pub fn validate(written: Written, cores: NonZeroUsize) -> Result<Config, Vec<Str
         models: options,
         compute_threads,
         onnxruntime,
+        gpu,
         nice: process.nice,
         jobs,
         traces,
@@ -274,6 +278,7 @@ fn all_cores_but_one(cores: NonZeroUsize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::gpu::GpuMode;
     use super::layers::Layers;
     use super::*;
     use crate::admit::rate::Rate;
@@ -326,6 +331,9 @@ mod tests {
         check("[models]\nonnxruntime = \"\"", Err(&["models.onnxruntime must be \"auto\", \"off\""]));
         check("[models]\nonnxruntime = \"off\"", Ok(|config| config.onnxruntime == OnnxRuntime::Off));
         check("[models]\nonnxruntime = \"/x\"", Ok(|config| config.onnxruntime == OnnxRuntime::At("/x".into())));
+        check("", Ok(|config| config.gpu == GpuUse { mode: GpuMode::Off, device: 0 }));
+        check("[gpu]\nmode = \"on\"\ndevice = 2", Ok(|config| config.gpu == GpuUse { mode: GpuMode::On, device: 2 }));
+        check("[gpu]\nmode = \"yes\"", Err(&["gpu.mode = \"yes\" must be \"auto\", \"on\" or \"off\""]));
         check("[models]\nrate_limit = \"off\"", Ok(|config| config.rate_limit.is_none()));
         check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));
         let explicit = |config: &Config| config.models.control == Control::Explicit(vec!["m".to_owned()]);

@@ -11,6 +11,7 @@ pub use super::access::Access;
 pub use super::concurrency::Concurrency;
 pub use super::connections::Connections;
 pub use super::cors::Cors;
+pub use super::gpu::Gpu;
 pub use super::jobs::Jobs;
 pub use super::rate_limit::AddressRate;
 pub use super::tls::Tls;
@@ -23,6 +24,8 @@ pub struct Written {
     pub server: Server,
     /// What is served.
     pub models: Models,
+    /// Whether models run on a GPU.
+    pub gpu: Gpu,
     /// Who may ask, and who may change what is served.
     pub access: Access,
     /// How often one address may ask.

@@ -1,6 +1,8 @@
 //! Everything about GPUs: what they report (`monitor`) and how close their memory is to its end (`memory`), a model as a
-//! graph (`graph`), what of it is computed where in memory (`plan`), and the kernels of our own (`kernels`).
+//! graph (`graph`), what of it is computed where in memory (`plan`), the kernels of our own (`kernels`), and the shell around
+//! the driver (`cuda`).
 
+pub mod cuda;
 pub mod graph;
 pub mod kernels;
 pub mod memory;

@@ -13,7 +13,7 @@ use super::complaint::{Complaint, at, beside};
 use super::ensemble::{self, ENSEMBLE};
 use super::onnx::{self, Port, Signature};
 use super::scheduling::{self, MAX_INSTANCES};
-use super::spec::{BackendSpec, ModelSpec, OnnxEngine};
+use super::spec::{BackendSpec, ModelSpec, OnnxEngine, Placement};
 use super::tensors;
 use crate::backend::identity::declaration as identity;
 use crate::backend::simulated::declaration;
@@ -106,6 +106,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
         Some(BackendSpec::Ensemble(_)) => 0,
         _ => instances(&config.instance_group, &mut errors),
     };
+    let placement = placement(&config);
     complete(&mut config, &name, instances);
     let decoupled = decoupled(&config);
     match backend {
@@ -118,6 +119,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
             scheduling,
             concurrency,
             instances,
+            placement,
             decoupled,
             backend,
             warm_up: Vec::new(),
@@ -203,6 +205,15 @@ fn instances(groups: &[ModelInstanceGroup], errors: &mut Vec<Complaint>) -> usiz
     instances
 }
 
+/// Where instances run: together, so one group of `KIND_CPU` keeps all of them there. `backend: "rten"` is the CPU's.
+fn placement(config: &ModelConfig) -> Placement {
+    let any = |kind| config.instance_group.iter().any(|group| group.kind() == kind);
+    if config.backend == "rten" || any(Kind::Cpu) {
+        return Placement::Cpu;
+    }
+    if any(Kind::Gpu) { Placement::Gpu } else { Placement::Auto }
+}
+
 /// Fills in what a client should see although nobody wrote it.
 fn complete(config: &mut ModelConfig, name: &str, instances: usize) {
     name.clone_into(&mut config.name);
@@ -280,6 +291,20 @@ mod tests {
         let spec = resolved(&format!("{HEAD}{MEAN}{text}")).expect("right");
         let groups: Vec<_> = spec.config.instance_group.iter().map(|group| (group.kind(), group.gpus.len())).collect();
         assert_eq!((spec.instances, groups), (6, vec![(Kind::Cpu, 0), (Kind::Cpu, 0), (Kind::Auto, 0)]));
+    }
+
+    #[test]
+    fn one_kind_is_where_all_instances_run() {
+        let check = |text: &str, expected: Placement| {
+            let spec = resolved(&format!("{HEAD}{MEAN}{text}")).expect("right");
+            assert_eq!(spec.placement, expected, "{text}");
+        };
+        check("", Placement::Auto);
+        check("instance_group { kind: KIND_AUTO }", Placement::Auto);
+        check("instance_group { kind: KIND_GPU }", Placement::Gpu);
+        check("instance_group [{ kind: KIND_GPU }, { }]", Placement::Gpu);
+        check("instance_group { kind: KIND_CPU }", Placement::Cpu);
+        check("instance_group [{ kind: KIND_GPU }, { kind: KIND_CPU }]", Placement::Cpu);
     }
 
     fn check(text: &str, expected: &[&str]) {

@@ -45,6 +45,17 @@ pub enum OnnxEngine {
     Rten,
 }
 
+/// Where the instances of a model run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// On a GPU if there is one and it computes all of the model.
+    Auto,
+    /// The same; that it does not is worth a warning.
+    Gpu,
+    /// On the CPU.
+    Cpu,
+}
+
 /// What computes a model.
 #[derive(Debug, Clone)]
 pub enum BackendSpec {
@@ -82,6 +93,8 @@ pub struct ModelSpec {
     pub concurrency: Option<Setting>,
     /// How many instances run side by side, at least 1; none for an ensemble.
     pub instances: usize,
+    /// Whether they run on a GPU, where there is one.
+    pub placement: Placement,
     /// Whether a request gets any number of responses instead of one.
     pub decoupled: bool,
     /// What computes it.

@@ -57,7 +57,7 @@ pub const LOAD_SECONDS: Metric =
 /// Gauge by model, version and engine; always 1.
 pub const MODEL_INFO: Metric = metric(
     "proofload_model_info",
-    "What computes a model: onnxruntime, rten, simulated, identity or ensemble (other models)",
+    "What computes a model: cuda, onnxruntime, rten, simulated, identity or ensemble (other models)",
 );
 /// Gauge by model and version.
 pub const INSTANCES: Metric = metric("proofload_instances", "Instances that serve side by side");

@@ -187,3 +187,28 @@ fn the_environment_is_a_layer_of_the_configuration() {
     check(&["--print-config", "--http-port=8"], &port, 0, &["http_port = 8", "# --http-port"]);
     check(&["--check"], &[("PROOFLOAD_SERVER_HTTP_PRT", "7")], 2, &["did you mean PROOFLOAD_SERVER_HTTP_PORT?"]);
 }
+
+/// What a daemon that may use a GPU says, and how it ends, where there is none that it could use: one of this number.
+fn without_gpu(mode: &str) -> (ExitStatus, String) {
+    let flags = [&READY[..], &["--until-stdin-closes", "--set=gpu.device=4096", mode]].concat();
+    let mut child = daemon(&flags);
+    drop(child.stdin.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (ended(child), said)
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_or_the_cpu() {
+    for flag in ["--gpu", "--gpu=on"] {
+        let (status, said) = without_gpu(flag);
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(said.contains("no GPU can be used: ") && said.contains("--gpu=auto"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    for (flag, times) in [("--gpu=auto", 1), ("--gpu=off", 0)] {
+        let (status, said) = without_gpu(flag);
+        assert!(status.success(), "{said}");
+        assert_eq!(said.matches("models run on the CPU: ").count(), times, "{said}");
+    }
+}

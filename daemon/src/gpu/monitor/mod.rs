@@ -105,7 +105,7 @@ impl Gpus {
         match Nvml::init() {
             Ok(nvml) => Self::asking(nvml, options.period, recorder),
             Err(why) => {
-                tracing::info!("no GPU metrics: {why}; models run on the CPU");
+                tracing::info!("no GPU metrics: {why}");
                 Ok(Self::none(why.to_string()))
             }
         }

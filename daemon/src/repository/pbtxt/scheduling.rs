@@ -18,7 +18,10 @@ impl Reader {
                 "kind" => {
                     self.set(field, named(field, Kind::from_str_name), &mut group.kind);
                     if group.kind() == Kind::Gpu {
-                        self.warn(field, "KIND_GPU has no effect here: its instances run on the CPU");
+                        self.warn(
+                            field,
+                            "KIND_GPU has no effect where there is no GPU: its instances run on the CPU then",
+                        );
                     }
                 }
                 "gpus" => {

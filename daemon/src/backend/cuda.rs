@@ -1,0 +1,197 @@
+//! ONNX graphs on a GPU, by our own executor. Requests are joined in the memory that the GPU copies from; types are those of
+//! the graph, as they are. What it computes, and how, is `gpu`'s affair.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proofload_wire::tensor::{DataType, Tensor};
+
+use super::{Backend, BackendError, Request, Stages, joined};
+use crate::gpu::cuda::{CudaError, Device, Instance, Model};
+use crate::gpu::graph::Port;
+use crate::gpu::graph::tensor::Element;
+use crate::gpu::plan::{Precision, Settings};
+use crate::repository::spec::{ModelSpec, TensorSpec};
+
+/// Parameter of an ONNX model: in what a GPU keeps real numbers.
+pub const PRECISION: &str = "precision";
+
+/// Why a model does not run on a GPU.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CudaModelError {
+    /// The executor cannot compute it.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// The configuration does not declare what the model takes.
+    #[error("the configuration declares no input '{name}' of type {element}, which the model takes")]
+    Undeclared {
+        /// Its name in the model.
+        name: String,
+        /// Its type there.
+        element: &'static str,
+    },
+    /// The configuration declares what the model does not give.
+    #[error("the model has no output '{name}' of type {datatype}")]
+    Absent {
+        /// Its name in the configuration.
+        name: String,
+        /// Its type there.
+        datatype: &'static str,
+    },
+    /// A parameter that cannot be meant so.
+    #[error("parameter '{PRECISION}' must be \"fp32\" or \"fp16\", not '{0}'")]
+    Precision(String),
+}
+
+/// A graph that instances of a model share.
+pub struct CudaModel {
+    model: Arc<Model>,
+    /// By input of the graph: which of the configuration's it is.
+    inputs: Vec<usize>,
+    /// By output of the configuration: which of the graph's it is.
+    outputs: Vec<usize>,
+    specs: (Vec<TensorSpec>, Vec<TensorSpec>),
+    batched: bool,
+}
+
+impl CudaModel {
+    /// Reads a graph for a GPU.
+    ///
+    /// # Errors
+    /// When it has an operator that is not computed, or does not have what the configuration declares.
+    pub fn new(onnx: Bytes, spec: &ModelSpec, device: &Arc<Device>) -> Result<Arc<Self>, CudaModelError> {
+        let settings = Settings { precision: precision(spec)?, ..Settings::default() };
+        let model = Model::new(onnx, device, settings)?;
+        let graph = model.graph();
+        let declared = |port: &Port| {
+            let found = spec.inputs.iter().position(|spec| spec.name == port.name && matches(port, spec));
+            found.ok_or_else(|| CudaModelError::Undeclared { name: port.name.clone(), element: port.element.as_str() })
+        };
+        let inputs = graph.inputs.iter().map(declared).collect::<Result<_, _>>()?;
+        let find = |wanted: &TensorSpec| {
+            let found = graph.outputs.iter().position(|port| port.name == wanted.name && matches(port, wanted));
+            let absent = || CudaModelError::Absent { name: wanted.name.clone(), datatype: wanted.datatype.as_str() };
+            found.ok_or_else(absent)
+        };
+        let outputs = spec.outputs.iter().map(find).collect::<Result<_, _>>()?;
+        let specs = (spec.inputs.clone(), spec.outputs.clone());
+        Ok(Arc::new(Self { model, inputs, outputs, specs, batched: spec.batched() }))
+    }
+}
+
+fn precision(spec: &ModelSpec) -> Result<Precision, CudaModelError> {
+    match spec.config.parameters.get(PRECISION).map(|parameter| parameter.string_value.as_str()) {
+        None | Some("fp32") => Ok(Precision::Fp32),
+        Some("fp16") => Ok(Precision::Fp16),
+        Some(other) => Err(CudaModelError::Precision(other.to_owned())),
+    }
+}
+
+fn matches(port: &Port, spec: &TensorSpec) -> bool {
+    let datatype = match port.element {
+        Element::F32 => DataType::Fp32,
+        Element::F16 => DataType::Fp16,
+        Element::I8 => DataType::Int8,
+        Element::U8 => DataType::Uint8,
+        Element::I32 => DataType::Int32,
+        Element::I64 => DataType::Int64,
+        Element::Bool => DataType::Bool,
+    };
+    datatype == spec.datatype
+}
+
+/// An instance of a graph.
+pub struct CudaInstance {
+    model: Arc<CudaModel>,
+    instance: Instance,
+}
+
+impl CudaInstance {
+    /// One more instance.
+    ///
+    /// # Errors
+    /// When the GPU refuses.
+    pub fn new(model: Arc<CudaModel>) -> Result<Self, CudaModelError> {
+        let instance = Instance::new(Arc::clone(&model.model))?;
+        Ok(Self { model, instance })
+    }
+}
+
+impl Backend for CudaInstance {
+    fn execute(&mut self, requests: &[Request], stages: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError> {
+        let Self { model, instance } = self;
+        let (specs, batched) = (&model.specs, model.batched);
+        let mut parts = Vec::with_capacity(model.inputs.len());
+        for &at in &model.inputs {
+            parts.push(joined::join(&specs.0[at], at, requests, batched)?);
+        }
+        let sizes = |shape: &Vec<i64>| shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+        let shapes = parts.iter().map(|(_, shape)| sizes(shape)).collect();
+        let elements: Vec<u32> = requests.iter().map(|request| request.elements).collect();
+        let stages = std::cell::RefCell::new(stages);
+        let answered = instance.run(
+            shapes,
+            |run| {
+                for (at, (tensors, _)) in parts.iter().enumerate() {
+                    let to = run.input(at).ok_or_else(|| CudaError::Inputs("an input is missing".to_owned()))?;
+                    gather(tensors, to)?;
+                }
+                stages.borrow_mut().compute_begins();
+                Ok(())
+            },
+            |run| {
+                stages.borrow_mut().compute_ends();
+                let outputs: Vec<(Vec<i64>, Bytes)> = run
+                    .outputs()
+                    .map(|(outlet, bytes)| {
+                        let shape = outlet.shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
+                        (shape.collect(), Bytes::copy_from_slice(bytes))
+                    })
+                    .collect();
+                Ok(outputs)
+            },
+        );
+        let outputs = answered.map_err(|error| BackendError::Model(error.to_string()))?;
+        let mut answers: Vec<Vec<Tensor>> = requests.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
+        for (spec, &at) in specs.1.iter().zip(&model.outputs) {
+            let parts = joined::split(spec, &outputs[at].0, &outputs[at].1, &elements, batched)?;
+            answers.iter_mut().zip(parts).for_each(|(answer, part)| answer.push(part));
+        }
+        Ok(answers)
+    }
+}
+
+/// The bytes of all parts, one after the other.
+fn gather(parts: &[&Tensor], mut to: &mut [u8]) -> Result<(), CudaError> {
+    for part in parts {
+        let room = to.split_at_mut_checked(part.data.len());
+        let (here, rest) =
+            room.ok_or_else(|| CudaError::Inputs("an input has more bytes than its shape".to_owned()))?;
+        here.copy_from_slice(&part.data);
+        to = rest;
+    }
+    if to.is_empty() { Ok(()) } else { Err(CudaError::Inputs("an input has fewer bytes than its shape".to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_lie_one_after_the_other() {
+        let check = |parts: &[&[u8]], room: usize, expected: Option<&[u8]>| {
+            let tensor = |data: &&[u8]| {
+                let shape = vec![i64::try_from(data.len()).expect("small")];
+                Tensor::new("x", DataType::Uint8, shape, Bytes::copy_from_slice(data)).expect("well-formed")
+            };
+            let tensors: Vec<Tensor> = parts.iter().map(tensor).collect();
+            let mut to = vec![0; room];
+            let gathered = gather(&tensors.iter().collect::<Vec<_>>(), &mut to);
+            assert_eq!(gathered.ok().map(|()| to.as_slice()), expected, "{parts:?} into {room}");
+        };
+        check(&[&[1, 2], &[3]], 3, Some(&[1, 2, 3]));
+        check(&[&[], &[7]], 1, Some(&[7]));
+        check(&[&[1, 2], &[3]], 2, None);
+        check(&[&[1]], 2, None);
+    }
+}

@@ -1,0 +1,185 @@
+//! A GPU: finding it, what it has, and what all instances of all models share on it: compiled kernels, weights, and which
+//! algorithm of cuDNN was the fastest for which convolution. Every library is looked for before it is first called, because
+//! calling one that is not there ends the process.
+
+use std::collections::BTreeMap;
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use cudarc::driver::sys::CUdevice_attribute;
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DriverError, sys};
+
+use super::convolution::Algorithms;
+use super::error::CudaError;
+use super::lower::Libraries;
+use super::programs::Programs;
+use crate::gpu::kernels::{Kernel, Source};
+use crate::gpu::plan::Constant;
+
+/// See the module.
+pub struct Device {
+    context: Arc<CudaContext>,
+    name: String,
+    memory_bytes: usize,
+    libraries: Libraries,
+    programs: Programs,
+    modules: Mutex<BTreeMap<String, Arc<CudaModule>>>,
+    weights: Mutex<BTreeMap<[u8; 32], Weak<CudaSlice<u8>>>>,
+    pub(super) algorithms: Algorithms,
+}
+
+/// What is there of what is needed and of what is only better.
+fn present() -> Result<Libraries, CudaError> {
+    // SAFETY: each only looks for a shared library by its name and loads it; the loader's path is as trusted as the program.
+    let (driver, nvrtc, cudnn, cublaslt) = unsafe {
+        (
+            sys::is_culib_present(),
+            cudarc::nvrtc::sys::is_culib_present(),
+            cudarc::cudnn::sys::is_culib_present(),
+            cudarc::cublaslt::sys::is_culib_present(),
+        )
+    };
+    if !driver {
+        let remedy = "it comes with NVIDIA's driver, which is not installed or not visible here";
+        return Err(CudaError::Missing { library: "the CUDA driver", file: "libcuda.so.1", remedy });
+    }
+    if !nvrtc {
+        let remedy = "it comes with CUDA, or with PyPI's nvidia-cuda-nvrtc";
+        return Err(CudaError::Missing { library: "NVRTC", file: "libnvrtc.so.13", remedy });
+    }
+    Ok(Libraries { cudnn, cublaslt })
+}
+
+impl Device {
+    /// Opens a GPU by its number.
+    ///
+    /// # Errors
+    /// When there is no driver, no such GPU, or it cannot be used.
+    pub fn open(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+        // A driver that is too old lacks functions, for which the bindings panic.
+        let opened = catch_unwind(|| Self::opened(ordinal));
+        let why = "it lacks what CUDA 13 has; a newer driver is needed".to_owned();
+        opened.unwrap_or(Err(CudaError::Call { what: "the CUDA driver", why }))
+    }
+
+    fn opened(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+        let libraries = present()?;
+        let count = CudaContext::device_count().map_err(CudaError::call("looking for GPUs"))?;
+        let count = usize::try_from(count).unwrap_or(0);
+        if ordinal >= count {
+            return Err(CudaError::NoDevice { ordinal, count });
+        }
+        let context = CudaContext::new(ordinal).map_err(CudaError::call("opening the GPU"))?;
+        // SAFETY: every buffer is used on the stream of one instance only, and those that are shared are never written after
+        // the copy into them was waited for; so no event is needed to order their uses.
+        unsafe { context.disable_event_tracking() };
+        let attribute =
+            |attribute| context.attribute(attribute).map_err(CudaError::call("asking for the architecture"));
+        let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let name = context.name().map_err(CudaError::call("asking for the GPU's name"))?;
+        // SAFETY: the device is that of a context that lives.
+        let memory_bytes = unsafe { cudarc::driver::result::device::total_mem(context.cu_device()) };
+        let memory_bytes = memory_bytes.map_err(CudaError::call("asking for the size of its memory"))?;
+        Ok(Arc::new(Self {
+            context,
+            name,
+            memory_bytes,
+            libraries,
+            programs: Programs::new(format!("compute_{major}{minor}")),
+            modules: Mutex::default(),
+            weights: Mutex::default(),
+            algorithms: Algorithms::default(),
+        }))
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All its memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// What is there beside the driver.
+    pub fn libraries(&self) -> Libraries {
+        self.libraries
+    }
+
+    /// A stream of its own.
+    pub(super) fn stream(&self) -> Result<Arc<CudaStream>, CudaError> {
+        self.context.new_stream().map_err(CudaError::call("making a stream"))
+    }
+
+    /// Makes the GPU that of the calling thread.
+    pub(super) fn bind(&self) -> Result<(), CudaError> {
+        self.context.bind_to_thread().map_err(CudaError::call("binding the GPU to a thread"))
+    }
+
+    /// A kernel, compiled and loaded if it is not yet.
+    pub(super) fn function(&self, kernel: &Kernel) -> Result<CudaFunction, CudaError> {
+        let module = self.module(kernel.source)?;
+        module.load_function(&kernel.name).map_err(CudaError::call("finding a kernel in its program"))
+    }
+
+    fn module(&self, source: Source) -> Result<Arc<CudaModule>, CudaError> {
+        let name = format!("{source:?}");
+        let mut modules = lock(&self.modules);
+        if let Some(module) = modules.get(&name) {
+            return Ok(Arc::clone(module));
+        }
+        let load = |ptx| self.context.load_module(ptx).map_err(CudaError::call("loading a program"));
+        // What was kept on disk may be damaged: then it is compiled again.
+        let kept = self.programs.kept(source).and_then(|ptx| load(ptx).ok());
+        let module = kept.map_or_else(|| load(self.programs.compiled(source)?), Ok)?;
+        modules.insert(name, Arc::clone(&module));
+        Ok(module)
+    }
+
+    /// A constant of a plan in the GPU's memory: once, however many plans have it.
+    pub(super) fn weight(
+        &self,
+        constant: &Constant,
+        stream: &Arc<CudaStream>,
+    ) -> Result<Arc<CudaSlice<u8>>, CudaError> {
+        let mut weights = lock(&self.weights);
+        if let Some(found) = weights.get(&constant.digest).and_then(Weak::upgrade) {
+            return Ok(found);
+        }
+        weights.retain(|_, weight| weight.strong_count() > 0);
+        let bytes = constant.tensor.data().to_bytes(constant.element);
+        let copied = stream.clone_htod(&bytes).map_err(refused("weights", bytes.len()))?;
+        // Others may use it on their streams as soon as they find it.
+        stream.synchronize().map_err(CudaError::call("copying weights"))?;
+        let weight = Arc::new(copied);
+        weights.insert(constant.digest, Arc::downgrade(&weight));
+        Ok(weight)
+    }
+
+    /// Memory for a use on one stream; what is in it is not known.
+    pub(super) fn memory(
+        &self,
+        stream: &Arc<CudaStream>,
+        bytes: usize,
+        what: &'static str,
+    ) -> Result<CudaSlice<u8>, CudaError> {
+        // SAFETY: whoever takes it reads only what it has written: plans are made so.
+        let memory = unsafe { stream.alloc::<u8>(bytes.max(1)) };
+        memory.map_err(refused(what, bytes))
+    }
+}
+
+/// Memory that is used up is told from everything else.
+pub(super) fn refused(what: &'static str, bytes: usize) -> impl FnOnce(DriverError) -> CudaError {
+    move |error| match error.0 {
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => CudaError::Memory { what, bytes },
+        _ => CudaError::Call { what, why: format!("{error:?}") },
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What they hold is whole after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,237 @@
+//! A plan on a GPU: its arena, its weights, its commands with their pointers, and all of them recorded as one CUDA graph,
+//! copies in and out included. What changes from one run to the next is only what is in the staging memory.
+
+use std::sync::Arc;
+
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
+
+use super::convolution::{self, Cudnn, Scratch};
+use super::device::Device;
+use super::error::CudaError;
+use super::lower::{Command, lower};
+use super::pinned::Pinned;
+use super::product::{self, CublasLt};
+use crate::gpu::kernels::Launch;
+use crate::gpu::plan::memory::aligned;
+use crate::gpu::plan::{Operand, Outlet, Place, Plan};
+
+/// Memory that libraries may use while they compute, of each instance: what cuBLASLt is recommended to get on Hopper.
+const SCRATCH_BYTES: usize = 32 << 20;
+
+/// What an instance computes with, whatever the plan.
+pub(super) struct Engine {
+    pub(super) device: Arc<Device>,
+    pub(super) stream: Arc<CudaStream>,
+    cudnn: Option<Cudnn>,
+    cublaslt: Option<CublasLt>,
+    _scratch: CudaSlice<u8>,
+    scratch: Scratch,
+}
+
+// SAFETY: its handles and its stream belong to no thread, as NVIDIA documents; `&mut` of its owner lets one thread at a time
+// use them, and that thread binds the device first.
+unsafe impl Send for Engine {}
+
+impl Engine {
+    pub(super) fn new(device: &Arc<Device>) -> Result<Self, CudaError> {
+        device.bind()?;
+        let stream = device.stream()?;
+        let libraries = device.libraries();
+        let scratch = device.memory(&stream, SCRATCH_BYTES, "scratch memory")?;
+        let pointer = scratch.device_ptr(&stream).0;
+        Ok(Self {
+            device: Arc::clone(device),
+            cudnn: if libraries.cudnn { Some(Cudnn::new(&stream)?) } else { None },
+            cublaslt: if libraries.cublaslt { Some(CublasLt::new()?) } else { None },
+            _scratch: scratch,
+            scratch: Scratch { pointer, bytes: SCRATCH_BYTES },
+            stream,
+        })
+    }
+
+    fn run(&self, command: &Ready) -> Result<(), CudaError> {
+        match (command, &self.cudnn, &self.cublaslt) {
+            (Ready::Launch(launch), _, _) => launch.run(&self.stream),
+            (Ready::Convolution(ready), Some(cudnn), _) => ready.run(cudnn, self.scratch),
+            (Ready::Product(ready), _, Some(cublaslt)) => ready.run(cublaslt, self.scratch, &self.stream),
+            _ => Err(CudaError::Inputs("a command needs a library that is not there".to_owned())),
+        }
+    }
+}
+
+/// A command with its pointers.
+enum Ready {
+    Launch(Kernel),
+    Convolution(convolution::Ready),
+    Product(product::Ready),
+}
+
+struct Kernel {
+    function: CudaFunction,
+    launch: Launch,
+    pointers: Vec<u64>,
+}
+
+impl Kernel {
+    fn run(&self, stream: &CudaStream) -> Result<(), CudaError> {
+        let words = self.launch.words.first().ok_or_else(|| CudaError::Inputs("a kernel has no sizes".to_owned()))?;
+        let mut arguments = stream.launch_builder(&self.function);
+        // The first argument is a struct of all words; the driver copies as many as the kernel declares.
+        arguments.arg(words);
+        for pointer in &self.pointers {
+            arguments.arg(pointer);
+        }
+        let sizes = LaunchConfig {
+            grid_dim: (self.launch.blocks, 1, 1),
+            block_dim: (self.launch.threads, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        // SAFETY: the kernel's table says which words and which pointers it takes, and that it touches nothing outside of the
+        // shapes that the words are made of; the plan has given each of them memory of that size.
+        unsafe { arguments.launch(sizes) }.map(drop).map_err(CudaError::call("launching a kernel"))
+    }
+}
+
+/// See the module.
+pub(super) struct Prepared {
+    plan: Plan,
+    arena: CudaSlice<u8>,
+    _weights: Vec<Arc<CudaSlice<u8>>>,
+    commands: Vec<Ready>,
+    graph: Option<CudaGraph>,
+    staging: Pinned,
+    /// Where each input, then each output, begins in the staging memory.
+    places: Vec<usize>,
+    /// Where each input, then each output, is on the device.
+    pointers: Vec<u64>,
+}
+
+// SAFETY: as `Engine`, of which instance's stream it is used on.
+unsafe impl Send for Prepared {}
+
+impl Prepared {
+    /// Puts a plan onto the GPU.
+    pub(super) fn new(plan: Plan, engine: &Engine) -> Result<Self, CudaError> {
+        engine.device.bind()?;
+        let commands = lower(&plan, engine.device.libraries())?;
+        let arena = engine.device.memory(&engine.stream, plan.arena_bytes, "activations")?;
+        let weights = plan.constants.iter().map(|constant| engine.device.weight(constant, &engine.stream));
+        let weights = weights.collect::<Result<Vec<_>, _>>()?;
+        let pointer = |operand: Operand| match operand.place {
+            Place::Arena(offset) => arena.device_ptr(&engine.stream).0 + offset as u64,
+            Place::Constant(at) => weights.get(at).map_or(0, |weight| weight.device_ptr(&engine.stream).0),
+        };
+        let ready = commands.into_iter().map(|command| ready(command, engine, &pointer));
+        let commands = ready.collect::<Result<Vec<_>, _>>()?;
+        let outlets: Vec<&Outlet> = plan.inputs.iter().chain(&plan.outputs).collect();
+        let pointers = outlets.iter().map(|outlet| pointer(outlet.operand)).collect();
+        let mut total = 0;
+        let mut places = Vec::with_capacity(outlets.len());
+        for outlet in outlets {
+            places.push(total);
+            total += aligned(outlet.operand.bytes());
+        }
+        let staging = Pinned::new(total)?;
+        let mut prepared = Self { plan, arena, _weights: weights, commands, graph: None, staging, places, pointers };
+        // Once without a graph: libraries load what they need at their first call, which a graph cannot record.
+        prepared.submit(engine)?;
+        engine.stream.synchronize().map_err(CudaError::call("a first run"))?;
+        prepared.graph = prepared.recorded(engine)?;
+        Ok(prepared)
+    }
+
+    fn recorded(&mut self, engine: &Engine) -> Result<Option<CudaGraph>, CudaError> {
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        engine.stream.begin_capture(mode).map_err(CudaError::call("recording a graph"))?;
+        let submitted = self.submit(engine);
+        let flags = CUgraphInstantiate_flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+        // The recording must end, however it went.
+        let recorded = engine.stream.end_capture(flags).map_err(CudaError::call("recording a graph"));
+        submitted.and(recorded)
+    }
+
+    /// Bytes on the GPU that only this has.
+    pub(super) fn bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// The plan.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where the bytes of input number `at` go before a run.
+    pub(super) fn input(&mut self, at: usize) -> Option<&mut [u8]> {
+        let (from, bytes) = (*self.places.get(at)?, self.plan.inputs.get(at)?.operand.bytes());
+        self.staging.bytes_mut().get_mut(from..from + bytes)
+    }
+
+    /// The bytes of output number `at` after a run.
+    pub(super) fn output(&self, at: usize) -> Option<&[u8]> {
+        let (from, bytes) =
+            (*self.places.get(self.plan.inputs.len() + at)?, self.plan.outputs.get(at)?.operand.bytes());
+        self.staging.bytes().get(from..from + bytes)
+    }
+
+    /// Computes what is in the staging memory, and waits for it.
+    pub(super) fn run(&mut self, engine: &Engine) -> Result<(), CudaError> {
+        engine.device.bind()?;
+        match &self.graph {
+            Some(graph) => graph.launch().map_err(CudaError::call("launching a graph"))?,
+            None => self.submit(engine)?,
+        }
+        engine.stream.synchronize().map_err(CudaError::call("computing"))
+    }
+
+    /// Puts copies in, commands and copies out into the stream.
+    fn submit(&mut self, engine: &Engine) -> Result<(), CudaError> {
+        let stream = engine.stream.cu_stream();
+        let inputs = self.plan.inputs.len();
+        let sizes: Vec<usize> = self.plan.inputs.iter().chain(&self.plan.outputs).map(|o| o.operand.bytes()).collect();
+        for (at, size) in sizes.iter().enumerate().take(inputs) {
+            let bytes = &self.staging.bytes()[self.places[at]..][..*size];
+            // SAFETY: the arena has as much room there, and the staging memory outlives the copy: whoever runs this waits.
+            unsafe { result::memcpy_htod_async(self.pointers[at], bytes, stream) }
+                .map_err(CudaError::call("copying an input"))?;
+        }
+        for command in &self.commands {
+            engine.run(command)?;
+        }
+        for (at, size) in sizes.iter().enumerate().skip(inputs) {
+            let bytes = &mut self.staging.bytes_mut()[self.places[at]..][..*size];
+            // SAFETY: as for inputs, the other way.
+            unsafe { result::memcpy_dtoh_async(bytes, self.pointers[at], stream) }
+                .map_err(CudaError::call("copying an output"))?;
+        }
+        Ok(())
+    }
+}
+
+fn ready(command: Command, engine: &Engine, pointer: &impl Fn(Operand) -> u64) -> Result<Ready, CudaError> {
+    let missing = || CudaError::Inputs("a command needs a library that is not there".to_owned());
+    Ok(match command {
+        Command::Launch { launch, pointers } => {
+            let pointers = pointers.into_iter().map(|operand| operand.map_or(0, pointer)).collect();
+            Ready::Launch(Kernel { function: engine.device.function(&launch.kernel)?, launch, pointers })
+        }
+        Command::Convolution { convolution, operands } => {
+            let cudnn = engine.cudnn.as_ref().ok_or_else(missing)?;
+            let (element, algorithms) = (operands[2].element, &engine.device.algorithms);
+            let pointers = operands.map(pointer);
+            Ready::Convolution(convolution::Ready::new(
+                cudnn,
+                &convolution,
+                element,
+                pointers,
+                engine.scratch,
+                algorithms,
+            )?)
+        }
+        Command::Product { product, operands } => {
+            let cublaslt = engine.cublaslt.as_ref().ok_or_else(missing)?;
+            let (element, pointers) = (operands[2].element, operands.map(pointer));
+            Ready::Product(product::Ready::new(cublaslt, &product, element, pointers, engine.scratch)?)
+        }
+    })
+}
