@@ -27,7 +27,7 @@ fn said(line: &str) -> (f64, f64) {
 }
 
 #[test]
-fn a_run_fits_its_estimate_and_nearly_fills_it() {
+fn the_estimate_is_what_the_run_takes() {
     let place = Place::new();
     // Latencies that spread: four slots of 10 ms near their limit.
     let load = small_tensors("arrivals = \"poisson\"\nrate = \"350/s\"\nduration = \"20s\"")
@@ -51,9 +51,8 @@ fn a_run_fits_its_estimate_and_nearly_fills_it() {
     let line = messages.lines().find(|line| line.contains("of disk")).unwrap_or_else(|| panic!("{messages}"));
     let (peak_said, kept_said) = said(line);
     let kept = bytes_in(&folder);
-    // It is made for latencies that spread wider than these.
-    let fits = |found: u64, said: f64| (1.0..=1.4).contains(&(said / found as f64));
-    assert!(fits(peak, peak_said) && fits(kept, kept_said), "{line}: {peak} at most, {kept} kept");
+    let close = |found: u64, said: f64| (said / found as f64 - 1.0).abs() <= 0.25;
+    assert!(close(peak, peak_said) && close(kept, kept_said), "{line}: {peak} at most, {kept} kept");
     let size = |name: &str| std::fs::metadata(folder.join(name)).unwrap().len();
     let parts = ["samples-00000.parquet", "series-00000.parquet", "histograms-00000.jsonl", "report.html"];
     assert!(parts.iter().all(|part| size(part) as f64 > 0.02 * kept_said), "{:?}", parts.map(size));
