@@ -166,8 +166,12 @@ def with_constants(name, model, inputs, expected, operators):
     return name, changed, inputs[:first], expected, operators
 
 
+def known_cases():
+    return [with_constants(*case) for case in official() if case[4] <= SET and case[0] not in OTHERWISE]
+
+
 def check_official_cases(cases):
-    known = [with_constants(*case) for case in official() if case[4] <= SET and case[0] not in OTHERWISE]
+    known = known_cases()
     folders = [cases.write(model, inputs) for _, model, inputs, _, _ in known]
     passed, refused, wrong, far = collections.Counter(), [], [], 0.0
     for (name, model, inputs, expected, operators), folder, said in zip(known, folders, cases.run("fp32", folders), strict=True):
@@ -316,13 +320,19 @@ def movements():
     yield "Expand", {"x": numbers(3, 1)}, {"s": np.int64([2, 1, 4])}, {}
 
 
+FAMILIES = (convolutions, pools, resizes, products, elementwise, reductions, movements)
+
+
+def made_of(family):
+    for kind, inputs, constants, attributes in family():
+        model, given, expected = single(kind, inputs, constants, **attributes)
+        yield f"{kind} {[a.shape for a in given]} {attributes}", model, given, expected
+
+
 def check_many_shapes(cases):
     said = []
-    for family in (convolutions, pools, resizes, products, elementwise, reductions, movements):
-        named = []
-        for kind, inputs, constants, attributes in family():
-            model, given, expected = single(kind, inputs, constants, **attributes)
-            named.append((f"{kind} {[a.shape for a in given]} {attributes}", model, given, expected))
+    for family in FAMILIES:
+        named = list(made_of(family))
         said.append(f"{family.__name__}: {compare(cases, named, FP32_TOLERANCE)}")
         halved = [case for case in named if not case[0].startswith(("Pow", "Exp"))]
         said.append(f"FP16 {compare(cases, halved, FP16_TOLERANCE, 'fp16')}")
@@ -487,6 +497,18 @@ def check_our_own_models(cases):
     return "; ".join(said)
 
 
+def for_a_gpu(twin, each=4):
+    """Cases for the executor itself: whole networks, one of `each` of those made here, and the official ones that the twin
+    computes: (name, model, inputs, expected)."""
+    yield from whole()
+    for family in FAMILIES:
+        yield from itertools.islice(made_of(family), 0, None, each)
+    with tempfile.TemporaryDirectory() as folder:
+        cases, known = Cases(twin, folder), [case[:4] for case in known_cases() if case[0] not in FOUR_DIGITS]
+        folders = [cases.write(model, inputs) for _, model, inputs, _ in known]
+        yield from [case for case, said in zip(known, cases.run("fp32", folders), strict=True) if "error" not in said]
+
+
 def main():
     twin, failed = sys.argv[1], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -501,4 +523,5 @@ def main():
     sys.exit(failed > 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
