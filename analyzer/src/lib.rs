@@ -9,6 +9,7 @@
 mod assemble;
 mod audit;
 mod breaking;
+pub mod capacity;
 mod conservation;
 mod counters;
 mod errors;

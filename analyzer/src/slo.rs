@@ -59,6 +59,11 @@ impl Levels {
         self.index_of(row).is_none_or(|index| is_in_time(row, &self.all[index].slo))
     }
 
+    /// Whether a request was bad; `None` when it is not known, or no level covers it.
+    pub(crate) fn is_bad(&self, seen: &Seen<'_>) -> Option<bool> {
+        bad(seen.row, &self.all[self.index_of(seen.row)?].slo, seen.age_ns)
+    }
+
     /// One for each level, of no samples yet.
     pub(crate) fn tallies(&self) -> Vec<Tally> {
         vec![Tally::default(); self.all.len()]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proofload_loadgen::scenario::Protocol;
+use proofload_run::criteria::Slo;
+use proofload_run::units::{parse_duration_ns, parse_rate_per_s, parse_share};
 
 const EXIT_CODES: &str = "Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE (too little data), \
 4 INVALID (the generator, not the target, was the bottleneck).";
@@ -31,6 +33,12 @@ pub(crate) enum Command {
     /// Drive load by a scenario file, analyse it, write a report, give a verdict.
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Search the highest rate that still keeps the service level, with an interval.
+    #[command(
+        after_help = "Exit codes: 0 found (and at least --at-least), 1 not borne, 2 usage or configuration error, \
+3 not decided, 4 the generator was the limit."
+    )]
+    Capacity(CapacityArgs),
     /// Analyse run folders again and write their reports again, offline. Also finishes a run that was killed.
     #[command(after_help = EXIT_CODES)]
     Report(ReportArgs),
@@ -177,6 +185,49 @@ pub(crate) struct RunArgs {
     pub(crate) ignore_disk: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CapacityArgs {
+    /// What to send, and where. Its load is replaced by the search's; a file that names no target gets the embedded daemon.
+    #[arg(value_name = "SCENARIO.toml")]
+    pub(crate) scenario: PathBuf,
+    /// The service level, such as 'p95<200ms,errors<1%'. [default: the scenario's]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) slo: Option<Slo>,
+    /// How long to search; the soak comes on top.
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration_ns)]
+    pub(crate) budget: u64,
+    /// A first guess, which may be wrong by far. [default: the scenario's first rate, or 10/s]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) from: Option<f64>,
+    /// Never drive more than this.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) most: Option<f64>,
+    /// How long to drive what was found, to see that it is borne; 0s for not at all.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration_ns)]
+    pub(crate) soak: u64,
+    /// End once the rate is known to plus or minus this share, with 90 % probability.
+    #[arg(long, value_name = "SHARE", default_value = "3%", value_parser = parse_share)]
+    pub(crate) width: f64,
+    /// Fail where less than this is sustainable.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) at_least: Option<f64>,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Folder for the search; one that was stopped goes on. [default: reports/runs/capacity-NAME-TIME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Override a value of the scenario by its dotted key; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = parse_rate_per_s(text).map_err(|error| error.to_string())?;
+    if rate > 0.0 { Ok(rate) } else { Err("a rate has to be above 0".to_owned()) }
 }
 
 #[derive(Debug, Args)]

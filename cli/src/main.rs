@@ -3,6 +3,7 @@
 
 mod args;
 mod calibrate;
+mod capacity;
 mod console;
 mod disk;
 mod doctor;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Daemon(args) => return daemon(&args),
         Command::Run(args) => run::run_command(&args),
+        Command::Capacity(args) => capacity::capacity_command(&args),
         Command::Report(args) => report::report_command(&args),
         Command::Gate(args) => report::gate_command(&args),
         Command::Calibrate(args) => calibrate::calibrate_command(&args),

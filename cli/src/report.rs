@@ -7,6 +7,7 @@ use proofload_run::findings::Findings;
 use proofload_run::verdict::Verdict;
 
 use crate::args::{GateArgs, GateFormat, ReportArgs};
+use crate::capacity;
 use crate::console::{note, print};
 use crate::summary::summary;
 
@@ -29,7 +30,11 @@ pub(crate) fn report_command(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let mut worst = Verdict::Pass;
     let mut failed = None;
     for folder in &args.runs {
-        match report_on(folder, args.output.quiet) {
+        let told = capacity::told_again(folder).and_then(|told| match told {
+            Some(verdict) => Ok(verdict),
+            None => report_on(folder, args.output.quiet),
+        });
+        match told {
             Ok(verdict) => worst = worst.max(verdict),
             Err(error) => {
                 note(&format!("proofload: {error:#}"));

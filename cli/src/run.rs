@@ -193,7 +193,7 @@ async fn show(mut progress: Progress, mut snapshots: watch::Receiver<Snapshot>) 
     progress.finish();
 }
 
-fn tool() -> Tool {
+pub(crate) fn tool() -> Tool {
     let commit = env!("PROOFLOAD_GIT_COMMIT");
     Tool {
         name: env!("CARGO_PKG_NAME").to_owned(),
@@ -203,7 +203,7 @@ fn tool() -> Tool {
 }
 
 /// SIGTERM ends a run like Ctrl-C does.
-async fn obey_sigterm(stop: StopHandle) {
+pub(crate) async fn obey_sigterm(stop: StopHandle) {
     // Without a handler SIGTERM kills the process, which the journal survives.
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return };
     while terminated.recv().await.is_some() {

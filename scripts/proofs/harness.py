@@ -34,6 +34,12 @@ inputs = [{{ name = "input", datatype = "FP32", shape = [1, 16], data = "random"
 """
 
 
+def ignored_test(target, name):
+    """Runs a test of the workspace that is too long for every day; what it measures is printed. Returns its exit status."""
+    command = ["cargo", "test", "--release", "--quiet", "--workspace", "--test", target, "--"]
+    return subprocess.call([*command, "--ignored", "--exact", "--nocapture", name], cwd=ROOT)
+
+
 class Claims:
     """Collects claims; the proof fails at the end when one did not hold."""
 

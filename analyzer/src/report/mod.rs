@@ -1,6 +1,7 @@
 //! Reports: HTML for people, Markdown for a comment on a change, JUnit for a CI server, JSON for programs. All are
 //! made from the findings alone, and the same findings give the same bytes.
 
+mod capacity;
 mod chart;
 mod charts;
 mod format;
@@ -13,6 +14,7 @@ mod token_tables;
 
 use std::path::{Path, PathBuf};
 
+pub use capacity::write_capacity;
 pub use junit::junit_xml;
 pub use markdown::summary_markdown;
 

@@ -16,15 +16,19 @@ use crate::AnalyzeError;
 const WIDE: (u32, u32) = (620, 250);
 const NARROW: (u32, u32) = (350, 220);
 
+/// What holds for the figures of a run.
+const FINE: &str = "Intervals are 95 %, widened for the correlation between neighbouring requests. Latency is measured \
+                    from the intended arrival, over successes.";
+
 /// One entry of a legend.
-struct Legend {
+pub(super) struct Legend {
     variable: &'static str,
     class: &'static str,
     label: String,
 }
 
 /// One chart, drawn.
-struct Drawing {
+pub(super) struct Drawing {
     title: String,
     note: String,
     legend: Vec<Legend>,
@@ -33,31 +37,33 @@ struct Drawing {
 }
 
 /// A name and what it stands for.
-struct Fact {
-    name: &'static str,
-    text: String,
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) text: String,
 }
 
 #[derive(Template)]
 #[template(path = "report.html")]
-struct Page<'a> {
-    title: String,
-    verdict: Verdict,
-    class: &'static str,
-    headline: Reason,
-    others: Vec<Reason>,
-    cautions: Vec<Fault>,
-    subtitle: String,
-    tiles: Vec<Tile>,
+pub(super) struct Page<'a> {
+    pub(super) title: String,
+    pub(super) verdict: Verdict,
+    pub(super) class: &'static str,
+    pub(super) headline: Reason,
+    pub(super) others: Vec<Reason>,
+    pub(super) cautions: Vec<Fault>,
+    pub(super) subtitle: String,
+    pub(super) tiles: Vec<Tile>,
     /// Of the tiles on a wide page: one full row, or two.
-    columns: usize,
-    drawings: Vec<Drawing>,
-    tables: Vec<Table>,
-    warnings: Vec<Warning>,
-    facts: Vec<Fact>,
-    scenario_path: &'a str,
-    scenario: &'a str,
-    reproduce: String,
+    pub(super) columns: usize,
+    pub(super) drawings: Vec<Drawing>,
+    pub(super) tables: Vec<Table>,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) scenario_path: &'a str,
+    pub(super) scenario: &'a str,
+    pub(super) reproduce: String,
+    /// What holds for the figures.
+    pub(super) fine: &'static str,
 }
 
 /// The whole page.
@@ -87,6 +93,7 @@ pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
         scenario_path: &findings.run.scenario_path,
         scenario: &findings.run.scenario_as_written,
         reproduce: reproduce(findings),
+        fine: FINE,
     };
     Ok(page.render()?)
 }
@@ -100,7 +107,7 @@ fn caution(found: &Fault) -> Fault {
 }
 
 /// A sentence begins with a capital, a name (`p95`, `error_rate`, `relief:`) as it is.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or_default();
     match text.chars().next() {
         Some(initial) if first.chars().all(char::is_alphabetic) => {
@@ -111,7 +118,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// The style sheet's class of a verdict.
-fn class(verdict: Verdict) -> &'static str {
+pub(super) fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
         Verdict::Inconclusive => "inconclusive",
@@ -120,7 +127,7 @@ fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
     Ok(Drawing {
         title: chart.title.clone(),
         note: chart.note.clone(),
@@ -149,7 +156,7 @@ fn legend(chart: &Chart) -> Vec<Legend> {
     let shaded = chart.shaded.first().map(|_| Legend {
         variable: "--shade",
         class: "swatch box",
-        label: "not measured".to_owned(),
+        label: chart.shade_label.to_owned(),
     });
     series.chain(blocks).chain(limits).chain(shaded).filter(|entry| !entry.label.is_empty()).collect()
 }
@@ -220,14 +227,6 @@ fn tool(findings: &Findings) -> String {
 
 /// The command that drives the same load again.
 fn reproduce(findings: &Findings) -> String {
-    let quote = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+".contains(c);
-        if !text.is_empty() && text.chars().all(plain) {
-            text.to_owned()
-        } else {
-            format!("'{}'", text.replace('\'', "'\\''"))
-        }
-    };
     let run = &findings.run;
     let target = if run.target.embedded || run.target.http_url.is_empty() {
         String::new()
@@ -236,4 +235,14 @@ fn reproduce(findings: &Findings) -> String {
     };
     let set: String = run.overrides.iter().map(|set| format!(" --set {}", quote(set))).collect();
     format!("proofload run {}{target}{set}", quote(&run.scenario_path))
+}
+
+/// A word as a shell takes it.
+pub(super) fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,%+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }

@@ -1,9 +1,11 @@
 //! What a run is judged by, as a scenario states it: the SLO of a request and the thresholds of a run. The
 //! grammar lives here because `run.json` holds it; the judging is the analyzer's.
 
+mod level;
 mod moment;
 mod window;
 
+pub use level::SloError;
 pub use moment::Moment;
 pub use window::{Request, Rule, Tally};
 

@@ -17,6 +17,7 @@
 //!
 //! This crate holds no analysis, opens no socket and reads no clock. It depends on no sibling.
 
+pub mod capacity;
 pub mod criteria;
 pub mod events;
 pub mod findings;

@@ -137,6 +137,7 @@ mod document;
 mod entries;
 pub(crate) mod environment;
 mod files;
+mod held;
 mod journeys;
 mod levels;
 mod policy;
@@ -154,6 +155,7 @@ use std::path::Path;
 
 pub use as_run::*;
 pub use as_written::ProtocolWord as Protocol;
+pub use held::Held;
 pub use problem::{Place, Problem, ScenarioErrors};
 pub use schema::schema;
 

@@ -89,8 +89,9 @@ pub(super) struct Chart {
     pub(super) limits: Vec<(String, f64)>,
     /// Lines from top to bottom, labelled.
     pub(super) posts: Vec<(String, f64)>,
-    /// Shaded parts of the x axis that are not measured.
+    /// Shaded parts of the x axis, and what they are.
     pub(super) shaded: Vec<(f64, f64)>,
+    pub(super) shade_label: &'static str,
 }
 
 impl Chart {
@@ -107,6 +108,7 @@ impl Chart {
             limits: Vec::new(),
             posts: Vec::new(),
             shaded: Vec::new(),
+            shade_label: "not measured",
         }
     }
 }
