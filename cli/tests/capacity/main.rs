@@ -1,8 +1,8 @@
 //! Capacity searches against simulated batching servers whose capacity is known: how far the estimates are off, and how
 //! often the intervals hold. Nothing here opens a socket but `real`; the search is the one that `proofload capacity` runs.
 
-// Helpers of tests are no tests to clippy.
-#![allow(clippy::unwrap_used)]
+// Helpers of tests are no tests to clippy; what a proof measures is printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod random;
 mod real;
