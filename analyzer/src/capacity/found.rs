@@ -22,23 +22,26 @@ pub(super) struct Bounds {
     pub(super) generator: Option<f64>,
 }
 
-pub(super) fn describe(slo: &Slo, bounds: &Bounds, belief: Option<&Belief>, soak_kept: Option<bool>) -> Capacity {
+/// What was found. `soak` is the rate of the last one, and whether it was borne.
+pub(super) fn describe(slo: &Slo, bounds: &Bounds, belief: Option<&Belief>, soak: Option<(f64, bool)>) -> Capacity {
     let quantiles = belief.map(|belief| belief.quantiles([0.05, 0.5, 0.95]));
     let limit = match (belief, bounds.low, bounds.high) {
         (Some(belief), ..) if belief.gentleness() < CLIFF => Limit::Cliff,
         (Some(belief), ..) if belief.gentleness() > FLAT => Limit::ServiceTimeTail,
         (Some(_), ..) => Limit::Knee,
-        (None, _, None) if bounds.generator.is_some() => Limit::Generator,
+        (None, ..) if bounds.generator.is_some() => Limit::Generator,
         (None, Some(_), _) => Limit::LowerBound,
         (None, None, Some(_)) => Limit::UpperBound,
         (None, None, None) => Limit::Unknown,
     };
+    // What a soak has shown narrows the belief, but nothing above its rate was borne for so long.
+    let soaked = |low: f64| soak.map_or(low, |(rate, _)| low.min(rate));
     let mut found = Capacity {
         limit,
-        sustainable_per_s: quantiles.map(|[low, ..]| low).or(bounds.low),
+        sustainable_per_s: quantiles.map(|[low, ..]| soaked(low)).or(bounds.low),
         estimate_per_s: quantiles.map(|[_, middle, _]| middle),
         interval_per_s: quantiles.map(|[low, _, high]| [low, high]),
-        soak_kept,
+        soak_kept: soak.map(|(_, kept)| kept),
         saturated: Vec::new(),
         sentence: String::new(),
     };
@@ -65,8 +68,8 @@ fn sentence(slo: &Slo, bounds: &Bounds, found: &Capacity) -> String {
                 _ => "",
             };
             let soak = match found.soak_kept {
-                Some(true) => "; a soak at the sustainable rate kept it",
-                Some(false) => "; a soak at the sustainable rate did NOT keep it, so plan with less",
+                Some(true) => "; a soak at the sustainable rate kept the level",
+                Some(false) => "; a soak at that rate did NOT keep the level, so plan with less",
                 None => "",
             };
             format!(

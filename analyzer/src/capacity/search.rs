@@ -34,7 +34,7 @@ const SETTLE_S: f64 = 3.0;
 const BRACKET_SETTLE_S: f64 = 1.5;
 /// So many steps before the width of the interval ends a search.
 const FEWEST: usize = 5;
-/// After so many steps in which the generator did not keep up, it is the limit.
+/// After so many steps in which the generator did not keep up, of one rate or of the search, it is the limit: once may be chance.
 const UNSOUND: usize = 3;
 const MOST_SOAKS: usize = 2;
 
@@ -126,16 +126,30 @@ impl Search {
         };
         let high = rates(true).reduce(f64::min);
         let low = rates(false).filter(|rate| high.is_none_or(|high| *rate < high)).reduce(f64::max);
-        let stuck = |seen: &&Seen| !seen.sound && seen.planned.kind == StepKind::Bracket;
-        let generator = self.steps.iter().filter(stuck).map(|seen| seen.planned.rate_per_s).reduce(f64::min);
+        let generator = self.unsound_bracket().filter(|(_, times)| *times >= UNSOUND).map(|(rate, _)| rate);
         Bounds { low, high, generator }
+    }
+
+    /// The rate of the last bracket step and how often it was driven, where the generator has not kept up.
+    fn unsound_bracket(&self) -> Option<(f64, usize)> {
+        let last = self.of(StepKind::Bracket).next_back().filter(|seen| !seen.sound)?;
+        let rate = last.planned.rate_per_s;
+        Some((
+            rate,
+            self.of(StepKind::Bracket)
+                .rev()
+                .take_while(|seen| seen.planned.rate_per_s.total_cmp(&rate).is_eq())
+                .count(),
+        ))
     }
 
     /// One more bracket step, while there is no rate below or none above.
     fn bracket(&self) -> Option<Planned> {
         let Bounds { low, high, generator } = self.bounds();
         let most = |rate: &f64| self.rules.most_per_s.is_none_or(|most| *rate < most);
+        let again = self.unsound_bracket().filter(|_| generator.is_none()).map(|(rate, _)| rate);
         let rate = match (low, high) {
+            _ if again.is_some() => again,
             (Some(_), Some(_)) => None,
             (None, Some(high)) => Some(high * FALL).filter(|rate| *rate > LEAST * self.rules.guess_per_s),
             (Some(low), None) => Some(low).filter(most).filter(|_| generator.is_none()).map(|low| low * RISE),
@@ -197,11 +211,16 @@ impl Search {
     }
 
     fn done(&mut self) -> Next {
-        let (bounds, soaked) = (self.bounds(), self.of(StepKind::Soak).next_back().map(|seen| self.kept(seen)));
+        let soak = self.of(StepKind::Soak).next_back().map(|seen| (seen.planned.rate_per_s, self.kept(seen)));
+        let mut bounds = self.bounds();
         let driven = self.of(StepKind::Search).filter(|seen| seen.sound).count();
         let unsound = self.of(StepKind::Search).count() - driven >= UNSOUND;
+        if unsound {
+            let missed = self.of(StepKind::Search).filter(|seen| !seen.sound).map(|seen| seen.planned.rate_per_s);
+            bounds.generator = missed.reduce(f64::min);
+        }
         let slo = self.rules.slo;
         let belief = if driven > 0 && !unsound { self.believe().cloned() } else { None };
-        Next::Done(Box::new(describe(&slo, &bounds, belief.as_ref(), soaked)))
+        Next::Done(Box::new(describe(&slo, &bounds, belief.as_ref(), soak)))
     }
 }

@@ -63,10 +63,8 @@ fn paces(answered: &[Answered], from_s: f64) -> Vec<f64> {
     sums.into_iter().filter(|(_, n)| *n > 0.0).map(|(sum, n)| sum / n).collect()
 }
 
-/// A whole search, and the time that it took.
-fn search(law: Law, seed: u64, latency_s: f64, guess_per_s: f64, most_per_s: Option<f64>) -> (Capacity, f64, Search) {
-    let slo = Slo::new((latency_s * NS_PER_S) as u64, 95.0, 0.01);
-    let rules = Rules {
+fn rules(slo: Slo, guess_per_s: f64, most_per_s: Option<f64>) -> Rules {
+    Rules {
         slo,
         guess_per_s,
         most_per_s,
@@ -74,7 +72,13 @@ fn search(law: Law, seed: u64, latency_s: f64, guess_per_s: f64, most_per_s: Opt
         half_width_share: 0.02,
         soak_ns: 0,
         at_least_per_s: None,
-    };
+    }
+}
+
+/// A whole search, and the time that it took.
+fn search(law: Law, seed: u64, latency_s: f64, guess_per_s: f64, most_per_s: Option<f64>) -> (Capacity, f64, Search) {
+    let slo = Slo::new((latency_s * NS_PER_S) as u64, 95.0, 0.01);
+    let rules = rules(slo, guess_per_s, most_per_s);
     let (mut search, mut server) = (Search::new(rules, Vec::new()), Server::new(law, seed));
     loop {
         match search.next((server.now_s() * NS_PER_S) as u64) {
@@ -172,15 +176,7 @@ fn a_search_that_was_stopped_goes_on_as_if_it_had_not_been() {
     let latency_s = 3.0 * law.full_batch_s() + law.delay_s;
     let (found, took_s, done) = search(law, 3, latency_s, law.saturation_per_s() * 0.6, None);
     let slo = Slo::new((latency_s * NS_PER_S) as u64, 95.0, 0.01);
-    let rules = Rules {
-        slo,
-        guess_per_s: law.saturation_per_s() * 0.6,
-        most_per_s: None,
-        budget_ns: 180_000_000_000,
-        half_width_share: 0.02,
-        soak_ns: 0,
-        at_least_per_s: None,
-    };
+    let rules = rules(slo, law.saturation_per_s() * 0.6, None);
     let spent_ns = (took_s * NS_PER_S) as u64;
     for stopped in 1..done.steps().len() {
         let mut again = Search::new(rules, done.steps()[..stopped].to_vec());
@@ -203,34 +199,43 @@ fn what_cannot_be_found_is_said() {
     check(law.fixed_s * 0.5, None, Limit::UpperBound, "was not borne");
 }
 
+/// A search of a target that bears everything up to a rate, by a generator of which it is known which attempts keep up.
+fn with_generator(keeps_up: impl Fn(&Planned, usize) -> bool) -> (Capacity, Search) {
+    let slo = Slo::new(100_000_000, 95.0, 0.01);
+    let rules = rules(slo, 100.0, None);
+    let (mut search, mut spent_ns) = (Search::new(rules, Vec::new()), 0);
+    loop {
+        let planned = match search.next(spent_ns) {
+            Next::Drive(planned) => planned,
+            Next::Done(found) => return (*found, search),
+        };
+        spent_ns += planned.length_ns();
+        let before = search.steps().iter().filter(|seen| seen.planned == planned).count();
+        let sound = keeps_up(&planned, before);
+        let bad = if sound && planned.rate_per_s < 300.0 { 0 } else { 100 };
+        let seconds = vec![Second { n: 100, bad, errors: 0 }; 4];
+        search.show(Seen { planned, seconds, paces_ns: vec![1.0; 40], sound });
+    }
+}
+
 #[test]
 fn a_generator_that_falls_behind_is_no_limit_of_the_target() {
-    let slo = Slo::new(100_000_000, 95.0, 0.01);
-    let rules = Rules {
-        slo,
-        guess_per_s: 100.0,
-        most_per_s: None,
-        budget_ns: 180_000_000_000,
-        half_width_share: 0.02,
-        soak_ns: 0,
-        at_least_per_s: None,
-    };
-    let mut search = Search::new(rules, Vec::new());
-    let mut spent_ns = 0;
-    let found = loop {
-        let Next::Drive(planned) = search.next(spent_ns) else { break search.next(spent_ns) };
-        spent_ns += planned.length_ns();
-        let sound = planned.rate_per_s < 200.0;
-        let bad = if sound { 0 } else { 100 };
-        search.show(Seen {
-            planned,
-            seconds: vec![Second { n: 100, bad, errors: 0 }; 4],
-            paces_ns: vec![1.0; 40],
-            sound,
-        });
-    };
-    let Next::Done(found) = found else { panic!("{found:?}") };
+    let (found, search) = with_generator(|planned, _| planned.rate_per_s < 200.0);
     assert_eq!((found.limit, found.estimate_per_s), (Limit::Generator, None), "{}", found.sentence);
     assert!(found.sustainable_per_s.unwrap() < 200.0 && found.sentence.contains("could no longer drive"));
     assert!(search.steps().iter().all(|seen| seen.planned.kind != StepKind::Search));
+}
+
+#[test]
+fn a_generator_that_falls_behind_near_the_limit_is_said() {
+    let (found, _) = with_generator(|planned, _| planned.kind != StepKind::Search);
+    assert_eq!((found.limit, found.estimate_per_s), (Limit::Generator, None), "{}", found.sentence);
+}
+
+#[test]
+fn what_the_generator_missed_once_is_driven_again() {
+    let (found, search) = with_generator(|planned, before| planned.kind != StepKind::Bracket || before > 0);
+    assert!(found.limit == Limit::Cliff || found.limit == Limit::Knee, "{}", found.sentence);
+    assert!(found.estimate_per_s.is_some_and(|rate| (rate / 300.0 - 1.0).abs() < 0.1), "{}", found.sentence);
+    assert!(search.steps().iter().filter(|seen| !seen.sound).count() >= 2);
 }
