@@ -1,5 +1,5 @@
-//! What the relief service expects of its depth model: the tensors that go in and come out. A trained network may
-//! take the model's place as long as it keeps to this. Pure.
+//! What the relief service expects of its depth model: the tensors that go in and come out. Another network may take
+//! the place of ours (`daemon/models/relief/MODEL_CARD.md`) as long as it keeps to this. Pure.
 
 use proofload_wire::WireError;
 use proofload_wire::infer::{InferRequest, InferResponse};

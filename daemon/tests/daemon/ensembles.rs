@@ -264,6 +264,23 @@ async fn patience_and_cancellation_reach_the_steps() {
     assert_eq!([outcomes("e"), outcomes("a")], [[1; 4]; 2]);
 }
 
+/// A grey ball before a grey wall, lit from the upper left, as red, green and blue; and which pixels show it.
+fn ball(side: usize) -> (Vec<u8>, Vec<bool>) {
+    let pixel = |at: usize| {
+        let [x, y] = [at % side, at / side].map(|place| (place as f32 + 0.5) / side as f32 * 2.0 - 1.0);
+        let inside = 0.36 - x * x - y * y;
+        let lit = (-0.4 * x - 0.5 * y + 0.77 * inside.max(0.0).sqrt()) / 0.6;
+        let light = if inside > 0.0 { 0.15 + 0.8 * lit.max(0.0) } else { 0.35 };
+        ([(light * 255.0) as u8; 3], inside > 0.0)
+    };
+    let (pixels, shown): (Vec<_>, Vec<_>) = (0..side * side).map(pixel).unzip();
+    (pixels.concat(), shown)
+}
+
+fn of_model(model: &str, input: Tensor) -> InferRequest {
+    InferRequest { model_name: model.to_owned(), inputs: vec![input], ..InferRequest::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn priority_reaches_the_steps() {
     let levels = "max_batch_size: 1 dynamic_batching { priority_levels: 2 default_priority_level: 2 }";
@@ -318,22 +335,52 @@ async fn ensembles_follow_a_repository_that_is_polled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_relief_gives_the_heights_of_pictures() {
+    const SIDE: usize = 64;
     let app = built_in().await;
-    // Two pictures of two by three pixels: one brightens from left to right, one has no contrast at all.
-    let bright = |share: f32| vec![(share * 255.0) as u8; 3];
-    let rising = [0.0, 0.5, 1.0, 0.0, 0.5, 1.0].map(bright).concat();
-    let data = [rising, vec![128; 18]].concat();
-    let picture = Tensor::new("picture", DataType::Uint8, vec![2, 2, 3, 3], Bytes::from(data)).unwrap();
-    let asked = InferRequest { model_name: "relief".to_owned(), inputs: vec![picture], ..InferRequest::default() };
-    let answer = ask(app.engine(), asked, None).await.unwrap().response;
+    let shape = |channels: i64| vec![2, channels, SIDE as i64, SIDE as i64];
+    let (pixels, shown) = ball(SIDE);
+    let data = [pixels, vec![128; 3 * SIDE * SIDE]].concat();
+    let planes: Vec<f32> = data
+        .chunks(3 * SIDE * SIDE)
+        .flat_map(|picture| (0..3).flat_map(|plane| picture.iter().skip(plane).step_by(3)))
+        .map(|&light| f32::from(light) / 255.0)
+        .collect();
+    let whole = vec![2, SIDE as i64, SIDE as i64, 3];
+    let picture = Tensor::new("picture", DataType::Uint8, whole, Bytes::from(data)).unwrap();
+    let answer = ask(app.engine(), of_model("relief", picture), None).await.unwrap().response;
+    assert_eq!(counted(app.engine(), "relief_depth"), 1);
     let [height, depth] = &answer.outputs[..] else { panic!("{answer:?}") };
     assert_eq!((height.name.as_str(), depth.name.as_str()), ("height", "depth"));
-    assert_eq!((&height.shape, &depth.shape), (&vec![2, 1, 2, 3], &vec![2, 1, 2, 3]));
-    let heights = height.to_f32().unwrap();
-    let (rising, flat) = heights.split_at(6);
+    assert_eq!((&height.shape, &depth.shape), (&shape(1), &shape(1)));
+    let (heights, depths) = (height.to_f32().unwrap(), depth.to_f32().unwrap());
+    let image = Tensor::from_f32("image", shape(3), &planes).unwrap();
+    let alone = ask(app.engine(), of_model("relief_depth", image), None).await.unwrap().response;
+    let near = |one: &[f32], other: &[f32]| one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-4);
+    assert!(near(&alone.outputs[0].to_f32().unwrap(), &depths), "the depth model is asked for the same picture");
+    for (height, depth) in heights.chunks(SIDE * SIDE).zip(depths.chunks(SIDE * SIDE)) {
+        let [least, most] = [f32::min, f32::max].map(|pick| depth.iter().copied().reduce(pick).unwrap());
+        let stretched: Vec<f32> = depth.iter().map(|depth| (depth - least) / (most - least).max(1e-4)).collect();
+        assert!(near(height, &stretched), "heights are the depths, stretched over 0 to 1");
+    }
+    let mean = |ball: bool| {
+        let picked: Vec<f32> =
+            heights.iter().zip(&shown).filter(|(_, shown)| **shown == ball).map(|(h, _)| *h).collect();
+        picked.iter().sum::<f32>() / picked.len() as f32
+    };
+    assert!(mean(true) > mean(false) + 0.3, "the ball stands out: {} and {}", mean(true), mean(false));
+    app.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_relief_is_not_stretched() {
+    let app = built_in().await;
+    let depths = [vec![0.4; 6], vec![0.4, 0.40005, 0.4, 0.4, 0.4, 0.4], vec![0.1, 0.2, 0.3, 0.1, 0.2, 0.3]].concat();
+    let depth = Tensor::from_f32("depth", vec![3, 1, 2, 3], &depths).unwrap();
+    let answer = ask(app.engine(), of_model("relief_height", depth), None).await.unwrap().response;
+    let heights = answer.outputs[0].to_f32().unwrap();
+    let (flat, rising) = heights.split_at(12);
+    assert!(flat[..6].iter().all(|height| *height < 0.1) && flat[7] < 0.6, "{flat:?}");
     assert!(rising.chunks(3).all(|row| row[0] < row[1] && row[1] < row[2]), "{rising:?}");
-    assert!(rising.contains(&0.0) && rising.contains(&1.0), "{rising:?}");
-    assert!(flat.iter().all(|height| (0.0..0.1).contains(height)), "{flat:?}");
-    assert_eq!(counted(app.engine(), "relief_depth"), 1);
+    assert!(rising.contains(&0.0) && rising.iter().any(|height| (height - 1.0).abs() < 1e-6), "{rising:?}");
     app.drain().await;
 }
