@@ -28,12 +28,15 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 TOLERANCE = 1e-4
+# What both engines may differ by in the heights of a picture, which are a few tenths apart.
+HEIGHTS_APART, INT8_APART = 1e-3, 0.05
 READY_S = 10
 SECOND_LOAD_S = 1
 BUILT_IN = pathlib.Path(__file__).resolve().parents[2] / "daemon" / "models"
 RANDOM = np.random.RandomState(7)
 sys.path.insert(0, str(BUILT_IN / "relief" / "train"))
 
+import data  # noqa: E402
 import export  # noqa: E402
 import layers  # noqa: E402
 
@@ -132,7 +135,7 @@ def relief_network():
         # As quiet as training keeps them, so that rounding stays rounding.
         layer["kernel"] = layer["kernel"] * np.float32(0.8)
     begun["head"]["kernel"] *= 5
-    return export.build(begun).SerializeToString()
+    return export.build(begun | layers.detail()).SerializeToString()
 
 
 def light(count, rows, columns):
@@ -241,6 +244,29 @@ def check_both_engines_agree(command):
             np.testing.assert_allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name)
             worst = max(worst, float(np.abs(one - other).max()))
         return f"{len(BOTH)} models, at most {worst:.1e} apart; ready after {ours.ready_s:.2f} and {built_in.ready_s:.2f} s"
+
+
+def relief_files():
+    """The relief network that is served, and its variants."""
+    files = {"served": BUILT_IN / "relief_depth" / "1" / "model.onnx"}
+    variants = (BUILT_IN / "relief" / "variants").glob("*/relief_depth/1/model.onnx")
+    return files | {file.parents[2].name: file for file in sorted(variants)}
+
+
+def check_the_relief_network_is_the_same_in_both(command):
+    models = {name: (file.read_bytes(),) for name, file in relief_files().items()}
+    planes = [data.held_out(4, side)[0].transpose(0, 3, 1, 2) for side in (128, 256)]
+    asked = [{"image": image} for image in (*planes, np.ascontiguousarray(planes[0][:, :, :85]))]
+    apart = {}
+    with Daemon(command, library(), models) as ours, Daemon(command, "off", models) as built_in:
+        for name in models:
+            answers = [(ours.ask(name, inputs), built_in.ask(name, inputs)) for inputs in asked]
+            assert all(one.shape == other.shape and np.ptp(one) > 0.05 for one, other in answers), name
+            apart[name] = max(float(np.abs(one - other).max()) for one, other in answers)
+    # In 8 bits both round where they see fit.
+    assert sorted(apart) == ["fp16", "int8", "pruned", "served"] and apart["int8"] < INT8_APART, apart
+    assert all(most < HEIGHTS_APART for name, most in apart.items() if name != "int8"), apart
+    return ", ".join(f"{name} {most:.1e}" for name, most in apart.items())
 
 
 def check_every_type_is_computed_or_named(command):

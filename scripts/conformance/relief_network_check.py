@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Checks what trains the relief network as far as that goes without the trainer: that scenes come from their numbers alone and can be
-learned from, that the exporter's graphs take pictures of any size in every form, and that the graph that serves today is the one that
-is judged beside them.
+"""Checks the relief network and what trains it, as far as that goes without the trainer: that scenes come from their numbers alone and
+can be learned from, that the exporter's graphs take pictures of any size in every form, and that the files that are committed are the
+exporter's, and as good on held-out scenes as the model card says.
 
 Prints one line for each check and exits non-zero when one fails. Needs numpy, onnx and onnxruntime.
 """
@@ -11,6 +11,7 @@ import sys
 import traceback
 
 import numpy as np
+import onnx
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODELS = ROOT / "daemon" / "models"
@@ -27,11 +28,19 @@ from metrics import aligned_error  # noqa: E402
 
 SERVED = MODELS / "relief_depth" / "1" / "model.onnx"
 SIZES = [(1, 1), (2, 3), (16, 2), (31, 33), (85, 128), (128, 128), (512, 192)]
+VARIANTS = MODELS / "relief" / "variants"
 SCENES, SIDE = 24, 96
+JUDGED_BY, JUDGED_SIDE = 48, 128
+# The goal: so much less than the error of luminance.
+LESS_THAN_LUMINANCE = 0.4
+# How much larger a variant's error may be than that of the network itself, and its file at most.
+ALLOWED = {"fp16": (0.002, 0.51), "int8": (0.02, 0.3), "pruned": (0.04, 0.8)}
+MOST_BYTES = 10_000_000
 
 
 def begun():
-    return {name: {part: layer[part] for part in ("kernel", "bias")} for name, layer in layers.initial(3).items()}
+    learned = {name: {part: layer[part] for part in ("kernel", "bias")} for name, layer in layers.initial(3).items()}
+    return learned | layers.detail()
 
 
 def check_a_scene_comes_from_its_number_alone():
@@ -62,10 +71,37 @@ def check_what_learns_nothing_is_far_from_the_truth():
     return f"{SCENES} scenes: luminance {luminance:.4f}, fixed filters {fixed:.4f}, a plain guess {plain:.4f}"
 
 
-def check_the_served_graph_is_the_one_that_is_judged():
-    written = fixed_filters.build().SerializeToString(deterministic=True)
-    assert written == SERVED.read_bytes(), f"{SERVED} is not what fixed_filters.py writes"
-    return f"{len(written)} bytes"
+def check_the_served_graph_is_what_the_exporter_writes():
+    served = onnx.load(SERVED)
+    written = export.build(export.layers_of(served)).SerializeToString(deterministic=True)
+    assert written == SERVED.read_bytes(), f"{SERVED} is not what export.py makes of its weights"
+    half = export.build(export.layers_of(served), half=True).SerializeToString(deterministic=True)
+    assert half == file_of("fp16").read_bytes(), "the variant fp16 is not that of the served weights"
+    return f"{len(written)} bytes, {layers.weights(export.layers_of(served))} weights"
+
+
+def file_of(variant):
+    return VARIANTS / variant / "relief_depth" / "1" / "model.onnx"
+
+
+def check_the_committed_files_are_as_good_as_is_said():
+    pictures, truths = data.held_out(JUDGED_BY, JUDGED_SIDE)
+    luminance = np.mean(evaluate.errors(lambda picture: picture @ evaluate.LUMINANCE, pictures, truths))
+
+    def error(file):
+        return float(np.mean(evaluate.errors(evaluate.heights_by(evaluate.session(file)), pictures, truths)))
+
+    whole, size = error(SERVED), SERVED.stat().st_size
+    assert whole < (1 - LESS_THAN_LUMINANCE) * luminance, (whole, luminance)
+    said, total = [f"luminance {luminance:.4f}, the network {whole:.4f}"], size
+    assert sorted(ALLOWED) == sorted(path.name for path in VARIANTS.iterdir() if path.is_dir())
+    for variant, (loss, share) in ALLOWED.items():
+        found, file = error(file_of(variant)), file_of(variant)
+        assert found < (1 + loss) * whole and file.stat().st_size < share * size, (variant, found, file.stat().st_size)
+        total += file.stat().st_size
+        said.append(f"{variant} {found:.4f}")
+    assert total < MOST_BYTES, total
+    return f"{JUDGED_BY} scenes: {', '.join(said)}; {total} bytes in all"
 
 
 def check_the_exporter_loses_nothing():
@@ -84,6 +120,7 @@ def check_pictures_of_any_size_are_taken():
     random, trained = np.random.default_rng(5), begun()
     forms = {"whole": export.build(trained), "half": export.build(trained, half=True)}
     forms["cut"] = export.build(variants.cut(trained, 0.3))
+    forms["without detail"] = export.build(layers.learned(trained))
     for name, model in forms.items():
         engine = evaluate.session(model.SerializeToString())
         for rows, columns in SIZES:

@@ -151,8 +151,9 @@ SHAPES = (metaballs, metaballs, terrain, letters, vessels, vessels, coins, brick
 
 
 def heights(random, side):
-    """One shape or two on a plate that may be sloped, domed or rough."""
-    height = random.choice(SHAPES)(random, side)
+    """One shape or two on a plate that may be sloped, domed or rough, and the name of the first."""
+    shape = random.choice(SHAPES)
+    height = shape(random, side)
     if random.random() < 0.4:
         height = height + random.choice(SHAPES)(random, side) * random.uniform(0.2, 1)
     elif random.random() < 0.3:
@@ -165,7 +166,7 @@ def heights(random, side):
     if random.random() < 0.4:
         grain = fields.resample(materials.bumps(random), side, side)
         height = height + grain * random.uniform(0.0005, 0.004)
-    return height.astype(np.float32)
+    return height.astype(np.float32), shape.__name__
 
 
 def normals(height):
@@ -194,8 +195,8 @@ def open_sky(height, direction, steps=22):
 
 
 def scene(random, side):
-    """Colour [H, W, 3], height [H, W] and how far out of focus each pixel would be."""
-    height = heights(random, side)
+    """Colour [H, W, 3], height [H, W], how far out of focus each pixel would be, and what kind of relief it is."""
+    height, kind = heights(random, side)
     x, y = grid(random, side)
     place = np.stack([x, y], -1).reshape(-1, 2)
     albedo = materials.material(random).albedo(place).reshape(side, side, 3)
@@ -211,4 +212,4 @@ def scene(random, side):
     colour = shading.shaded(albedo, normal, lamps, shadows, sky, ground, view, surface.shine, surface.gloss)
     contrast = max(np.ptp(height), 1e-6)
     colour = colour * shading.hollows(height / contrast, side / 24, random.uniform(0, 2.5))
-    return colour, height, np.zeros_like(height)
+    return colour, height, np.zeros_like(height), f"relief: {kind}"

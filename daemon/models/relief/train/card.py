@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Pictures for the model card: photographs, and the reliefs that models make of them, shaded as a print of them would look.
+"""Pictures for the model card.
 
-Usage: card.py OUTPUT.jpg FOLDER MODEL.onnx…    all PNG and JPEG files of the folder; fixed filters come first
+Usage: card.py photographs OUTPUT.jpg MODEL.onnx FOLDER   every PNG and JPEG file of the folder, and its relief by the fixed filters
+                                                          and by the model, shaded as a print of it would look
+       card.py scenes OUTPUT.jpg MODEL.onnx               held-out scenes: the picture, the true heights, those of the model
 """
 
 import pathlib
@@ -10,16 +12,20 @@ import sys
 import numpy as np
 from PIL import Image, ImageDraw
 
+import data
 import evaluate
 import fields
 import fixed_filters
 
-CELL = 192
+CELL, SCENE_CELL = 192, 112
 # As the relief service does by default: samples along the longer side, smoothing, and the range that is not cut off.
 RESOLUTION, SMOOTHING, RANGE = 128, 0.7, (1, 99)
 # Height of the relief over the width of the plate, twice the default, so that a small picture shows it.
 RELIEF = 0.16
-GREY, GAP = 250, 4
+GREY, GAP, HEAD = 250, 4, 16
+QUALITY = 82
+# Held-out scenes that are shown: the first of each kind, so many to a row.
+LOOKED_AT, IN_A_ROW = 128, 3
 
 
 def raster(path):
@@ -48,41 +54,73 @@ def grey(depth):
     return np.uint8(np.clip((depth - low) / max(high - low, 1e-6), 0, 1) * 255)
 
 
-def cell(pixels):
+def cell(pixels, side):
     """A picture in the middle of a square."""
     image = Image.fromarray(pixels).convert("RGB")
-    scale = CELL / max(image.size)
-    image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
-    square = Image.new("RGB", (CELL, CELL), (GREY,) * 3)
-    square.paste(image, [(CELL - side) // 2 for side in image.size])
+    scale = side / max(image.size)
+    image = image.resize([max(1, round(length * scale)) for length in image.size], Image.Resampling.BICUBIC)
+    square = Image.new("RGB", (side, side), (GREY,) * 3)
+    square.paste(image, [(side - length) // 2 for length in image.size])
     return square
 
 
-def row(path, engines):
+def of_photograph(path, engines):
     picture = raster(path)
-    cells = [cell(np.uint8(picture * 255 + 0.5))]
+    cells = [np.uint8(picture * 255 + 0.5)]
     for engine in engines:
         depth = evaluate.heights_by(engine)(picture)
-        cells += [cell(grey(depth)), cell(shade(depth))]
+        cells += [grey(depth), shade(depth)]
     return cells
 
 
-def main():
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    paths = sorted(path for path in pathlib.Path(sys.argv[2]).iterdir() if path.suffix in (".png", ".jpg"))
-    names = ["fixed filters", *(pathlib.Path(path).stem for path in sys.argv[3:])]
-    names = ["relief_depth" if name == "model" else name for name in names]
-    engines = [evaluate.session(fixed_filters.build().SerializeToString()), *map(evaluate.session, sys.argv[3:])]
-    rows = [row(path, engines) for path in paths]
+def photographs(model, folder):
+    """Heads and rows of pixels."""
+    paths = sorted(path for path in pathlib.Path(folder).iterdir() if path.suffix in (".png", ".jpg"))
+    engines = [evaluate.session(fixed_filters.build().SerializeToString()), evaluate.session(model)]
+    names = ["fixed filters", evaluate.named(pathlib.Path(model))]
     heads = ["picture"] + [f"{name}: {what}" for name in names for what in ("depth", "relief")]
-    sheet = Image.new("RGB", (len(heads) * (CELL + GAP), len(rows) * (CELL + GAP) + 16), (GREY,) * 3)
-    draw = ImageDraw.Draw(sheet)
+    return heads, [of_photograph(path, engines) for path in paths]
+
+
+def aligned(found, truth):
+    """Heights with the scale and the shift that are best by least squares, as the error knows none."""
+    scale, shift = np.polyfit(found.ravel(), truth.ravel(), 1)
+    return np.uint8(np.clip(scale * found + shift, 0, 1) * 255)
+
+
+def scenes(model):
+    """The first held-out scene of each kind."""
+    pictures, truths, kinds = data.held_out_of_kinds(LOOKED_AT, RESOLUTION)
+    heights = evaluate.heights_by(evaluate.session(model))
+    cells = []
+    for kind in sorted(set(kinds)):
+        number = kinds.index(kind)
+        picture, truth = pictures[number], truths[number]
+        cells.append([np.uint8(picture * 255 + 0.5), np.uint8(truth * 255), aligned(heights(picture), truth)])
+    rows = [sum(cells[at : at + IN_A_ROW], []) for at in range(0, len(cells), IN_A_ROW)]
+    return ["picture", "true heights", "by the network"] * IN_A_ROW, rows
+
+
+def sheet(heads, rows, side):
+    image = Image.new("RGB", (len(heads) * (side + GAP), len(rows) * (side + GAP) + HEAD), (GREY,) * 3)
+    draw = ImageDraw.Draw(image)
     for column, head in enumerate(heads):
-        draw.text((column * (CELL + GAP) + 4, 2), head, fill=(20, 20, 20))
-        for at, cells in enumerate(rows):
-            sheet.paste(cells[column], (column * (CELL + GAP), 16 + at * (CELL + GAP)))
-    sheet.save(sys.argv[1], quality=82)
+        draw.text((column * (side + GAP) + 4, 2), head, fill=(20, 20, 20))
+    for at, row in enumerate(rows):
+        for column, pixels in enumerate(row):
+            image.paste(cell(pixels, side), (column * (side + GAP), HEAD + at * (side + GAP)))
+    return image
+
+
+def main():
+    match sys.argv[1:]:
+        case ["photographs", output, model, folder]:
+            image = sheet(*photographs(model, folder), CELL)
+        case ["scenes", output, model]:
+            image = sheet(*scenes(model), SCENE_CELL)
+        case _:
+            sys.exit(__doc__)
+    image.save(output, quality=QUALITY)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,15 @@ def chunk(cache, number):
 
 def held_out(count, side):
     """Scenes that no training has seen: pictures float32 [N, H, W, 3] in 0..1, heights [N, H, W]."""
+    pictures, heights, _ = held_out_of_kinds(count, side)
+    return pictures, heights
+
+
+def held_out_of_kinds(count, side):
+    """The same, and of what kind each is."""
     made = [scenes.render(HELD_OUT + number, side) for number in range(count)]
-    return np.stack([scene.picture for scene in made]).astype(np.float32) / 255, np.stack([scene.height for scene in made])
+    pictures = np.stack([scene.picture for scene in made]).astype(np.float32) / 255
+    return pictures, np.stack([scene.height for scene in made]), [scene.kind for scene in made]
 
 
 class Pool:

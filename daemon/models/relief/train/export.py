@@ -2,7 +2,7 @@
 """Writes a trained network as ONNX. variants.py makes smaller forms of that.
 
     image  FP32 [N, 3, H, W]  red, green, blue in 0..1, of any size from one pixel up (trained for 64 to 512)
-    depth  FP32 [N, 1, H, W]  larger is nearer, about 0..1; only differences matter
+    depth  FP32 [N, 1, H, W]  larger is nearer; only differences count, and those of a picture are a few tenths
 
 What ONNX Runtime makes of a scene has to be what JAX makes of it, or nothing is written.
 
@@ -15,6 +15,8 @@ import sys
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from layers import detail
 
 OPSET, IR_VERSION = 17, 8
 # What rounding may do.
@@ -63,6 +65,18 @@ class Graph:
         settings = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         return self.node("Resize", [source, "", "", size], f"{source}_large", **settings)
 
+    def detail(self, image):
+        """What the fixed layers add. Edges are repeated outwards, so that the border is neither darkened nor raised."""
+        light = self.convolution("detail_light", image)
+        reach = self.layers["detail_down"]["kernel"].shape[0] // 2
+        pads = self.constant("detail_pads", np.int64([0, 0, reach, reach] * 2))
+        x = self.node("Pad", [light, pads], "detail_padded", mode="edge")
+        for name in ("detail_down", "detail_across"):
+            kernel = self.layers[name]["kernel"].transpose(3, 2, 0, 1).astype(self.kind)
+            bias = self.layers[name]["bias"].astype(self.kind)
+            x = self._weighted("Conv", name, x, kernel, bias, strides=[1, 1], pads=[0] * 4)
+        return self.node("Sub", [light, x], "detail")
+
     def head(self, source):
         """Four pixels of each: a 3 x 3 convolution to four channels and putting those in their places is one transposed
         convolution of 6 x 6."""
@@ -90,7 +104,7 @@ def depths_of(layers):
 
 
 def build(layers, half=False):
-    """The model of folded layers: {name: {"kernel": [height, width, in, out], "bias": [out]}}."""
+    """The model of folded layers: {name: {"kernel": [height, width, in, out], "bias": [out]}}, with or without those of detail."""
     graph = Graph(layers, half)
     image = graph.node("Cast", ["image"], "image_half", to=HALF) if half else "image"
     x, skips = graph.relu(graph.convolution("stem", image, 2)), []
@@ -108,7 +122,11 @@ def build(layers, half=False):
     # A picture of an odd size was rounded up on its way down.
     size = graph.node("Shape", ["image"], "size", start=2, end=4)
     start, axes = graph.constant("corner", np.int64([0, 0])), graph.constant("sides", np.int64([2, 3]))
-    x = graph.node("Slice", [x, start, size, axes], "cut" if half else "depth")
+    names = [name for name, there in (("cut", True), ("detailed", "detail_light" in layers), ("depth", half)) if there]
+    names[-1] = "depth"
+    x = graph.node("Slice", [x, start, size, axes], names[0])
+    if "detail_light" in layers:
+        x = graph.node("Add", [x, graph.detail(image)], names[1])
     if half:
         graph.node("Cast", [x], "depth", to=FLOAT)
     return _model(graph)
@@ -171,6 +189,7 @@ def main():
 
     trained = train.averaged(sys.argv[1])
     layers = {name: {part: np.asarray(value) for part, value in layer.items()} for name, layer in trained.items()}
+    layers |= detail()
     model = build(layers)
     difference = apart(model, layers)
     if difference > SAME:

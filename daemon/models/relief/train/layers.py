@@ -8,6 +8,8 @@ Layers are a dictionary of kernels [height, width, in, out] and biases.
     head        3 x 3 to four pixels, put in their places              1
 
 A block is x + b(relu(a(x))), 3 x 3 twice. The channels between a and b belong to it alone: that is where pruning cuts.
+
+    detail      brightness less its surroundings, added to the heights; fixed, and not there while the network is trained
 """
 
 import numpy as np
@@ -16,6 +18,12 @@ WIDTHS = (16, 32, 64, 80, 96)
 # Blocks of the encoder at each scale.
 DEPTHS = (1, 1, 1, 1, 2)
 STEM = 5
+# ITU-R BT.601: the weights of red, green and blue in luminance.
+LUMINANCE = (0.299, 0.587, 0.114)
+# How much of a picture's finest shades, those within about a pixel and a half, goes into the heights, which are a few tenths
+# apart: so much that a print shows eyes, joints and edges, which the network smooths away, and less than the forms that it finds.
+DETAIL_SHARE = 0.1
+SURROUNDINGS = (1, 8, 28, 56, 70, 56, 28, 8, 1)
 
 
 def blocks():
@@ -50,6 +58,19 @@ def initial(seed):
     return layers
 
 
+def detail():
+    """The fixed layers that add fine detail: what is added is the brightness less what the other two make of it."""
+    line = np.float32(SURROUNDINGS) / np.float32(sum(SURROUNDINGS))
+    kernels = {"light": DETAIL_SHARE * np.float32(LUMINANCE).reshape(1, 1, 3, 1), "down": line.reshape(-1, 1, 1, 1)}
+    kernels["across"] = line.reshape(1, -1, 1, 1)
+    return {f"detail_{name}": {"kernel": kernel, "bias": np.zeros(1, np.float32)} for name, kernel in kernels.items()}
+
+
+def learned(layers):
+    """Without the fixed ones."""
+    return {name: layer for name, layer in layers.items() if not name.startswith("detail")}
+
+
 def weights(layers):
     """How many numbers there are to learn, without gains."""
-    return sum(layer[part].size for layer in layers.values() for part in ("kernel", "bias"))
+    return sum(layer[part].size for layer in learned(layers).values() for part in ("kernel", "bias"))

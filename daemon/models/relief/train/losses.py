@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 GRADIENT_WEIGHT = 0.5
 GRADIENT_SCALES = 4
-# A little of the plain difference keeps the output near 0..1, where half precision is good.
+# A little of the plain difference keeps the output between 0 and 1, where half precision is good.
 ANCHOR_WEIGHT = 0.1
 LEAST_SIZE = 0.04
 

@@ -65,4 +65,16 @@ def apply(layers, pictures):
     quarters = _convolution(layers["head"], x)
     count, rows, columns, _ = quarters.shape
     quarters = quarters.reshape(count, rows, columns, 2, 2).transpose(0, 1, 3, 2, 4)
-    return quarters.reshape(count, 2 * rows, 2 * columns)
+    heights = quarters.reshape(count, 2 * rows, 2 * columns)
+    return heights + _detail(layers, pictures) if "detail_light" in layers else heights
+
+
+def _detail(layers, pictures):
+    light = surroundings = _convolution(layers["detail_light"], pictures)
+    for name, axis in (("down", 1), ("across", 2)):
+        kernel = layers[f"detail_{name}"]["kernel"].ravel()
+        reach, size = len(kernel) // 2, light.shape[axis]
+        padded = jnp.pad(surroundings, [(reach, reach) if at == axis else (0, 0) for at in range(4)], mode="edge")
+        parts = (lax.slice_in_dim(padded, at, at + size, axis=axis) for at in range(len(kernel)))
+        surroundings = sum(weight * part for weight, part in zip(kernel, parts))
+    return (light - surroundings)[..., 0]

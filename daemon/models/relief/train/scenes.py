@@ -26,10 +26,11 @@ LANDSCAPE_SHARE = 0.06
 
 @dataclasses.dataclass
 class Scene:
-    """picture: uint8 [H, W, 3]; height: float32 [H, W], 0 to 1."""
+    """picture: uint8 [H, W, 3]; height: float32 [H, W], 0 to 1; kind: what it shows, by the function that made it."""
 
     picture: np.ndarray
     height: np.ndarray
+    kind: str
 
 
 def render(number, side=144):
@@ -38,16 +39,16 @@ def render(number, side=144):
     for _ in range(8):
         draw = random.random()
         if draw < RELIEF_SHARE:
-            colour, height, far = bas_reliefs.scene(random, side)
+            colour, height, far, kind = bas_reliefs.scene(random, side)
         elif draw < RELIEF_SHARE + LANDSCAPE_SHARE:
-            colour, height, far = landscape(random, side)
+            colour, height, far, kind = *landscape(random, side), "landscape"
         else:
-            colour, height, far = arranged(random, side)
+            colour, height, far, kind = arranged(random, side)
         low, high = np.percentile(height, [TAIL_PERCENT, 100 - TAIL_PERCENT])
         # Nothing in view, or a plain wall: there is no relief to learn from.
         if high - low > 1e-3 * max(abs(high), 1e-9) and np.isfinite(colour).all():
             height = np.clip((height - low) / (high - low), 0, 1).astype(np.float32)
-            return Scene(shading.photographed(random, colour, far), height)
+            return Scene(shading.photographed(random, colour, far), height, kind)
     raise RuntimeError(f"scene {number}: eight draws, and nothing to see in any of them")
 
 
@@ -59,7 +60,7 @@ def arranged(random, side):
     first, depth = rays.cast(group.solids, camera.place, directions)
     points = camera.place + np.where(first[:, None] >= 0, depth[:, None], 0) * directions
     view = View(group, camera, side, first, depth, points)
-    return view.shaded(random)
+    return *view.shaded(random), maker.__name__.replace("_", " ")
 
 
 class View:

@@ -15,6 +15,7 @@ import onnx
 
 import data
 import export
+import layers as architecture
 
 # Scenes that are neither trained on nor judged by.
 CALIBRATION = 2_000_000
@@ -42,7 +43,8 @@ class Calibration:
 
 
 def int8(model, _):
-    """Weights and activations of every convolution in 8 bits, but for the first and the last, which see few channels."""
+    """Weights and activations of every convolution in 8 bits, but for the first, the last and those of detail, which see few
+    channels."""
     from onnxruntime import quantization
 
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +52,7 @@ def int8(model, _):
         onnx.save(model, source)
         quantization.quantize_static(
             source, target, Calibration(CALIBRATION_SCENES), per_channel=True,
-            op_types_to_quantize=["Conv"], nodes_to_exclude=["stem"],
+            op_types_to_quantize=["Conv"], nodes_to_exclude=["stem", *architecture.detail()],
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
         )  # fmt: skip
         return onnx.load(target)
@@ -77,7 +79,7 @@ def pruned(model, given):
 
     import train
 
-    layers = cut(export.layers_of(model), given.share)
+    layers = cut(architecture.learned(export.layers_of(model)), given.share)
     pool = data.Pool(given.scenes)
     pool.grow(len(list(pathlib.Path(given.scenes).glob("*.npz"))))
     state = train.begun(jax.tree.map(jnp.asarray, layers))
@@ -88,7 +90,7 @@ def pruned(model, given):
         state, value = step(state, pictures, heights, number, rate)
         if number % 50 == 0:
             print(f"step {number} of {given.steps}: loss {float(value):.3f}", flush=True)
-    return export.build(jax.tree.map(np.asarray, state["average"]))
+    return export.build(jax.tree.map(np.asarray, state["average"]) | architecture.detail())
 
 
 def main():
