@@ -2,15 +2,18 @@
 //! them asks for it: the first look counts, further ones are for percentiles.
 
 use proofload_run::FORMAT_VERSION;
+use proofload_run::capacity::Capacity;
 use proofload_run::criteria::Threshold;
 use proofload_run::findings::{
     BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings, ThresholdResult,
 };
+use proofload_run::manifest::{LoadModel, ScenarioKind};
 use proofload_run::verdict::Verdict;
 
 use crate::AnalyzeError;
 use crate::audit::Auditor;
 use crate::breaking::{Judged, breaking_point};
+use crate::capacity::from_steps;
 use crate::conservation::Models;
 use crate::errors::Errors;
 use crate::load::Run;
@@ -20,7 +23,7 @@ use crate::rates::Whereabouts;
 use crate::samples::Row;
 use crate::scope::{Scope, Seen};
 use crate::sliding::Sliding;
-use crate::slo::Levels;
+use crate::slo::{Level, Levels};
 use crate::stats::Distribution;
 use crate::thresholds::{Subject, judge};
 use crate::timeline::Buckets;
@@ -147,7 +150,7 @@ impl<'a> Looks<'a> {
         let scope = self.scope;
         let (manifest, measured_ns) = (scope.manifest(), scope.windows.measured_ns());
         let steps = self.steps();
-        let broken = self.breaking(&steps);
+        let (broken, capacity) = (self.breaking(&steps), self.capacity(&steps));
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -171,6 +174,7 @@ impl<'a> Looks<'a> {
             series: series::series(&scope.run.series),
             audit: self.auditor.audit(scope),
             breaking_point: broken,
+            capacity,
             conservation: self.models.compared(),
         }
     }
@@ -242,6 +246,14 @@ impl<'a> Looks<'a> {
         Some(breaking_point(&judged, manifest.load.model))
     }
 
+    /// The capacity by the steps of a climb in an open model, where one service level is for all.
+    fn capacity(&self, steps: &[StepFindings]) -> Option<Capacity> {
+        let manifest = self.scope.manifest();
+        let climbs = manifest.scenario.kind == ScenarioKind::Stress && manifest.load.model == LoadModel::Open;
+        let [Level { entry: None, slo }] = &self.levels.all[..] else { return None };
+        from_steps(steps, slo).filter(|_| climbs)
+    }
+
     fn entry(&self, index: usize) -> EntryFindings {
         let (stated, part) = (&self.scope.manifest().entries[index], &self.entries[index]);
         let measured_ns = self.scope.windows.measured_ns();
@@ -304,7 +316,6 @@ mod tests {
     use crate::support::{MS, Recorded, Server, manifest, step};
     use proofload_run::criteria::Slo;
     use proofload_run::folder::RunFolder;
-    use proofload_run::manifest::ScenarioKind;
     use proofload_run::table;
 
     /// The findings as they are written, when so many samples are kept in memory at most.

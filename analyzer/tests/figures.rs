@@ -126,6 +126,30 @@ fn the_breaking_point_of_four_slots_of_ten_milliseconds() {
     assert!(over.iter().all(|step| step.rates.throughput_per_s < 401.0), "answers count when they come");
 }
 
+/// Poisson arrivals at four slots: by simulation (below) 5 % are late at the rate that the climb is held against.
+#[test]
+fn the_steps_of_a_climb_say_where_the_limit_lies() {
+    let late = |rate: f64| {
+        let plan = manifest(ScenarioKind::Sustained, vec![step("long", 0, 240, rate, 5)], Some(SLO), &[]);
+        analysed(&Recorded::simulate(plan, FOUR_SLOTS, false, 9).completed()).slos[0].bad.share
+    };
+    let (mut low, mut high) = (300.0, 400.0);
+    for _ in 0..6 {
+        let middle = f64::midpoint(low, high);
+        if late(middle) <= 0.05 { low = middle } else { high = middle }
+    }
+    let levels = (0..12).map(|at| (at * 8, 300.0 + 12.0 * at as f64));
+    let steps = levels.map(|(at, level)| step(&format!("step {at}"), at, at + 8, level, 2)).collect();
+    let plan = manifest(ScenarioKind::Stress, steps, Some(SLO), &[]);
+    let found = analysed(&Recorded::simulate(plan, FOUR_SLOTS, false, 1).completed()).capacity.unwrap();
+    let ([from, to], estimate) = (found.interval_per_s.unwrap(), found.estimate_per_s.unwrap());
+    assert!(from < high && low < to, "{low}: {}", found.sentence);
+    assert!((estimate / low - 1.0).abs() < 0.05, "{low}: {}", found.sentence);
+    let calm =
+        manifest(ScenarioKind::Stress, vec![step("a", 0, 8, 100.0, 2), step("b", 8, 16, 120.0, 2)], Some(SLO), &[]);
+    assert_eq!(analysed(&Recorded::simulate(calm, FOUR_SLOTS, false, 1).completed()).capacity, None);
+}
+
 #[test]
 fn the_same_folder_gives_the_same_bytes() {
     let plan = manifest(ScenarioKind::Sustained, vec![step("hold", 0, 5, 300.0, 0)], Some(SLO), &["p95 < 1s"]);

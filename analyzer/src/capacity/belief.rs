@@ -1,7 +1,7 @@
 //! What is believed of a target's capacity: the highest rate at which it keeps both what its service level allows of bad
 //! requests and what it allows of errors. Two posteriors, of which the lower rate counts. Pure.
 
-use proofload_run::capacity::{Second, Seen};
+use proofload_run::capacity::Seen;
 
 use super::posterior::{Evidence, Posterior};
 
@@ -23,12 +23,40 @@ pub(super) struct Allowed {
     pub(super) error_share: f64,
 }
 
+/// What was counted in the measured part of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Counts {
+    /// Arrivals per second.
+    pub(super) rate_per_s: f64,
+    /// Length.
+    pub(super) seconds: f64,
+    /// Requests of which is known whether they were bad.
+    pub(super) n: u64,
+    /// Bad ones.
+    pub(super) bad: u64,
+    /// Failed ones.
+    pub(super) errors: u64,
+}
+
+impl From<&Seen> for Counts {
+    fn from(seen: &Seen) -> Self {
+        let measured = || seen.seconds.iter().filter(|second| second.n > 0);
+        Self {
+            rate_per_s: seen.planned.rate_per_s,
+            seconds: measured().count() as f64,
+            n: measured().map(|second| second.n).sum(),
+            bad: measured().map(|second| second.bad).sum(),
+            errors: measured().map(|second| second.errors).sum(),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Belief {
     allowed: Allowed,
     between_per_s: [f64; 2],
-    steps: Vec<Seen>,
+    steps: Vec<Counts>,
     bad: Posterior,
     /// From the first error on.
     errors: Option<Posterior>,
@@ -42,16 +70,15 @@ impl Belief {
     }
 
     /// Takes in a step.
-    pub(super) fn add(&mut self, seen: Seen) {
-        evidence(&seen, |second| second.bad).into_iter().for_each(|seen| self.bad.add(seen));
-        let failed = seen.seconds.iter().any(|second| second.errors > 0);
-        self.steps.push(seen);
+    pub(super) fn add(&mut self, step: Counts) {
+        evidence(&step, step.bad).into_iter().for_each(|seen| self.bad.add(seen));
+        self.steps.push(step);
         match &mut self.errors {
-            Some(errors) => self.steps.last().and_then(errors_of).into_iter().for_each(|seen| errors.add(seen)),
-            None if failed => {
+            Some(errors) => evidence(&step, step.errors).into_iter().for_each(|seen| errors.add(seen)),
+            None if step.errors > 0 => {
                 let [low, high] = self.between_per_s;
                 let mut errors = Posterior::new(low, high, self.allowed.error_share);
-                self.steps.iter().filter_map(errors_of).for_each(|seen| errors.add(seen));
+                self.steps.iter().filter_map(|step| evidence(step, step.errors)).for_each(|seen| errors.add(seen));
                 self.errors = Some(errors);
             }
             None => {}
@@ -76,21 +103,14 @@ impl Belief {
     }
 }
 
-fn errors_of(seen: &Seen) -> Option<Evidence> {
-    evidence(seen, |second| second.errors)
-}
-
-/// A step as evidence; `None` where it has measured nothing.
-fn evidence(seen: &Seen, count: impl Fn(&Second) -> u64) -> Option<Evidence> {
-    let measured: Vec<&Second> = seen.seconds.iter().filter(|second| second.n > 0).collect();
-    let n: u64 = measured.iter().map(|second| second.n).sum();
-    let bad: u64 = measured.iter().map(|second| count(second)).sum();
+/// A step as evidence of so many of its requests; `None` where it has measured nothing.
+fn evidence(step: &Counts, count: u64) -> Option<Evidence> {
+    let Counts { rate_per_s, seconds, n, .. } = *step;
     if n == 0 {
         return None;
     }
-    let bad_share = bad as f64 / n as f64;
-    let weight = (PER_SECOND * measured.len() as f64).min(PER_REQUEST * n as f64);
-    let rate_per_s = seen.planned.rate_per_s;
+    let bad_share = count as f64 / n as f64;
+    let weight = (PER_SECOND * seconds).min(PER_REQUEST * n as f64);
     Some(match bad_share < BEYOND {
         true => Evidence { rate_per_s, bad_share, weight },
         false => Evidence { rate_per_s, bad_share: BEYOND, weight: BEYOND_WEIGHT.min(weight) },
@@ -126,13 +146,11 @@ fn lower_of(one: Vec<(f64, f64)>, other: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proofload_run::capacity::{Planned, StepKind};
 
     const ALLOWED: Allowed = Allowed { bad_share: 0.05, error_share: 0.01 };
 
-    fn seen(rate_per_s: f64, bad: u64, errors: u64) -> Seen {
-        let planned = Planned { kind: StepKind::Search, rate_per_s, settle_ns: 0, hold_ns: 8_000_000_000 };
-        Seen { planned, seconds: vec![Second { n: 100, bad, errors }; 8], paces_ns: Vec::new(), sound: true }
+    fn counts(rate_per_s: f64, bad: u64, errors: u64) -> Counts {
+        Counts { rate_per_s, seconds: 8.0, n: 800, bad: 8 * bad, errors: 8 * errors }
     }
 
     #[test]
@@ -142,7 +160,7 @@ mod tests {
             for rate in [80.0, 84.0, 88.0, 92.0, 96.0, 104.0, 108.0, 112.0] {
                 let errors = if rate > errors_above { 4 } else { 0 };
                 let late = if rate > 100.0 { 40 } else { 0 };
-                belief.add(seen(rate, late + errors, errors));
+                belief.add(counts(rate, late + errors, errors));
             }
             let [low, middle, high] = belief.quantiles([0.05, 0.5, 0.95]);
             assert!(low <= middle && middle <= high);
@@ -166,9 +184,8 @@ mod tests {
 
     #[test]
     fn a_step_that_measured_nothing_is_no_evidence() {
-        let empty = Seen { seconds: vec![Second { n: 0, bad: 0, errors: 0 }], ..seen(10.0, 0, 0) };
-        assert_eq!(evidence(&empty, |second| second.bad), None);
-        let hopeless = evidence(&seen(10.0, 99, 0), |second| second.bad).unwrap();
+        assert_eq!(evidence(&Counts { n: 0, ..counts(10.0, 0, 0) }, 0), None);
+        let hopeless = evidence(&counts(10.0, 99, 0), 792).unwrap();
         assert_eq!((hopeless.bad_share, hopeless.weight), (BEYOND, BEYOND_WEIGHT));
     }
 }

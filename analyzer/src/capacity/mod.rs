@@ -5,6 +5,7 @@
 //! posterior over a logistic curve with an effect of each step says most, waiting after every step until nothing is in
 //! flight, because a backlog that is carried over is the largest error of all.
 
+mod afterwards;
 mod belief;
 mod found;
 mod observe;
@@ -14,6 +15,7 @@ mod search;
 mod verdict;
 mod warm_up;
 
+pub(crate) use afterwards::from_steps;
 pub use observe::observe;
 pub use saturation::saturation;
 pub use search::{Next, Search};

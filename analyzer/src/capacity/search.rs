@@ -20,7 +20,7 @@ const RISE: f64 = 1.5;
 const FALL: f64 = 0.5;
 const BRACKET_S: f64 = 3.5;
 /// A step with a larger share of bad requests lies above what is sought, whatever the level.
-const TOO_MUCH: f64 = 0.3;
+pub(super) const TOO_MUCH: f64 = 0.3;
 /// Downwards, a search gives up at this share of the guess.
 const LEAST: f64 = 1e-3;
 /// Quantiles of the belief that are driven, in turn: what lies above says more, and costs a longer wait.
@@ -68,7 +68,7 @@ impl Search {
     pub fn show(&mut self, seen: Seen) {
         let exact = matches!(seen.planned.kind, StepKind::Search | StepKind::Soak);
         if exact && seen.sound {
-            self.believe().into_iter().for_each(|belief| belief.add(seen.clone()));
+            self.believe().into_iter().for_each(|belief| belief.add((&seen).into()));
         }
         self.steps.push(seen);
     }
@@ -169,7 +169,7 @@ impl Search {
             let slo = &self.rules.slo;
             let allowed = Allowed { bad_share: slo.bad_fraction(), error_share: slo.error_rate };
             let mut belief = Belief::new([low * 0.7, high * 1.25], allowed);
-            self.of(StepKind::Bracket).filter(|seen| seen.sound).for_each(|seen| belief.add(seen.clone()));
+            self.of(StepKind::Bracket).filter(|seen| seen.sound).for_each(|seen| belief.add(seen.into()));
             self.belief = Some(belief);
         }
         self.belief.as_mut()

@@ -160,6 +160,10 @@ fn breaking(findings: &Findings) -> Option<Chart> {
     let allowed = findings.steps.iter().find_map(|step| step.slos.first()).map(|slo| slo.allowed_share)?;
     chart.limits = vec![(format!("allowed: {}", percent(allowed)), allowed * 100.0)];
     chart.summary = format!("Bad arrivals per step: {}", found.sentence);
+    if let Some([low, high]) = findings.capacity.as_ref().and_then(|capacity| capacity.interval_per_s) {
+        chart.shaded = vec![(low.max(lowest - margin), high.min(highest + margin))];
+        chart.shade_label = "90 % interval of the limit";
+    }
     Some(chart)
 }
 

@@ -22,7 +22,7 @@ fn tile(label: &str, value: String, unit: &str, note: String) -> Tile {
 /// best of them, and the latency at the last level that was borne.
 pub(super) fn tiles(findings: &Findings) -> Vec<Tile> {
     let mut tiles: Vec<Tile> = match breaking_point(findings) {
-        Some(tile) => [tile].into_iter().chain(best(findings)).collect(),
+        Some(tile) => [tile].into_iter().chain(limit(findings)).chain(best(findings)).collect(),
         None => whole(findings),
     };
     let rates = &findings.rates;
@@ -81,6 +81,14 @@ fn latency(found: &Percentile, n: u64, at: &str) -> Tile {
     let few = if found.enough { "" } else { "; too few samples" };
     let note = format!("{at}n = {}; {}{few}", count(n), percentile_interval(found));
     tile(&format!("Latency p{}", found.percentile), value, &unit, note)
+}
+
+/// The estimate of the limit, where steps allow one.
+fn limit(findings: &Findings) -> Option<Tile> {
+    let found = findings.capacity.as_ref()?;
+    let ([low, high], estimate) = (found.interval_per_s?, found.estimate_per_s?);
+    let note = format!("{} to {} (90 %), by all steps together", number(low), number(high));
+    Some(tile("Limit, estimated", number(estimate), "/s", note))
 }
 
 fn breaking_point(findings: &Findings) -> Option<Tile> {

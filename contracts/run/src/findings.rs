@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::Capacity;
 use crate::criteria::Slo;
 use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Target, Tool};
 use crate::verdict::Verdict;
@@ -65,6 +66,9 @@ pub struct Findings {
     pub audit: Audit,
     /// Where the service level broke; `None` without a service level or outside scenarios that seek it.
     pub breaking_point: Option<BreakingPoint>,
+    /// The highest rate that keeps the service level, by the steps of a climb; `None` where they do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
     /// The service levels over the measured time.
     pub slos: Vec<SloResult>,
     /// The thresholds, one by one.
