@@ -9,9 +9,9 @@ use super::growth::{Growth, Point, growth};
 /// Of a device's memory, what may be used where nothing else is said.
 pub const BUDGET_SHARE: f64 = 0.75;
 /// From this share of the budget on, memory is tight whatever it does.
-const TIGHT: f64 = 0.9;
+pub const TIGHT: f64 = 0.9;
 /// A limit that is this close is a danger, if only at the near end of what is likely.
-const SOON_S: f64 = 600.0;
+pub const SOON_S: f64 = 600.0;
 
 /// How a device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
