@@ -30,10 +30,14 @@ use crate::front::doors::meters::Meters;
 use crate::front::gate::Gate;
 use crate::front::{self, FrontParts, Listeners, tls};
 use crate::gpu::cuda::{CudaError, Device};
-use crate::gpu::monitor::{Gpus, MonitorError};
+use crate::gpu::memory::cleaner::{Cleaner, Whole};
+use crate::gpu::memory::manager::Manager;
+use crate::gpu::monitor::reading::Reading;
+use crate::gpu::monitor::{Gpus, MonitorError, Source};
 use crate::jobs::{self, Jobs};
 use crate::lifecycle::Live;
 use crate::model::Means;
+use crate::profile::machine;
 use crate::relief::{self, Studio};
 use crate::reload::Reloadable;
 use crate::sched::limiter::RateLimiter;
@@ -103,6 +107,7 @@ pub struct App {
     metrics: Option<SocketAddr>,
     answering: Arc<AtomicUsize>,
     reloadable: Reloadable,
+    _cleaner: Option<Cleaner>,
     stop_fronts: oneshot::Sender<()>,
     fronts: JoinHandle<()>,
 }
@@ -124,7 +129,9 @@ impl App {
         let reloadable = Reloadable { rules: Arc::new(ArcSwap::from_pointee(rules(config)?)) };
         let bodies = Bodies::new(config.front.total_body_bytes);
         let gpus = Arc::new(Gpus::start(&config.gpus)?);
-        let engine = engine(config, registry, Arc::clone(&bodies), Arc::clone(&gpus))?;
+        let gpu = gpu(config)?;
+        let (gpu_memory, cleaner) = watched(gpu.as_ref(), &gpus)?;
+        let engine = engine(config, registry, Arc::clone(&bodies), Arc::clone(&gpus), gpu)?;
         let listeners = listen(config).await?;
         let address = |listener: &TcpListener| {
             listener.local_addr().map_err(|source| DaemonError::System { what: "cannot read a port's number", source })
@@ -132,15 +139,15 @@ impl App {
         let (http, grpc) = (address(&listeners.http)?, address(&listeners.grpc)?);
         let metrics = listeners.metrics.as_ref().map(address).transpose()?;
         let (stop_fronts, stopped) = oneshot::channel();
-        let limits = relief::workshop::Limits::for_threads(config.compute_threads);
+        let (answering, limits) = (Arc::default(), relief::workshop::Limits::for_threads(config.compute_threads));
         let studio = Arc::new(Studio::new(engine.clone(), limits, relief_meters));
-        let answering = Arc::default();
         let parts = FrontParts {
             engine: engine.clone(),
             studio: Arc::clone(&studio),
             jobs: jobs.clone(),
             limits: config.front,
             gpus,
+            gpu_memory,
             cache,
             bodies,
             admin,
@@ -166,6 +173,7 @@ impl App {
             metrics,
             answering,
             reloadable,
+            _cleaner: cleaner,
             stop_fronts,
             fronts,
         })
@@ -297,23 +305,9 @@ fn engine(
     mut registry: Registry,
     bodies: Arc<Bodies>,
     gpus: Arc<Gpus>,
+    gpu: Option<Arc<Device>>,
 ) -> Result<Engine, DaemonError> {
-    let pool = Arc::new(ThreadPool::with_num_threads(config.compute_threads));
-    let limiter = config.rate_limit.clone().map(RateLimiter::new);
-    let models = Live::start(
-        config.models.clone(),
-        Means {
-            pool,
-            graphs: Arc::default(),
-            onnxruntime: onnxruntime(config)?,
-            gpu: gpu(config)?,
-            limiter,
-            load_threads: config.models.load_threads,
-            concurrency: config.concurrency,
-            response_cache: config.cache.is_some(),
-        },
-    )
-    .map_err(DaemonError::Models)?;
+    let models = Live::start(config.models.clone(), means(config, gpu)?).map_err(DaemonError::Models)?;
     let (in_flight, dropped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
     registry.register_collector(Box::new(Scrape {
         models: Arc::clone(&models),
@@ -326,6 +320,22 @@ fn engine(
     let start = |traces: &crate::config::TraceConfig| Traces::start(&traces.endpoint, traces.share, dropped);
     let traces = config.traces.as_ref().map(start).transpose()?;
     Ok(Engine::new(Parts { models, registry, traces, in_flight }))
+}
+
+/// What models compute with.
+pub(crate) fn means(config: &Config, gpu: Option<Arc<Device>>) -> Result<Means, DaemonError> {
+    let name = gpu.as_ref().map(|device| device.name().to_owned());
+    Ok(Means {
+        host: Arc::new(machine::host(cores().get(), config.compute_threads, name)),
+        pool: Arc::new(ThreadPool::with_num_threads(config.compute_threads)),
+        graphs: Arc::default(),
+        onnxruntime: onnxruntime(config)?,
+        gpu,
+        limiter: config.rate_limit.clone().map(RateLimiter::new),
+        load_threads: config.models.load_threads,
+        concurrency: config.concurrency,
+        response_cache: config.cache.is_some(),
+    })
 }
 
 /// An empty cache, and what the registry says of it.
@@ -361,16 +371,23 @@ fn onnxruntime(config: &Config) -> Result<Option<&'static Library>, DaemonError>
 }
 
 /// The GPU that models run on, if they do.
-fn gpu(config: &Config) -> Result<Option<Arc<Device>>, DaemonError> {
+pub(crate) fn gpu(config: &Config) -> Result<Option<Arc<Device>>, DaemonError> {
     if config.gpu.mode == GpuMode::Off {
         tracing::info!("models run on the CPU, as gpu.mode says");
         return Ok(None);
     }
-    match Device::open(config.gpu.device) {
+    match Device::open(config.gpu.device, config.gpu.budget) {
         Ok(device) => {
             let by = device.libraries();
-            let (name, gib) = (device.name(), device.memory_bytes() as f64 / f64::from(1 << 30));
-            tracing::info!("models run on {name} ({gib:.0} GiB); cuDNN: {}, cuBLASLt: {}", by.cudnn, by.cublaslt);
+            let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            let (name, memory) = (device.name(), device.manager());
+            tracing::info!(
+                "models run on {name} and use {:.1} of its {:.1} GiB at most; cuDNN: {}, cuBLASLt: {}",
+                gib(memory.budget_bytes()),
+                gib(memory.total_bytes()),
+                by.cudnn,
+                by.cublaslt
+            );
             Ok(Some(device))
         }
         Err(error) if config.gpu.mode == GpuMode::On => Err(DaemonError::Gpu(error)),
@@ -379,6 +396,32 @@ fn gpu(config: &Config) -> Result<Option<Arc<Device>>, DaemonError> {
             Ok(None)
         }
     }
+}
+
+/// The memory of the GPU that models run on, if they do, and who watches it.
+fn watched(
+    gpu: Option<&Arc<Device>>,
+    gpus: &Arc<Gpus>,
+) -> Result<(Option<Arc<Manager>>, Option<Cleaner>), DaemonError> {
+    let cleaner = gpu.map(|device| cleaner(device, gpus)).transpose()?;
+    Ok((gpu.map(|device| Arc::clone(device.manager())), cleaner))
+}
+
+/// Watches that memory, and the device's as a whole, as far as its driver reports it.
+fn cleaner(device: &Arc<Device>, gpus: &Arc<Gpus>) -> Result<Cleaner, DaemonError> {
+    let (uuid, gpus) = (device.uuid(), Arc::clone(gpus));
+    let whole = move |now: Instant| {
+        // A replay is of another machine's.
+        let readings = if *gpus.source() == Source::Driver { gpus.read(now) } else { Vec::new() };
+        let reading = readings.into_iter().find(|reading| Some(&reading.device.uuid) == uuid.as_ref());
+        let pressure = |reading: &Reading| Some(gpus.memory(reading, 1.0, now)?.pressure);
+        Whole {
+            pressure: reading.as_ref().and_then(pressure),
+            process_bytes: reading.as_ref().and_then(|reading| reading.of_process(std::process::id())),
+        }
+    };
+    let started = Cleaner::start(Arc::clone(device.manager()), whole);
+    started.map_err(|source| DaemonError::System { what: "cannot start a thread", source })
 }
 
 /// How many cores this process may use.

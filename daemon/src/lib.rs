@@ -3,7 +3,7 @@
 //!
 //! Shell and core are apart: `admit`, `cache::{key, entry}`, `cache::l2::{breaker, checksum, ring, slots}`, `drain`,
 //! `ensemble`, `jobs::board`, `lifecycle::snapshot`, `sched::{queue, batch, backlog}`, `statistics`, `engine::check` and
-//! the repository's parsers are pure, as are `gpu::{graph, plan, kernels}`; sockets, threads and clocks are in `app`, `front`,
+//! the repository's parsers are pure, as are `gpu::{graph, plan, kernels}` and most of `gpu::memory`; sockets, threads and clocks are in `app`, `front`,
 //! `lifecycle`, `sched::driver` and `backend`.
 
 pub mod admit;
@@ -27,6 +27,7 @@ mod new_key;
 pub mod notify;
 mod parallel;
 mod process;
+pub mod profile;
 pub mod relief;
 pub mod reload;
 pub mod repository;

@@ -16,12 +16,14 @@ use crate::backend::cuda::{CudaInstance, CudaModel, CudaModelError};
 use crate::backend::identity::Identity;
 use crate::backend::onnxruntime::{Library, OnnxInstance, OnnxModel, OnnxRuntimeError};
 use crate::backend::simulated::Simulated;
+use crate::backend::simulated::leak::Leak;
 use crate::backend::{Backend, Request, Timeline};
 use crate::cache::key::Fingerprint;
 use crate::ensemble::graph::Plan;
 use crate::gpu::cuda::Device;
 use crate::lifecycle::Serving;
 use crate::parallel;
+use crate::profile::file::{Curve, Host};
 use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine, Placement};
 use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
@@ -108,6 +110,8 @@ pub struct Means {
     pub limiter: Option<Arc<RateLimiter>>,
     /// What holds of the concurrency of models that say nothing of it.
     pub concurrency: Defaults,
+    /// The machine, to which what was measured belongs.
+    pub host: Arc<Host>,
     /// How many instances of one model are made side by side.
     pub load_threads: NonZeroUsize,
     /// Whether answers can be kept.
@@ -124,6 +128,7 @@ pub struct Model {
     engine: &'static str,
     work: Work,
     fingerprint: Option<Fingerprint>,
+    measured: Option<Curve>,
 }
 
 /// Who computes a model.
@@ -167,11 +172,18 @@ impl Model {
         let observer = observer(Arc::clone(&counts), meters.clone());
         let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
+        let measured = spec.profile.as_ref().and_then(|profile| profile.curve(&means.host, engine, spec.precision()));
+        let measured = measured.cloned();
+        if let Some(curve) = &measured {
+            let timed = curve.timed().into_iter().map(|timed| (timed.batch, Duration::from_secs_f64(timed.latency_s)));
+            scheduler.known_before(&timed.collect::<Vec<_>>());
+        }
         let concurrency = means.concurrency.rule(spec.concurrency).map(|rule| {
             let batching = &spec.scheduling.batching;
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
-        Ok(Self { spec, loading, counts, meters, concurrency, engine, work: Work::Instances(scheduler), fingerprint })
+        let work = Work::Instances(scheduler);
+        Ok(Self { spec, loading, counts, meters, concurrency, engine, work, fingerprint, measured })
     }
 
     /// A model that others compute. It counts on where `before` ended, which it replaces.
@@ -183,7 +195,7 @@ impl Model {
             tracing::warn!("model '{}': its `response_cache` has no effect, because it is an ensemble", spec.name);
         }
         let (engine, work) = ("ensemble", Work::Steps(ensemble));
-        Self { spec, loading, counts, meters, concurrency: None, engine, work, fingerprint: None }
+        Self { spec, loading, counts, meters, concurrency: None, engine, work, fingerprint: None, measured: None }
     }
 
     /// Its steps, if others compute it.
@@ -219,6 +231,11 @@ impl Model {
     /// What computes it.
     pub fn engine(&self) -> &'static str {
         self.engine
+    }
+
+    /// What was measured of it here, as it is computed now.
+    pub fn measured(&self) -> Option<&Curve> {
+        self.measured.as_ref()
     }
 
     /// What it counts.
@@ -351,6 +368,15 @@ fn backends(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Vec<In
     Ok((engine, made.into_iter().collect::<Result<_, _>>()?))
 }
 
+/// One instance that serves nobody, and what computes it.
+///
+/// # Errors
+/// When the backend cannot run it.
+pub(crate) fn instance(mut spec: ModelSpec, means: &Means) -> Result<(&'static str, Instance), StartError> {
+    let (engine, make) = maker(&mut spec, means)?;
+    Ok((engine, make(0)?))
+}
+
 /// What all instances share is made here. The file of an ONNX model is not needed any more afterwards.
 fn maker(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Make), StartError> {
     Ok(match &mut spec.backend {
@@ -360,8 +386,10 @@ fn maker(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Make), St
         }
         BackendSpec::Simulated(simulated) => {
             let (simulated, outputs, batched) = (*simulated, spec.outputs.clone(), spec.batched());
+            let leak = leak(&spec.name, simulated.leak_gpu_bytes, means);
             let make = move |number| -> Result<Instance, StartError> {
-                Ok(Box::new(Simulated::new(simulated, outputs.clone(), batched, number as u64)))
+                let instance = Simulated::new(simulated, outputs.clone(), batched, number as u64);
+                Ok(Box::new(instance.leaking(leak.clone())))
             };
             ("simulated", Box::new(make))
         }
@@ -374,6 +402,14 @@ fn maker(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Make), St
     })
 }
 
+/// What a simulated model leaks of the GPU's memory, if it declares that and there is one.
+fn leak(model: &str, bytes: u64, means: &Means) -> Option<Arc<Leak>> {
+    if bytes > 0 && means.gpu.is_none() {
+        tracing::warn!("model '{model}': 'leak_gpu_bytes' has no effect, because models run on no GPU");
+    }
+    means.gpu.as_ref().filter(|_| bytes > 0).map(|device| Leak::new(model, bytes, device.manager()))
+}
+
 /// A GPU first, then ONNX Runtime, then rten: the first of them that is there, wanted, and computes all of the model.
 fn with_onnx(
     onnx: Vec<u8>,
@@ -382,7 +418,7 @@ fn with_onnx(
     means: &Means,
 ) -> Result<(&'static str, Make), StartError> {
     let onnx = Bytes::from(onnx);
-    if let Some(make) = with_cuda(&onnx, spec, means) {
+    if let Some(make) = with_cuda(&onnx, spec, means)? {
         return Ok(("cuda", make));
     }
     // Nobody else holds it any more, so it is not copied.
@@ -393,25 +429,29 @@ fn with_onnx(
     }
 }
 
-/// `None` where there is no GPU, or it does not compute all of the model; why not is said.
-fn with_cuda(onnx: &Bytes, spec: &ModelSpec, means: &Means) -> Option<Make> {
+/// `None` where there is no GPU, or it does not compute all of the model or has no room for it; why not is said. A model
+/// that is meant for a GPU and finds no room there is not loaded at all.
+fn with_cuda(onnx: &Bytes, spec: &ModelSpec, means: &Means) -> Result<Option<Make>, StartError> {
     let name = spec.name.clone();
     let device = match (&means.gpu, spec.placement) {
         (Some(device), Placement::Auto | Placement::Gpu) => device,
         (None, Placement::Gpu) => {
             tracing::info!("model '{name}' is of KIND_GPU and runs on the CPU: there is no GPU");
-            return None;
+            return Ok(None);
         }
-        _ => return None,
+        _ => return Ok(None),
     };
-    match CudaModel::new(onnx.clone(), spec, device) {
+    match CudaModel::new(onnx.clone(), spec, device, &means.host) {
         Ok(model) => {
             let failed = move |source| StartError::Cuda { model: name.clone(), source };
-            Some(Box::new(move |_| Ok(Box::new(CudaInstance::new(Arc::clone(&model)).map_err(&failed)?))))
+            Ok(Some(Box::new(move |_| Ok(Box::new(CudaInstance::new(Arc::clone(&model)).map_err(&failed)?)))))
+        }
+        Err(source @ CudaModelError::TooLarge(_)) if spec.placement == Placement::Gpu => {
+            Err(StartError::Cuda { model: name, source })
         }
         Err(why) => {
             tracing::warn!("model '{name}' runs on the CPU: {why}");
-            None
+            Ok(None)
         }
     }
 }

@@ -28,7 +28,7 @@ const MAX_WORKERS: usize = 4;
 /// When it cannot start. That its grace period was exceeded is no error but an exit code.
 pub fn run(args: &DaemonArgs) -> Result<ExitCode, DaemonError> {
     if let Some(command) = &args.command {
-        return command.run().map(|()| ExitCode::SUCCESS);
+        return command.run(args).map(|()| ExitCode::SUCCESS);
     }
     let merged = args.merged(environment());
     if args.print_config && merged.errors.is_empty() {

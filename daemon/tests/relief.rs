@@ -371,6 +371,7 @@ async fn serving(app: &App, studio: &Arc<Studio>) -> (SocketAddr, Arc<Bodies>) {
         bodies: Arc::clone(&bodies),
         jobs: Jobs::start(JOBS, Default::default()),
         gpus: gpus(),
+        gpu_memory: None,
         cache: None,
         shared_memory: SharedMemory::new(false),
         answering: Arc::default(),

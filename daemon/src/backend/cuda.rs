@@ -7,10 +7,12 @@ use bytes::Bytes;
 use proofload_wire::tensor::{DataType, Tensor};
 
 use super::{Backend, BackendError, Request, Stages, joined};
-use crate::gpu::cuda::{CudaError, Device, Instance, Model};
+use crate::gpu::cuda::{Asked, CudaError, Device, Instance, Model};
 use crate::gpu::graph::Port;
 use crate::gpu::graph::tensor::Element;
+use crate::gpu::memory::admission::TooLarge;
 use crate::gpu::plan::{Precision, Settings};
+use crate::profile::file::{Curve, Host};
 use crate::repository::spec::{ModelSpec, TensorSpec};
 
 /// Parameter of an ONNX model: in what a GPU keeps real numbers.
@@ -22,6 +24,9 @@ pub enum CudaModelError {
     /// The executor cannot compute it.
     #[error(transparent)]
     Cuda(#[from] CudaError),
+    /// The GPU has no room for it.
+    #[error(transparent)]
+    TooLarge(Box<TooLarge>),
     /// The configuration does not declare what the model takes.
     #[error("the configuration declares no input '{name}' of type {element}, which the model takes")]
     Undeclared {
@@ -59,31 +64,54 @@ impl CudaModel {
     ///
     /// # Errors
     /// When it has an operator that is not computed, or does not have what the configuration declares.
-    pub fn new(onnx: Bytes, spec: &ModelSpec, device: &Arc<Device>) -> Result<Arc<Self>, CudaModelError> {
+    pub fn new(onnx: Bytes, spec: &ModelSpec, device: &Arc<Device>, host: &Host) -> Result<Arc<Self>, CudaModelError> {
         let settings = Settings { precision: precision(spec)?, ..Settings::default() };
-        let model = Model::new(onnx, device, settings)?;
+        let file_bytes = onnx.len();
+        let model = Model::new(&spec.name, spec.max_batch_size, onnx, device, settings)?;
         let graph = model.graph();
         let declared = |port: &Port| {
             let found = spec.inputs.iter().position(|spec| spec.name == port.name && matches(port, spec));
             found.ok_or_else(|| CudaModelError::Undeclared { name: port.name.clone(), element: port.element.as_str() })
         };
-        let inputs = graph.inputs.iter().map(declared).collect::<Result<_, _>>()?;
+        let inputs = graph.inputs.iter().map(declared).collect::<Result<Vec<usize>, _>>()?;
         let find = |wanted: &TensorSpec| {
             let found = graph.outputs.iter().position(|port| port.name == wanted.name && matches(port, wanted));
             let absent = || CudaModelError::Absent { name: wanted.name.clone(), datatype: wanted.datatype.as_str() };
             found.ok_or_else(absent)
         };
         let outputs = spec.outputs.iter().map(find).collect::<Result<_, _>>()?;
+        model.admit(&spec.name, &asked(spec, &inputs, file_bytes)).map_err(CudaModelError::TooLarge)?;
         let specs = (spec.inputs.clone(), spec.outputs.clone());
+        let measured = spec.profile.as_ref().and_then(|profile| profile.curve(host, "cuda", spec.precision()));
+        let model = Arc::new(model.timed(measured.map(Curve::timed).unwrap_or_default()));
         Ok(Arc::new(Self { model, inputs, outputs, specs, batched: spec.batched() }))
     }
 }
 
+/// How a model will be asked, as far as its configuration says: sizes that it leaves open are those of its first warm-up
+/// sample. `inputs` says which of the configuration's each input of the graph is.
+fn asked(spec: &ModelSpec, inputs: &[usize], file_bytes: usize) -> Asked {
+    let sample = |at: usize| spec.warm_up.first().and_then(|sample| sample.inputs.get(at));
+    let shape = |&at: &usize| {
+        let declared = &spec.inputs[at];
+        let dims = declared.reshape.as_ref().unwrap_or(&declared.dims).clone();
+        let known = sample(at).map(|tensor| &tensor.shape[usize::from(spec.batched()).min(tensor.shape.len())..]);
+        let open = |(index, size): (usize, &i64)| match usize::try_from(*size) {
+            Ok(size) => size,
+            Err(_) => known.and_then(|known| usize::try_from(*known.get(index)?).ok()).unwrap_or(1),
+        };
+        let sizes = dims.iter().enumerate().map(open);
+        spec.batched().then_some(1).into_iter().chain(sizes).collect()
+    };
+    let (shapes, max_batch) = (inputs.iter().map(shape).collect(), spec.max_batch_size);
+    Asked { shapes, max_batch, instances: spec.instances, file_bytes }
+}
+
 fn precision(spec: &ModelSpec) -> Result<Precision, CudaModelError> {
-    match spec.config.parameters.get(PRECISION).map(|parameter| parameter.string_value.as_str()) {
-        None | Some("fp32") => Ok(Precision::Fp32),
-        Some("fp16") => Ok(Precision::Fp16),
-        Some(other) => Err(CudaModelError::Precision(other.to_owned())),
+    match spec.precision() {
+        "fp32" => Ok(Precision::Fp32),
+        "fp16" => Ok(Precision::Fp16),
+        other => Err(CudaModelError::Precision(other.to_owned())),
     }
 }
 
@@ -118,6 +146,10 @@ impl CudaInstance {
 }
 
 impl Backend for CudaInstance {
+    fn largest_batch(&self, waiting: u64) -> Option<u32> {
+        Some(self.instance.largest_batch(waiting))
+    }
+
     fn execute(&mut self, requests: &[Request], stages: &mut Stages) -> Result<Vec<Vec<Tensor>>, BackendError> {
         let Self { model, instance } = self;
         let (specs, batched) = (&model.specs, model.batched);

@@ -49,6 +49,12 @@ pub trait Backend: Send {
     fn runs_anywhere(&self) -> bool {
         false
     }
+
+    /// The largest batch that is worth forming while so many elements wait, where the backend knows a bound beside the
+    /// model's own. It is asked under the queue's lock.
+    fn largest_batch(&self, _waiting: u64) -> Option<u32> {
+        None
+    }
 }
 
 /// Why a batch could not be computed.

@@ -282,6 +282,7 @@ mod tests {
     use super::layers::Layers;
     use super::*;
     use crate::admit::rate::Rate;
+    use crate::gpu::memory::budget::Budget;
     use crate::lifecycle::Control;
     use crate::repository::source::Source;
 
@@ -331,8 +332,12 @@ mod tests {
         check("[models]\nonnxruntime = \"\"", Err(&["models.onnxruntime must be \"auto\", \"off\""]));
         check("[models]\nonnxruntime = \"off\"", Ok(|config| config.onnxruntime == OnnxRuntime::Off));
         check("[models]\nonnxruntime = \"/x\"", Ok(|config| config.onnxruntime == OnnxRuntime::At("/x".into())));
-        check("", Ok(|config| config.gpu == GpuUse { mode: GpuMode::Off, device: 0 }));
-        check("[gpu]\nmode = \"on\"\ndevice = 2", Ok(|config| config.gpu == GpuUse { mode: GpuMode::On, device: 2 }));
+        check("", Ok(|config| config.gpu == GpuUse::default()));
+        check(
+            "[gpu]\nmode = \"on\"\ndevice = 2\nmemory_budget = \"14GiB\"",
+            Ok(|config| config.gpu == GpuUse { mode: GpuMode::On, device: 2, budget: Budget::Bytes(14 << 30) }),
+        );
+        check("[gpu]\nmemory_budget = \"all\"", Err(&["gpu.memory_budget = \"all\" must be a share"]));
         check("[gpu]\nmode = \"yes\"", Err(&["gpu.mode = \"yes\" must be \"auto\", \"on\" or \"off\""]));
         check("[models]\nrate_limit = \"off\"", Ok(|config| config.rate_limit.is_none()));
         check("[server]\ngrace_seconds = 0.5", Ok(|config| config.grace == Duration::from_millis(500)));

@@ -6,6 +6,7 @@ use proofload_wire::types::{ModelMetadata, ServerMetadata, TensorMetadata};
 use super::ServeError;
 use crate::lifecycle::snapshot::{Missing, Snapshot};
 use crate::model::Model;
+use crate::profile::file::Curve;
 use crate::repository::onnx::ENGINE;
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
@@ -22,6 +23,9 @@ const EXTENSIONS: [&str; 9] = [
     "trace",
 ];
 
+/// Parameter that says what `daemon profile` has measured of a model here.
+const MEASURED: &str = "measured";
+
 pub(super) fn server() -> ServerMetadata {
     ServerMetadata {
         name: "proofload".to_owned(),
@@ -30,12 +34,17 @@ pub(super) fn server() -> ServerMetadata {
     }
 }
 
-/// A model's configuration, and in it what computes an ONNX graph.
+/// A model's configuration, and in it what computes an ONNX graph and how fast that is known to be.
 pub(super) fn config(model: &Model) -> ModelConfig {
     let mut config = model.spec().config.clone();
     if let BackendSpec::Cpu { .. } = model.spec().backend {
         let engine = ModelParameter { string_value: model.engine().to_owned() };
         config.parameters.insert(ENGINE.to_owned(), engine);
+    }
+    if let Some(best) = model.measured().and_then(Curve::best) {
+        let (batch, per_s, ms) = (best.batch, best.per_s.value, best.median_ms.value);
+        let string_value = format!("batch {batch} serves most: {per_s:.1}/s in {ms:.2} ms");
+        config.parameters.insert(MEASURED.to_owned(), ModelParameter { string_value });
     }
     config
 }

@@ -248,6 +248,11 @@ impl Engine {
         self.is_ready() && self.model(model, version).is_ok()
     }
 
+    /// The models that serve.
+    pub fn models(&self) -> Vec<Arc<Serving>> {
+        self.inner.parts.models.ready()
+    }
+
     /// What this server is.
     pub fn server_metadata(&self) -> ServerMetadata {
         describe::server()

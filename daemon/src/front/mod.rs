@@ -47,6 +47,7 @@ use self::gate::Gate;
 use crate::bodies::Bodies;
 use crate::cache::Cache;
 use crate::engine::Engine;
+use crate::gpu::memory::manager::Manager;
 use crate::gpu::monitor::Gpus;
 use crate::jobs::Jobs;
 use crate::relief::Studio;
@@ -79,6 +80,8 @@ pub struct FrontParts {
     pub limits: FrontLimits,
     /// What the GPUs report.
     pub gpus: Arc<Gpus>,
+    /// The memory of the GPU that models run on, if they do.
+    pub gpu_memory: Option<Arc<Manager>>,
     /// Kept answers, if any are kept.
     pub cache: Option<Arc<Cache>>,
     /// The memory of all bodies.

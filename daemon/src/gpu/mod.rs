@@ -1,4 +1,4 @@
-//! Everything about GPUs: what they report (`monitor`) and how close their memory is to its end (`memory`), a model as a
+//! Everything about GPUs: what they report (`monitor`), whose their memory is and what of it is given back when (`memory`), a model as a
 //! graph (`graph`), what of it is computed where in memory (`plan`), the kernels of our own (`kernels`), and the shell around
 //! the driver (`cuda`).
 

@@ -15,6 +15,7 @@ pub mod spec;
 mod tensors;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proofload_wire::grpc::inference::model_version_policy::PolicyChoice;
@@ -27,6 +28,7 @@ use self::pbtxt::{Parsed, Remark};
 use self::resolve::{BackendName, Found, backend, resolve};
 use self::source::Source;
 use self::spec::{BackendSpec, ModelSpec};
+use crate::profile;
 use crate::sched::queue::Limits;
 use crate::warm_up;
 
@@ -161,6 +163,7 @@ fn read_version(
             if let BackendSpec::Ensemble(steps) = &mut spec.backend {
                 ensemble::locate(steps, config, &configuration.place, configuration.written.as_ref());
             }
+            spec.profile = profile::found(origin, &spec, &mut read.warnings).map(Arc::new);
             read.versions.push(ModelSpec { reading: begun.elapsed(), ..spec });
         }
         Err(complaints) => read.errors.extend(complaints.iter().map(|complaint| configuration.located(complaint))),

@@ -94,7 +94,7 @@ impl<'a> Origin<'a> {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(super) fn bytes(&self, model: &str, file: &str) -> io::Result<Vec<u8>> {
+    pub(crate) fn bytes(&self, model: &str, file: &str) -> io::Result<Vec<u8>> {
         self.source()?.bytes(model, file)
     }
 

@@ -125,6 +125,7 @@ pub fn resolve(found: Found, defaults: Limits) -> Result<ModelSpec, Vec<Complain
             warm_up: Vec::new(),
             reading: Duration::ZERO,
             digest,
+            profile: None,
             config,
         }),
         _ => Err(errors),

@@ -8,9 +8,11 @@ use proofload_wire::tensor::DataType;
 use std::sync::Arc;
 
 use crate::admit::concurrency::Setting;
+use crate::backend::cuda::PRECISION;
 use crate::backend::identity::IdentitySpec;
 use crate::backend::simulated::SimulatedSpec;
 use crate::ensemble::EnsembleSpec;
+use crate::profile::file::Profile;
 use crate::sched::driver::Scheduling;
 use crate::warm_up::Sample;
 
@@ -105,6 +107,8 @@ pub struct ModelSpec {
     pub reading: Duration,
     /// SHA-256 of its file: whether a version has changed shows in this and in its configuration.
     pub digest: [u8; 32],
+    /// What was measured of it, if there is anything of this file.
+    pub profile: Option<Arc<Profile>>,
     /// The configuration as clients may read it, completed from the model.
     pub config: ModelConfig,
 }
@@ -113,6 +117,16 @@ impl ModelSpec {
     /// Whether the first dimension of every tensor is the batch.
     pub fn batched(&self) -> bool {
         self.max_batch_size > 0
+    }
+
+    /// In what a GPU computes it.
+    pub fn precision(&self) -> &str {
+        self.config.parameters.get(PRECISION).map_or("fp32", |parameter| &parameter.string_value)
+    }
+
+    /// The SHA-256 of its file in hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether it would do exactly what the other does.

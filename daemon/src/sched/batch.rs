@@ -22,6 +22,16 @@ impl BatchPolicy {
         Self { max_elements: 1, preferred: Vec::new(), max_delay: Duration::ZERO }
     }
 
+    /// The same with batches of at most so many elements, if that is less. A request that is larger runs alone.
+    pub fn bounded(&self, most: u32) -> Option<Self> {
+        let bound = |_| Self {
+            max_elements: most.max(1),
+            preferred: self.preferred.iter().copied().filter(|size| *size <= most).collect(),
+            max_delay: self.max_delay,
+        };
+        (most < self.max_elements).then_some(()).map(bound)
+    }
+
     fn prefers(&self, elements: u32) -> bool {
         self.preferred.binary_search(&elements).is_ok()
     }
@@ -190,6 +200,16 @@ mod tests {
         check(&policy(8, &[2, 4], Duration::ZERO), &[(1, 0, 0); 3], 9, run(2));
         check(&policy(8, &[4], Duration::ZERO), &[(1, 0, 0); 3], 0, run(3));
         check(&BatchPolicy::alone(), &[(1, 0, 0), (1, 0, 0)], 0, run(1));
+    }
+
+    #[test]
+    fn a_bound_from_outside_only_makes_batches_smaller() {
+        let rules = policy(8, &[2, 6], DELAY);
+        assert_eq!((rules.bounded(8), rules.bounded(9)), (None, None));
+        assert_eq!(rules.bounded(5), Some(policy(5, &[2], DELAY)));
+        let one = rules.bounded(0).expect("less");
+        check(&one, &[(1, 0, 0), (1, 0, 0)], 0, |_| Decision::Run(1));
+        check(&one, &[(3, 0, 0), (1, 0, 0)], 0, |_| Decision::Run(1));
     }
 
     /// Batches go across levels, and the oldest of a batch is not always its first.

@@ -196,6 +196,11 @@ impl Scheduler {
         Ok(Pending { shared: Arc::clone(&self.shared), ticket, level, receiver })
     }
 
+    /// Where batches adapt, begins with what those of these sizes took when the model was measured.
+    pub fn known_before(&self, timed: &[(u32, Duration)]) {
+        self.shared.lock().adaptive.iter_mut().for_each(|adaptive| adaptive.known_before(timed));
+    }
+
     /// How many requests wait.
     pub fn waiting(&self) -> usize {
         self.shared.lock().queue.len()

@@ -76,6 +76,8 @@ impl Instance {
             }
             let plan = state.plan(idle_since, shared.instances(), free_bytes);
             let policy = plan.as_ref().map_or(&shared.batching, |plan| &plan.policy);
+            let bounded = self.backend.largest_batch(state.queue.elements()).and_then(|most| policy.bounded(most));
+            let policy = bounded.as_ref().unwrap_or(policy);
             match decide(policy, state.queue.iter(), now) {
                 Decision::Run(count) if permit.is_some() || seat.is_none() => {
                     let ready = ready_at(policy, state.queue.iter(), count).unwrap_or(now);

@@ -12,6 +12,7 @@ mod ensembles;
 mod levels;
 mod phases;
 mod process;
+mod profiles;
 mod queueing;
 mod rates;
 mod reload;

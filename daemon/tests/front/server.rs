@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use proofload_daemon::admit::concurrency::Defaults;
 use proofload_daemon::app::App;
 use proofload_daemon::config::access::Access;
-use proofload_daemon::config::gpu::{GpuMode, GpuUse};
+use proofload_daemon::config::gpu::GpuUse;
 use proofload_daemon::config::models::OnnxRuntime;
 use proofload_daemon::config::rate_limit::{ByAddress, Shared as SharedLimits};
 use proofload_daemon::config::{Config, TraceConfig};
@@ -213,7 +213,7 @@ pub(crate) fn config(models: &TempDir) -> Config {
         concurrency: Defaults { adaptive: false, min: 1, max: 4096 },
         compute_threads: 1,
         onnxruntime: OnnxRuntime::Off,
-        gpu: GpuUse { mode: GpuMode::Off, device: 0 },
+        gpu: GpuUse::default(),
         nice: 0,
         jobs: JOBS,
         traces: None,

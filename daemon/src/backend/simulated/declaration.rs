@@ -18,6 +18,8 @@ const PER_ELEMENT_MS: &str = "per_element_ms";
 const CV: &str = "cv";
 /// Seed of the times; 0 by default.
 const SEED: &str = "seed";
+/// Bytes of the GPU's memory that every execution leaves behind, where models run on one; 0 by default.
+const LEAK_GPU_BYTES: &str = "leak_gpu_bytes";
 
 /// Reads a declaration. All mistakes are given at once.
 ///
@@ -43,16 +45,19 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>) -> Result<SimulatedSp
     let spread = spread(text(SERVICE_TIME), text(CV).map(|_| cv)).map_err(|what| errors.push(what));
     let seed = text(SEED).map_or(Ok(0), str::parse);
     let seed = seed.map_err(|_| errors.push(format!("parameter '{SEED}' must be a whole number of 0 or more")));
-    match (spread, seed) {
-        (Ok(spread), Ok(seed)) if errors.is_empty() => {
-            Ok(SimulatedSpec { service_time: ServiceTimeSpec { base_s, per_element_s, spread }, seed })
+    let leak = text(LEAK_GPU_BYTES).map_or(Ok(0), str::parse);
+    let leak =
+        leak.map_err(|_| errors.push(format!("parameter '{LEAK_GPU_BYTES}' must be a whole number of 0 or more")));
+    match (spread, seed, leak) {
+        (Ok(spread), Ok(seed), Ok(leak_gpu_bytes)) if errors.is_empty() => {
+            Ok(SimulatedSpec { service_time: ServiceTimeSpec { base_s, per_element_s, spread }, seed, leak_gpu_bytes })
         }
         _ => Err(errors),
     }
 }
 
 fn unknown(parameters: &BTreeMap<String, ModelParameter>) -> Vec<String> {
-    let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED];
+    let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED, LEAK_GPU_BYTES];
     let unknown =
         parameters.keys().filter(|key| !known.contains(&key.as_str()) && !OF_ANY_MODEL.contains(&key.as_str()));
     unknown.map(|key| format!("unknown parameter '{key}'; known are {}", known.join(", "))).collect()
@@ -84,7 +89,10 @@ mod tests {
         let parameter =
             |(key, value): &(&str, &str)| ((*key).to_owned(), ModelParameter { string_value: (*value).to_owned() });
         match (read(&written.iter().map(parameter).collect()), expected) {
-            (Ok(SimulatedSpec { service_time, seed }), Ok((base_s, per_element_s, spread, expected_seed))) => {
+            (
+                Ok(SimulatedSpec { service_time, seed, leak_gpu_bytes: 0 }),
+                Ok((base_s, per_element_s, spread, expected_seed)),
+            ) => {
                 assert_eq!(service_time, ServiceTimeSpec { base_s, per_element_s, spread }, "{written:?}");
                 assert_eq!(seed, expected_seed, "{written:?}");
             }
@@ -108,5 +116,6 @@ mod tests {
         check(&[("mean_ms", "1"), ("cv", "1")], Err(&["no meaning for the service time 'constant'"]));
         check(&[("mean_ms", "1"), ("service_time", "lognormal")], Err(&["needs the parameter 'cv'"]));
         check(&[("mean_ms", "1"), ("service_time", "normal"), ("seed", "x")], Err(&["not 'normal'", "'seed' must be"]));
+        check(&[("mean_ms", "1"), ("leak_gpu_bytes", "-1")], Err(&["'leak_gpu_bytes' must be a whole number"]));
     }
 }

@@ -2,10 +2,12 @@
 //! the capacity of a model is known by arithmetic. Its outputs are its inputs where they fit, else zeros.
 
 pub mod declaration;
+pub mod leak;
 pub mod pace;
 pub mod service_time;
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use proofload_wire::tensor::{Tensor, element_count};
 use rustix::thread::ClockId;
 use rustix::time::Timespec;
 
+use self::leak::Leak;
 use self::pace::Pace;
 use self::service_time::{ServiceTimeSpec, ServiceTimes};
 use super::{Backend, BackendError, Request, Stages};
@@ -25,6 +28,8 @@ pub struct SimulatedSpec {
     pub service_time: ServiceTimeSpec,
     /// Seed of the service times.
     pub seed: u64,
+    /// Bytes of the GPU's memory that every execution leaves behind.
+    pub leak_gpu_bytes: u64,
 }
 
 /// An instance of a simulated model.
@@ -34,13 +39,20 @@ pub struct Simulated {
     times: ServiceTimes,
     pace: Pace,
     precise_timer: bool,
+    leak: Option<Arc<Leak>>,
 }
 
 impl Simulated {
     /// Instance number `instance` of a model with these outputs.
     pub fn new(spec: SimulatedSpec, outputs: Vec<TensorSpec>, batched: bool, instance: u64) -> Self {
         let times = ServiceTimes::new(spec.service_time, spec.seed, instance);
-        Self { outputs, batched, times, pace: Pace::default(), precise_timer: false }
+        Self { outputs, batched, times, pace: Pace::default(), precise_timer: false, leak: None }
+    }
+
+    /// The same with a leak.
+    #[must_use]
+    pub fn leaking(self, leak: Option<Arc<Leak>>) -> Self {
+        Self { leak, ..self }
     }
 
     /// Linux lets timers of ordinary threads fire 50 µs late, to wake several at once. A thread can waive that, and
@@ -59,6 +71,7 @@ impl Backend for Simulated {
         self.ask_for_a_precise_timer();
         stages.compute_begins();
         let now = Instant::now();
+        self.leak.iter().try_for_each(|leak| leak.grow(now))?;
         let elements = requests.iter().map(|request| request.elements).sum();
         let service = self.times.next(elements);
         let end = self.pace.next_end(stages.ready(), now, service);

@@ -7,24 +7,28 @@ use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cudarc::driver::sys::CUdevice_attribute;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DriverError, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, result, sys};
 
+use super::blocks::Blocks;
 use super::convolution::Algorithms;
 use super::error::CudaError;
 use super::lower::Libraries;
 use super::programs::Programs;
 use crate::gpu::kernels::{Kernel, Source};
+use crate::gpu::memory::budget::Budget;
+use crate::gpu::memory::ledger::{Class, Owner};
+use crate::gpu::memory::manager::{Manager, Memory, MemoryError};
 use crate::gpu::plan::Constant;
 
 /// See the module.
 pub struct Device {
     context: Arc<CudaContext>,
     name: String,
-    memory_bytes: usize,
+    memory: Arc<Manager>,
     libraries: Libraries,
     programs: Programs,
     modules: Mutex<BTreeMap<String, Arc<CudaModule>>>,
-    weights: Mutex<BTreeMap<[u8; 32], Weak<CudaSlice<u8>>>>,
+    weights: Mutex<BTreeMap<[u8; 32], Weak<Memory>>>,
     pub(super) algorithms: Algorithms,
 }
 
@@ -51,18 +55,18 @@ fn present() -> Result<Libraries, CudaError> {
 }
 
 impl Device {
-    /// Opens a GPU by its number.
+    /// Opens a GPU by its number, of whose memory so much may be used.
     ///
     /// # Errors
     /// When there is no driver, no such GPU, or it cannot be used.
-    pub fn open(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+    pub fn open(ordinal: usize, budget: Budget) -> Result<Arc<Self>, CudaError> {
         // A driver that is too old lacks functions, for which the bindings panic.
-        let opened = catch_unwind(|| Self::opened(ordinal));
+        let opened = catch_unwind(|| Self::opened(ordinal, budget));
         let why = "it lacks what CUDA 13 has; a newer driver is needed".to_owned();
         opened.unwrap_or(Err(CudaError::Call { what: "the CUDA driver", why }))
     }
 
-    fn opened(ordinal: usize) -> Result<Arc<Self>, CudaError> {
+    fn opened(ordinal: usize, budget: Budget) -> Result<Arc<Self>, CudaError> {
         let libraries = present()?;
         let count = CudaContext::device_count().map_err(CudaError::call("looking for GPUs"))?;
         let count = usize::try_from(count).unwrap_or(0);
@@ -79,12 +83,14 @@ impl Device {
         let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let name = context.name().map_err(CudaError::call("asking for the GPU's name"))?;
         // SAFETY: the device is that of a context that lives.
-        let memory_bytes = unsafe { cudarc::driver::result::device::total_mem(context.cu_device()) };
+        let memory_bytes = unsafe { result::device::total_mem(context.cu_device()) };
         let memory_bytes = memory_bytes.map_err(CudaError::call("asking for the size of its memory"))?;
+        let total_bytes = memory_bytes as u64;
+        let memory = Manager::new(total_bytes, budget.of(total_bytes), Box::new(Blocks(Arc::clone(&context))));
         Ok(Arc::new(Self {
             context,
             name,
-            memory_bytes,
+            memory,
             libraries,
             programs: Programs::new(format!("compute_{major}{minor}")),
             modules: Mutex::default(),
@@ -98,9 +104,17 @@ impl Device {
         &self.name
     }
 
-    /// All its memory.
-    pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+    /// Its memory.
+    pub fn manager(&self) -> &Arc<Manager> {
+        &self.memory
+    }
+
+    /// What NVML calls it, if it says so.
+    pub fn uuid(&self) -> Option<String> {
+        let bytes = self.context.uuid().ok()?.bytes;
+        let hex: String = bytes.iter().map(|byte| format!("{:02x}", *byte as u8)).collect();
+        let part = |from: usize, to: usize| hex.get(from..to);
+        Some(format!("GPU-{}-{}-{}-{}-{}", part(0, 8)?, part(8, 12)?, part(12, 16)?, part(16, 20)?, part(20, 32)?))
     }
 
     /// What is there beside the driver.
@@ -141,33 +155,34 @@ impl Device {
     /// A constant of a plan in the GPU's memory: once, however many plans have it.
     pub(super) fn weight(
         &self,
+        owner: &Owner,
         constant: &Constant,
         stream: &Arc<CudaStream>,
-    ) -> Result<Arc<CudaSlice<u8>>, CudaError> {
+    ) -> Result<Arc<Memory>, CudaError> {
         let mut weights = lock(&self.weights);
         if let Some(found) = weights.get(&constant.digest).and_then(Weak::upgrade) {
             return Ok(found);
         }
         weights.retain(|_, weight| weight.strong_count() > 0);
         let bytes = constant.tensor.data().to_bytes(constant.element);
-        let copied = stream.clone_htod(&bytes).map_err(refused("weights", bytes.len()))?;
-        // Others may use it on their streams as soon as they find it.
-        stream.synchronize().map_err(CudaError::call("copying weights"))?;
-        let weight = Arc::new(copied);
+        let weight = Arc::new(self.memory(&owner.shared(), Class::Weights, bytes.len())?);
+        if !bytes.is_empty() {
+            // SAFETY: there are as many bytes, here and there, and both live until the copy was waited for right below.
+            let copied = unsafe { result::memcpy_htod_async(weight.address(), &bytes, stream.cu_stream()) };
+            // Others may use it on their streams as soon as they find it.
+            let waited = stream.synchronize();
+            copied.and(waited).map_err(CudaError::call("copying weights"))?;
+        }
         weights.insert(constant.digest, Arc::downgrade(&weight));
         Ok(weight)
     }
 
-    /// Memory for a use on one stream; what is in it is not known.
-    pub(super) fn memory(
-        &self,
-        stream: &Arc<CudaStream>,
-        bytes: usize,
-        what: &'static str,
-    ) -> Result<CudaSlice<u8>, CudaError> {
-        // SAFETY: whoever takes it reads only what it has written: plans are made so.
-        let memory = unsafe { stream.alloc::<u8>(bytes.max(1)) };
-        memory.map_err(refused(what, bytes))
+    /// Memory for a use on one stream; what is in it is not known. Whoever drops it has waited for the stream.
+    pub(super) fn memory(&self, owner: &Owner, class: Class, bytes: usize) -> Result<Memory, CudaError> {
+        self.memory.allocate(owner, class, bytes as u64).map_err(|error| match error {
+            MemoryError::Exhausted { .. } => CudaError::Memory { what: class.as_str(), bytes },
+            MemoryError::Driver(why) => CudaError::Call { what: "the GPU's memory", why },
+        })
     }
 }
 

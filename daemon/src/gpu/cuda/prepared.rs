@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, result};
+use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, LaunchConfig, PushKernelArg, result};
 
 use super::convolution::{self, Cudnn, Scratch};
 use super::device::Device;
@@ -13,19 +13,22 @@ use super::lower::{Command, lower};
 use super::pinned::Pinned;
 use super::product::{self, CublasLt};
 use crate::gpu::kernels::Launch;
+use crate::gpu::memory::ledger::{Class, Owner};
+use crate::gpu::memory::manager::{Charge, Memory};
 use crate::gpu::plan::memory::aligned;
 use crate::gpu::plan::{Operand, Outlet, Place, Plan};
 
 /// Memory that libraries may use while they compute, of each instance: what cuBLASLt is recommended to get on Hopper.
-const SCRATCH_BYTES: usize = 32 << 20;
+pub(super) const SCRATCH_BYTES: usize = 32 << 20;
 
 /// What an instance computes with, whatever the plan.
 pub(super) struct Engine {
     pub(super) device: Arc<Device>,
     pub(super) stream: Arc<CudaStream>,
+    owner: Owner,
     cudnn: Option<Cudnn>,
     cublaslt: Option<CublasLt>,
-    _scratch: CudaSlice<u8>,
+    _scratch: Memory,
     scratch: Scratch,
 }
 
@@ -34,14 +37,15 @@ pub(super) struct Engine {
 unsafe impl Send for Engine {}
 
 impl Engine {
-    pub(super) fn new(device: &Arc<Device>) -> Result<Self, CudaError> {
+    pub(super) fn new(device: &Arc<Device>, owner: Owner) -> Result<Self, CudaError> {
         device.bind()?;
         let stream = device.stream()?;
         let libraries = device.libraries();
-        let scratch = device.memory(&stream, SCRATCH_BYTES, "scratch memory")?;
-        let pointer = scratch.device_ptr(&stream).0;
+        let scratch = device.memory(&owner, Class::Workspace, SCRATCH_BYTES)?;
+        let pointer = scratch.address();
         Ok(Self {
             device: Arc::clone(device),
+            owner,
             cudnn: if libraries.cudnn { Some(Cudnn::new(&stream)?) } else { None },
             cublaslt: if libraries.cublaslt { Some(CublasLt::new()?) } else { None },
             _scratch: scratch,
@@ -56,6 +60,31 @@ impl Engine {
             (Ready::Convolution(ready), Some(cudnn), _) => ready.run(cudnn, self.scratch),
             (Ready::Product(ready), _, Some(cublaslt)) => ready.run(cublaslt, self.scratch, &self.stream),
             _ => Err(CudaError::Inputs("a command needs a library that is not there".to_owned())),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What failed may still be on its way; its memory is given back right after this. Where waiting fails, too, the
+        // context is lost, and with it all memory.
+        let _ = self.stream.synchronize();
+    }
+}
+
+/// Memory that a stream's work uses. It is given back when that work is over.
+struct Arena {
+    memory: Memory,
+    stream: Arc<CudaStream>,
+    /// Whether all work on it was waited for.
+    settled: bool,
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if !self.settled {
+            // As in `Engine`.
+            let _ = self.stream.synchronize();
         }
     }
 }
@@ -96,11 +125,13 @@ impl Kernel {
 /// See the module.
 pub(super) struct Prepared {
     plan: Plan,
-    arena: CudaSlice<u8>,
-    _weights: Vec<Arc<CudaSlice<u8>>>,
+    // Before what its work uses: dropping it waits.
+    arena: Arena,
+    weights: Vec<Arc<Memory>>,
     commands: Vec<Ready>,
     graph: Option<CudaGraph>,
     staging: Pinned,
+    _staged: Charge,
     /// Where each input, then each output, begins in the staging memory.
     places: Vec<usize>,
     /// Where each input, then each output, is on the device.
@@ -115,12 +146,14 @@ impl Prepared {
     pub(super) fn new(plan: Plan, engine: &Engine) -> Result<Self, CudaError> {
         engine.device.bind()?;
         let commands = lower(&plan, engine.device.libraries())?;
-        let arena = engine.device.memory(&engine.stream, plan.arena_bytes, "activations")?;
-        let weights = plan.constants.iter().map(|constant| engine.device.weight(constant, &engine.stream));
+        let memory = engine.device.memory(&engine.owner, Class::Activations, plan.arena_bytes)?;
+        let arena = Arena { memory, stream: Arc::clone(&engine.stream), settled: false };
+        let weight = |constant| engine.device.weight(&engine.owner, constant, &engine.stream);
+        let weights = plan.constants.iter().map(weight);
         let weights = weights.collect::<Result<Vec<_>, _>>()?;
         let pointer = |operand: Operand| match operand.place {
-            Place::Arena(offset) => arena.device_ptr(&engine.stream).0 + offset as u64,
-            Place::Constant(at) => weights.get(at).map_or(0, |weight| weight.device_ptr(&engine.stream).0),
+            Place::Arena(offset) => arena.memory.address() + offset as u64,
+            Place::Constant(at) => weights.get(at).map_or(0, |weight| weight.address()),
         };
         let ready = commands.into_iter().map(|command| ready(command, engine, &pointer));
         let commands = ready.collect::<Result<Vec<_>, _>>()?;
@@ -133,11 +166,14 @@ impl Prepared {
             total += aligned(outlet.operand.bytes());
         }
         let staging = Pinned::new(total)?;
-        let mut prepared = Self { plan, arena, _weights: weights, commands, graph: None, staging, places, pointers };
+        let staged = engine.device.manager().charge(&engine.owner, Class::Staging, total as u64);
+        let mut prepared =
+            Self { plan, arena, weights, commands, graph: None, staging, _staged: staged, places, pointers };
         // Once without a graph: libraries load what they need at their first call, which a graph cannot record.
         prepared.submit(engine)?;
         engine.stream.synchronize().map_err(CudaError::call("a first run"))?;
         prepared.graph = prepared.recorded(engine)?;
+        prepared.arena.settled = true;
         Ok(prepared)
     }
 
@@ -152,8 +188,18 @@ impl Prepared {
     }
 
     /// Bytes on the GPU that only this has.
-    pub(super) fn bytes(&self) -> usize {
-        self.arena.len()
+    pub(super) fn bytes(&self) -> u64 {
+        self.arena.memory.bytes()
+    }
+
+    /// The constants that it computes with.
+    pub(super) fn weights(&self) -> &[Arc<Memory>] {
+        &self.weights
+    }
+
+    /// What its memory is for now: for a run, or kept for the next one.
+    pub(super) fn reclass(&mut self, class: Class) {
+        self.arena.memory.reclass(class);
     }
 
     /// The plan.
@@ -177,11 +223,14 @@ impl Prepared {
     /// Computes what is in the staging memory, and waits for it.
     pub(super) fn run(&mut self, engine: &Engine) -> Result<(), CudaError> {
         engine.device.bind()?;
+        self.arena.settled = false;
         match &self.graph {
             Some(graph) => graph.launch().map_err(CudaError::call("launching a graph"))?,
             None => self.submit(engine)?,
         }
-        engine.stream.synchronize().map_err(CudaError::call("computing"))
+        engine.stream.synchronize().map_err(CudaError::call("computing"))?;
+        self.arena.settled = true;
+        Ok(())
     }
 
     /// Puts copies in, commands and copies out into the stream.

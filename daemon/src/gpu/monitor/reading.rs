@@ -17,6 +17,16 @@ pub struct Reading {
     pub slow: Slow,
 }
 
+impl Reading {
+    /// What a process has of the memory, where the driver says so. In a container it may know the process by another number:
+    /// if there is but one, that is it.
+    pub fn of_process(&self, pid: u32) -> Option<u64> {
+        let found = self.slow.processes.iter().find(|process| process.pid == pid);
+        let only = || self.slow.processes.first().filter(|_| self.slow.processes.len() == 1);
+        found.or_else(only)?.used_bytes
+    }
+}
+
 /// Which device it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "GpuDevice")]
@@ -151,6 +161,19 @@ mod tests {
         check(0x1, &["idle"]);
         check(0x24, &["power_cap", "thermal_slowdown"]);
         check(0x200, &[]);
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_number_or_because_it_is_the_only_one() {
+        let check = |processes: &[(u32, u64)], expected: Option<u64>| {
+            let process = |&(pid, bytes): &(u32, u64)| Process { pid, used_bytes: Some(bytes) };
+            let slow = Slow { processes: processes.iter().map(process).collect(), ..Slow::default() };
+            assert_eq!(Reading { slow, ..Reading::default() }.of_process(7), expected, "{processes:?}");
+        };
+        check(&[], None);
+        check(&[(7, 1), (8, 2)], Some(1));
+        check(&[(9, 3)], Some(3));
+        check(&[(8, 2), (9, 3)], None);
     }
 
     #[test]

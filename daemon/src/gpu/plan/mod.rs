@@ -5,7 +5,6 @@
 mod assemble;
 mod bind;
 mod draft;
-pub mod kept;
 pub mod memory;
 pub mod operation;
 mod rewrite;

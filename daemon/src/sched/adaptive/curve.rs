@@ -81,6 +81,12 @@ impl Curve {
         }
     }
 
+    /// Takes in what a batch of a size took before, which what comes may soon change.
+    pub(super) fn known_before(&mut self, size: u32, took: Duration) {
+        let element_s = took.as_secs_f64() / f64::from(size.max(1));
+        self.points.entry(size).or_insert_with(|| Point { executions: KNOWN, ..Point::new(element_s) });
+    }
+
     /// The size that serves most; of sizes that serve about the same, the smallest. 1 while nothing is known.
     pub(super) fn best(&self, limit: u32) -> u32 {
         let mut best: Option<(u32, f64)> = None;
@@ -254,6 +260,20 @@ mod tests {
             curve.observe(2, 2, Duration::from_millis(40), false);
         }
         assert_eq!(curve.trial(8, 100), Some(4), "the others are forgotten");
+    }
+
+    #[test]
+    fn what_was_known_before_is_where_it_starts() {
+        let mut curve = Curve::default();
+        for (size, ms) in [(1, 10), (4, 13), (8, 17), (16, 60)] {
+            curve.known_before(size, Duration::from_millis(ms));
+        }
+        assert_eq!((curve.best(16), curve.trial(16, 100)), (8, None), "there is nothing to climb to");
+        // What comes counts more than what was.
+        for _ in 0..30 {
+            curve.observe(8, 8, Duration::from_millis(80), false);
+        }
+        assert_eq!(curve.best(16), 4);
     }
 
     #[test]

@@ -88,6 +88,13 @@ impl Adaptive {
         }
     }
 
+    /// Takes in what batches of these sizes took when the model was measured.
+    pub fn known_before(&mut self, timed: &[(u32, Duration)]) {
+        for (size, took) in timed.iter().filter(|(size, _)| *size <= self.max_elements) {
+            self.curve.known_before(*size, *took);
+        }
+    }
+
     /// How an instance that is idle makes the next batch.
     pub fn plan(&self, view: &View) -> Plan {
         let limit = self.limit(view);
