@@ -24,6 +24,7 @@ use crate::samples::Row;
 use crate::scope::{Scope, Seen};
 use crate::sliding::Sliding;
 use crate::slo::{Level, Levels};
+use crate::spike::spike;
 use crate::stats::Distribution;
 use crate::thresholds::{Subject, judge};
 use crate::timeline::Buckets;
@@ -151,6 +152,8 @@ impl<'a> Looks<'a> {
         let (manifest, measured_ns) = (scope.manifest(), scope.windows.measured_ns());
         let steps = self.steps();
         let (broken, capacity) = (self.breaking(&steps), self.capacity(&steps));
+        let timeline = self.buckets.timeline();
+        let spike = if manifest.scenario.kind == ScenarioKind::Spike { spike(&steps, &timeline) } else { None };
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -166,7 +169,7 @@ impl<'a> Looks<'a> {
             thresholds: self.thresholds(defaults, broken.as_ref()),
             steps,
             entries: (0..self.entries.len()).map(|index| self.entry(index)).collect(),
-            timeline: self.buckets.timeline(),
+            timeline,
             errors: self.errors.classes(&manifest.entries, &scope.run.events),
             phases: self.phases.breakdowns(&manifest.entries),
             server_phases: server_phases::server_phases(scope),
@@ -175,6 +178,7 @@ impl<'a> Looks<'a> {
             audit: self.auditor.audit(scope),
             breaking_point: broken,
             capacity,
+            spike,
             conservation: self.models.compared(),
         }
     }

@@ -27,6 +27,7 @@ mod series;
 mod server_phases;
 mod sliding;
 mod slo;
+mod spike;
 mod stats;
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]

@@ -163,3 +163,18 @@ fn the_same_folder_gives_the_same_bytes() {
     let first = read(folder.path());
     assert!(first == read(folder.path()));
 }
+
+/// A peak of 2 s at half as much again as four slots bear leaves 400 requests, of which 300 a second go away at 100/s.
+#[test]
+fn a_spike_says_how_long_its_traces_stayed() {
+    let steps = vec![step("base", 0, 10, 100.0, 0), step("peak", 10, 12, 600.0, 0), step("recovery", 12, 30, 100.0, 1)];
+    let plan = manifest(ScenarioKind::Spike, steps, Some(SLO), &[]);
+    let found = analysed(&Recorded::simulate(plan, FOUR_SLOTS, true, 1).completed()).spike.unwrap();
+    assert_eq!((found.base_level, found.peak_level, found.arrivals), (100.0, 600.0, 1200));
+    let (recovered, drained) = (found.recovered.unwrap(), found.drained.unwrap());
+    assert!(recovered.from_ns >= S / 2 && recovered.to_ns <= 3 * S, "1.33 s by arithmetic: {}", found.sentence);
+    assert!(drained.from_ns <= 4 * S / 3 && 4 * S / 3 <= drained.to_ns + S, "{}", found.sentence);
+    assert_eq!((found.sheds, found.errors), (0, 0));
+    let calm = manifest(ScenarioKind::Sustained, vec![step("hold", 0, 9, 100.0, 1)], Some(SLO), &[]);
+    assert_eq!(analysed(&Recorded::simulate(calm, FOUR_SLOTS, true, 1).completed()).spike, None);
+}

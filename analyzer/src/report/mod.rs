@@ -8,6 +8,7 @@ mod format;
 mod junit;
 mod markdown;
 mod page;
+mod spike_table;
 mod tables;
 mod tiles;
 mod token_tables;

@@ -7,7 +7,7 @@ use proofload_run::findings::{
 use proofload_run::verdict::Verdict;
 
 use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
-use super::token_tables;
+use super::{spike_table, token_tables};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) fn tables(findings: &Findings) -> Vec<Table> {
     let all = [
         thresholds(&findings.thresholds),
         slos(whole_run),
+        spike_table::spike(findings),
         steps(findings),
         entries(&findings.entries),
         token_tables::tokens(findings),

@@ -4,6 +4,7 @@
 //! comes from, and has an interval where it is an estimate. Nothing is computed here.
 
 mod judged;
+mod spike;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
     Standing, ThresholdResult, Vitals,
 };
+pub use spike::{Spike, Within};
 pub use tokens::Tokens;
 
 /// The whole of `findings.json`.
@@ -69,6 +71,9 @@ pub struct Findings {
     /// The highest rate that keeps the service level, by the steps of a climb; `None` where they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// What a spike did; `None` outside scenarios that have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spike: Option<Spike>,
     /// The service levels over the measured time.
     pub slos: Vec<SloResult>,
     /// The thresholds, one by one.
