@@ -60,6 +60,10 @@ impl Leak {
 }
 
 impl Occupant for Leak {
+    fn model(&self) -> &Arc<str> {
+        &self.owner.model
+    }
+
     fn tenant(&self, now: Instant) -> Tenant {
         let last_use = *self.last_use.lock().unwrap_or_else(PoisonError::into_inner);
         Tenant {

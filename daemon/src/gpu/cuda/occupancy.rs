@@ -98,6 +98,10 @@ impl Drop for Running {
 }
 
 impl Occupant for Occupancy {
+    fn model(&self) -> &Arc<str> {
+        &self.name
+    }
+
     fn tenant(&self, now: Instant) -> Tenant {
         let shelves: Vec<_> = lock(&self.kept).iter().filter_map(|(at, kept)| Some((*at, kept.upgrade()?))).collect();
         let of_one = |(at, shelf): &(usize, Kept)| {

@@ -23,6 +23,8 @@ const REFUSALS: usize = 16;
 const STEPS_SHOWN: usize = 32;
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
+/// What is done for the same reason within this time is one clean-up.
+const ONE_MS: u64 = 10_000;
 
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -129,23 +131,27 @@ impl Manager {
                 break;
             }
         }
-        if done.is_empty() {
-            return;
+        if !done.is_empty() {
+            self.remember(why, done, used_before_bytes, self.figures().used_bytes);
         }
-        let used_after_bytes = self.figures().used_bytes;
+    }
+
+    fn remember(&self, why: &str, mut done: Vec<Done>, used_before_bytes: u64, used_after_bytes: u64) {
+        let (at_unix_ms, mut log) = (unix_ms(), self.log());
+        let same = |last: &&mut CleanUp| last.why == why && at_unix_ms.saturating_sub(last.at_unix_ms) < ONE_MS;
+        if let Some(last) = log.clean_ups.back_mut().filter(same) {
+            last.step_count += done.len();
+            last.used_after_bytes = used_after_bytes;
+            done.truncate(STEPS_SHOWN.saturating_sub(last.steps.len()));
+            return last.steps.extend(done);
+        }
         let (freed, count) = (used_before_bytes.saturating_sub(used_after_bytes), done.len());
         tracing::info!("GPU memory: {why}; {count} steps were taken, {freed} bytes less are used");
         let step_count = done.len();
         done.truncate(STEPS_SHOWN);
-        let clean_up = CleanUp {
-            at_unix_ms: unix_ms(),
-            why: why.to_owned(),
-            steps: done,
-            step_count,
-            used_before_bytes,
-            used_after_bytes,
-        };
-        keep(&mut self.log().clean_ups, clean_up, REMEMBERED);
+        let clean_up =
+            CleanUp { at_unix_ms, why: why.to_owned(), steps: done, step_count, used_before_bytes, used_after_bytes };
+        keep(&mut log.clean_ups, clean_up, REMEMBERED);
     }
 
     /// Does one thing; says how many bytes it brought.
@@ -169,8 +175,7 @@ impl Manager {
 
     /// The occupants of a name; versions of a model have the same.
     fn of(&self, model: &str) -> Vec<Arc<dyn Occupant>> {
-        let now = Instant::now();
-        self.occupants().into_iter().filter(|occupant| &*occupant.tenant(now).model == model).collect()
+        self.occupants().into_iter().filter(|occupant| &**occupant.model() == model).collect()
     }
 
     /// Makes room for a model that is to be loaded.

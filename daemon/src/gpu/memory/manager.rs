@@ -62,6 +62,9 @@ pub enum MemoryError {
 
 /// A model with memory on the device.
 pub trait Occupant: Send + Sync {
+    /// Its name.
+    fn model(&self) -> &Arc<str>;
+
     /// What it keeps, at `now`. Its weights are the manager's to say.
     fn tenant(&self, now: Instant) -> Tenant;
 
@@ -195,7 +198,7 @@ impl Manager {
             return None;
         }
         let mut taken = None;
-        let why = format!("{bytes} bytes for {} of model '{}' found no room", class.as_str(), owner.model);
+        let why = format!("there was no room for {} of model '{}'", class.as_str(), owner.model);
         self.execute(&why, &everything(&situation), || {
             taken = self.take(owner, class, bytes).ok();
             taken.is_some()

@@ -78,6 +78,10 @@ impl Model {
 }
 
 impl Occupant for Model {
+    fn model(&self) -> &Arc<str> {
+        &self.owner.model
+    }
+
     fn tenant(&self, now: Instant) -> Tenant {
         Tenant {
             model: Arc::clone(&self.owner.model),
@@ -182,13 +186,17 @@ fn kept_plans_make_room_for_what_is_wanted_now() {
     assert!(left <= 12, "{left} plans are still kept");
     let clean_ups = manager.clean_ups();
     let CleanUp { why, steps, step_count, used_before_bytes, used_after_bytes, .. } = &clean_ups[0];
-    assert!(why.contains("20971520 bytes for activations of model 'new'"), "{why}");
+    assert_eq!(why, "there was no room for activations of model 'new'");
     assert_eq!((clean_ups.len(), *used_before_bytes, steps[0].action), (1, 30 * MIB, "drop_plan"));
     assert!(*step_count >= 18 && steps.iter().all(|step| step.freed_bytes == MIB), "{steps:?}");
     assert_eq!(*used_after_bytes, 32 * MIB, "twelve plans and what was wanted");
     let refused = manager.allocate(&owner("new", 0), Class::Activations, 13 * MIB);
     assert!(matches!(refused, Err(MemoryError::Exhausted { .. })), "what is in use stays");
-    assert_eq!(manager.clean_ups().len(), 1, "nothing goes in vain");
+    assert_eq!(manager.clean_ups()[0].step_count, *step_count, "nothing goes in vain");
+    let more: Vec<_> = (0..3).map(|_| manager.allocate(&owner("new", 0), Class::Activations, MIB).unwrap()).collect();
+    let clean_ups = manager.clean_ups();
+    assert_eq!((clean_ups.len(), more.len()), (1, 3), "what is done for the same reason at once is one clean-up");
+    assert_eq!(clean_ups[0].step_count, step_count + 3, "{:?}", clean_ups[0]);
 }
 
 /// A model leaks plans that nobody asks for again: memory is cleaned before the budget is used up, whoever else allocates is
