@@ -31,7 +31,7 @@ RELIEF = f"""
 protocol = "http"
 model = "relief_depth"
 method = "POST"
-path = "/api/v1/generate-3d?format=stl&quality=9"
+path = "/api/v1/generate-3d?format=stl&resolution=128"
 files = ["{ROOT}/scenarios/payloads/coins.png"]
 """
 
