@@ -2,14 +2,12 @@
 //! bytes that it should bring; whoever executes them says what they brought.
 //!
 //! First what costs nothing: blocks of the pool in which nothing lies. Then plans that are kept for shapes that may come
-//! again, those first of which a byte is worth least (`shelf`). Then the batches of models become smaller. Last, models that
-//! nobody asks for leave the device: their weights stay in the host's memory and come back with the next request.
+//! again, those first of which a byte is worth least (`shelf`). Then, where memory grows, the batches of models become smaller.
+//! Last, models that nobody asks for leave the device: their weights stay in the host's memory and come back with the next
+//! request.
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::growth::Growth;
 use super::pressure::{Pressure, SOON_S, TIGHT};
@@ -19,6 +17,9 @@ use super::shelf::{Facts, Shapes};
 pub const RELAXED: f64 = 0.75;
 /// What was not used for so long goes when memory grows although it is not tight yet.
 const COLD: Duration = Duration::from_secs(60);
+/// What was not used for so long can be spared when memory is tight; so can what is made again in less than the other.
+const UNUSED: Duration = Duration::from_secs(10);
+const CHEAP: Duration = Duration::from_millis(5);
 /// A model that nobody asked for so long may leave the device.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -123,26 +124,49 @@ pub struct Step {
     pub reason: String,
 }
 
-/// How the devices' memory is, and what it should come to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "GpuMemoryGoal")]
+/// How much should be given back, and of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goal {
     /// Bytes that should be given back.
     pub bytes: u64,
-    /// Whether only what has not been used for a while may go.
-    pub only_cold: bool,
+    /// What may go for it.
+    pub reach: Reach,
+}
+
+/// What may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Plans that nobody has used for a minute.
+    Cold,
+    /// Also those that nobody has used lately or that are made again at once, and models that nobody asks for. What is in
+    /// use stays: memory that is full and does what it should is no reason to do it slowly.
+    Spare,
+    /// Everything that can, and batches become smaller.
+    All,
+}
+
+impl Reach {
+    fn has(self, facts: &Facts) -> bool {
+        match self {
+            Self::Cold => facts.idle >= COLD,
+            Self::Spare => facts.idle >= UNUSED || facts.made_in < CHEAP,
+            Self::All => true,
+        }
+    }
 }
 
 /// What should be given back, if anything, in such a situation.
 pub fn goal(pressure: Pressure, growth: &Growth, budget_bytes: u64, used_bytes: u64) -> Option<Goal> {
     if used_bytes as f64 > TIGHT * budget_bytes as f64 {
         let keep_bytes = (RELAXED * budget_bytes as f64) as u64;
-        return Some(Goal { bytes: used_bytes - keep_bytes.min(used_bytes), only_cold: false });
+        let grows = matches!(growth, Growth::Growing { .. });
+        let reach = if grows { Reach::All } else { Reach::Spare };
+        return Some(Goal { bytes: used_bytes - keep_bytes.min(used_bytes), reach });
     }
     match (pressure, growth) {
         (Pressure::High | Pressure::Over, Growth::Growing { bytes_per_s, .. }) => {
             // As much as what grows will take until it would have been at the limit.
-            Some(Goal { bytes: (bytes_per_s.value * SOON_S) as u64, only_cold: true })
+            Some(Goal { bytes: (bytes_per_s.value * SOON_S) as u64, reach: Reach::Cold })
         }
         _ => None,
     }
@@ -153,17 +177,19 @@ pub fn towards(goal: Goal, situation: &Situation) -> Vec<Step> {
     let (mut steps, mut brought) = (Vec::new(), 0);
     // Blocks without use are not used memory: giving them back helps others on the device, and counts for nothing here.
     steps.extend(trim(situation));
-    for step in plans(situation, if goal.only_cold { COLD } else { Duration::ZERO }) {
+    for step in plans(situation, goal.reach) {
         if brought >= goal.bytes {
             return steps;
         }
         brought += step.bytes;
         steps.push(step);
     }
-    if goal.only_cold || brought >= goal.bytes {
+    if goal.reach == Reach::Cold || brought >= goal.bytes {
         return steps;
     }
-    steps.extend(shrink(situation, goal.bytes - brought));
+    if goal.reach == Reach::All {
+        steps.extend(shrink(situation, goal.bytes - brought));
+    }
     for step in idle_models(situation) {
         if brought >= goal.bytes {
             break;
@@ -177,7 +203,7 @@ pub fn towards(goal: Goal, situation: &Situation) -> Vec<Step> {
 /// Everything that can be given back at once for `bytes` that are wanted now, in order. Whoever executes it stops as soon as
 /// there is room: where the pool is in pieces, more has to go than bytes are wanted.
 pub fn everything(situation: &Situation) -> Vec<Step> {
-    trim(situation).into_iter().chain(plans(situation, Duration::ZERO)).chain(idle_models(situation)).collect()
+    trim(situation).into_iter().chain(plans(situation, Reach::All)).chain(idle_models(situation)).collect()
 }
 
 /// Bytes that could be given back: plans that are kept, and the weights of models that nobody asks for.
@@ -193,13 +219,13 @@ fn trim(situation: &Situation) -> Option<Step> {
     (bytes > 0).then_some(Step { action: Action::Trim, bytes, reason })
 }
 
-/// Plans that have not been used for `idle`, the ones first of which a byte is worth least.
-fn plans(situation: &Situation, idle: Duration) -> impl Iterator<Item = Step> {
+/// Plans that may go, the ones first of which a byte is worth least.
+fn plans(situation: &Situation, reach: Reach) -> impl Iterator<Item = Step> {
     let of_tenant = |tenant: &'_ Tenant| {
         tenant.warm.iter().map(|(instance, facts)| (tenant.model.clone(), *instance, facts.clone())).collect::<Vec<_>>()
     };
     let mut found: Vec<_> =
-        situation.tenants.iter().flat_map(of_tenant).filter(|(.., facts)| facts.idle >= idle).collect();
+        situation.tenants.iter().flat_map(of_tenant).filter(|(.., facts)| reach.has(facts)).collect();
     found.sort_by(|(.., one), (.., other)| one.worth().total_cmp(&other.worth()));
     found.into_iter().map(|(model, instance, facts)| Step {
         bytes: facts.bytes,
@@ -309,20 +335,21 @@ mod tests {
 
     #[test]
     fn what_costs_least_goes_first_and_no_more_than_needed() {
-        let check = |megabytes: u64, only_cold: bool, expected: &[&str]| {
-            let found = shown(&towards(Goal { bytes: megabytes * MB, only_cold }, &situation()));
-            assert_eq!(found, expected, "{megabytes} MB, only cold: {only_cold}");
+        let check = |megabytes: u64, reach: Reach, expected: &[&str]| {
+            let found = shown(&towards(Goal { bytes: megabytes * MB, reach }, &situation()));
+            assert_eq!(found, expected, "{megabytes} MB, {reach:?}");
         };
         let (trim, cold, idle, hot) = ("trim  30", "drop_plan busy 2 40", "drop_plan idle 3 60", "drop_plan busy 1 40");
-        check(0, false, &[trim]);
-        check(1, false, &[trim, cold]);
-        check(41, true, &[trim, cold, idle]);
-        check(500, true, &[trim, cold, idle]);
-        check(140, false, &[trim, cold, idle, hot]);
+        check(0, Reach::All, &[trim]);
+        check(1, Reach::All, &[trim, cold]);
+        check(41, Reach::Cold, &[trim, cold, idle]);
+        check(500, Reach::Cold, &[trim, cold, idle]);
+        check(140, Reach::All, &[trim, cold, idle, hot]);
         let (smaller, away) = ("shrink_batch busy 8-4 20", "move_to_host idle 200");
-        check(150, false, &[trim, cold, idle, hot, smaller, away]);
+        check(150, Reach::All, &[trim, cold, idle, hot, smaller, away]);
         let all = [trim, cold, idle, hot, smaller, "shrink_batch idle 8-4 20", away];
-        check(10_000, false, &all);
+        check(10_000, Reach::All, &all);
+        check(10_000, Reach::Spare, &[trim, cold, idle, away]);
     }
 
     #[test]
@@ -333,6 +360,18 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!(droppable_bytes(&situation()), 340 * MB);
         assert_eq!(everything(&Situation::default()), []);
+    }
+
+    #[test]
+    fn what_is_made_again_at_once_is_spared_although_it_was_just_used() {
+        let check = |made_in_ms: u64, idle_s: u64, expected: [bool; 3]| {
+            let facts = facts(1, 1, made_in_ms, idle_s);
+            assert_eq!([Reach::Cold, Reach::Spare, Reach::All].map(|reach| reach.has(&facts)), expected, "{facts:?}");
+        };
+        check(100, 0, [false, false, true]);
+        check(1, 0, [false, true, true]);
+        check(100, 10, [false, true, true]);
+        check(100, 60, [true, true, true]);
     }
 
     #[test]
@@ -353,15 +392,16 @@ mod tests {
             let estimate = Estimate { low: bytes_per_s, value: bytes_per_s, high: None };
             Growth::Growing { bytes_per_s: estimate, limit_in_s: estimate }
         };
-        let check = |pressure, growth: Growth, used_mb: u64, expected: Option<(u64, bool)>| {
+        let check = |pressure, growth: Growth, used_mb: u64, expected: Option<(u64, Reach)>| {
             let found = goal(pressure, &growth, 1000 * MB, used_mb * MB);
-            assert_eq!(found.map(|goal| (goal.bytes / MB, goal.only_cold)), expected, "{pressure:?} {used_mb}");
+            assert_eq!(found.map(|goal| (goal.bytes / MB, goal.reach)), expected, "{pressure:?} {used_mb}");
         };
         check(Pressure::Low, Growth::Steady, 100, None);
         check(Pressure::Rising, growing(1e6), 100, None);
-        check(Pressure::High, growing(1e6), 100, Some((600, true)));
+        check(Pressure::High, growing(1e6), 100, Some((600, Reach::Cold)));
         check(Pressure::High, Growth::Steady, 899, None);
-        check(Pressure::High, Growth::Unknown, 901, Some((151, false)));
-        check(Pressure::Over, growing(1e6), 1100, Some((350, false)));
+        check(Pressure::High, Growth::Unknown, 901, Some((151, Reach::Spare)));
+        check(Pressure::High, growing(1e6), 901, Some((151, Reach::All)));
+        check(Pressure::Over, growing(1e6), 1100, Some((350, Reach::All)));
     }
 }

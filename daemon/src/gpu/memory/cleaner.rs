@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::admission::{Alternatives, Need, TooLarge, admit};
-use super::clean::{Action, Goal, PlanId, Situation, Step, everything, goal, restored, towards};
+use super::clean::{Action, Goal, PlanId, Reach, Situation, Step, everything, goal, restored, towards};
 use super::manager::{Manager, Occupant};
 use super::pressure::{Pressure, Profile};
 
@@ -219,7 +219,7 @@ impl Manager {
         let tight = device.pressure.is_some_and(|pressure| pressure >= Pressure::High)
             || self.figures().reserved_bytes > self.limit_bytes();
         // Others need what lies here unused.
-        let wanted = wanted.or(tight.then_some(Goal { bytes: 0, only_cold: true }));
+        let wanted = wanted.or(tight.then_some(Goal { bytes: 0, reach: Reach::Cold }));
         if let Some(goal) = wanted {
             let why = self.why(&outlook, tight, goal);
             return self.execute(&why, &towards(goal, &self.situation(now)), || false);
@@ -234,7 +234,7 @@ impl Manager {
     fn why(&self, outlook: &Profile, device_tight: bool, goal: Goal) -> String {
         match (goal.bytes, device_tight) {
             (0, true) => "the device is nearly full, with what the driver and others have on it".to_owned(),
-            (bytes, _) if goal.only_cold => {
+            (bytes, _) if goal.reach == Reach::Cold => {
                 format!("memory grows and will soon be used up; {bytes} bytes should go")
             }
             (bytes, _) => {

@@ -226,7 +226,7 @@ fn a_leak_is_cleaned_before_the_limit() {
 }
 
 #[test]
-fn idle_models_leave_and_batches_shrink_where_plans_are_not_enough() {
+fn idle_models_leave_and_what_is_in_use_stays() {
     let manager = manager(64, 64);
     let idle = Model::new(&manager, "idle", Duration::from_secs(100), 10);
     let busy = Model::new(&manager, "busy", Duration::ZERO, 10);
@@ -234,18 +234,35 @@ fn idle_models_leave_and_batches_shrink_where_plans_are_not_enough() {
         let held = manager.allocate(&model.owner.shared(), Class::Weights, bytes).unwrap();
         *model.weights.lock().unwrap() = Some(held);
     };
-    weights(&idle, 20 * MIB);
-    weights(&busy, 39 * MIB);
     let now = Instant::now();
+    weights(&idle, 20 * MIB);
+    weights(&busy, 37 * MIB);
+    busy.keep(&manager, 1, 2 * MIB, now).unwrap();
     manager.look(now, Whole::default());
     assert_eq!(manager.figures().used_bytes, 39 * MIB, "only the idle one left");
-    assert_eq!(*busy.batch.lock().unwrap(), 8);
     let done: Vec<_> = manager.clean_ups()[0].steps.iter().map(|step| (step.action, step.freed_bytes / MIB)).collect();
-    assert_eq!(done, [("shrink_batch", 0), ("shrink_batch", 0), ("move_to_host", 20)]);
-    for second in 1..20 {
-        manager.look(now + Duration::from_secs(second), Whole::default());
+    assert_eq!((done, *busy.batch.lock().unwrap()), (vec![("move_to_host", 20)], 16));
+}
+
+#[test]
+fn batches_are_smaller_while_memory_grows() {
+    let manager = manager(64, 64);
+    let model = Model::new(&manager, "m", Duration::ZERO, 10);
+    let (begun, mut held) = (Instant::now(), Vec::new());
+    let mut second = 0;
+    let mut look = || {
+        second += 1;
+        manager.look(begun + Duration::from_secs(second), Whole::default());
+    };
+    for _ in 0..250 {
+        held.push(manager.allocate(&model.owner, Class::Weights, MIB / 4).unwrap());
+        look();
     }
-    assert_eq!(*busy.batch.lock().unwrap(), 16, "there is room again");
+    let smaller = *model.batch.lock().unwrap();
+    assert!(smaller < 16, "{smaller}");
+    held.clear();
+    (0..700).for_each(|_| look());
+    assert_eq!(*model.batch.lock().unwrap(), 16, "there is room again");
 }
 
 fn whole(pressure: Pressure) -> Whole {
