@@ -169,7 +169,7 @@ inline void atomic_add(unsigned &place, unsigned value) { place += value; }
 
 /// A kernel by name, and how to call it when its arguments are known only at run time.
 struct Entry {
-  const char *name;
+  const char *name, *file;
   size_t words_bytes, pointers;
   void (*kernel)();
   void (*call)(void (*)(), const void *, void *const *);
@@ -193,9 +193,10 @@ void call(void (*kernel)(), const void *bytes, void *const *pointers) {
 /// Makes a kernel known.
 struct Registered {
   template <class Words, class... Values>
-  Registered(const char *name, void (*kernel)(Words, Values *...)) {
+  Registered(const char *name, const char *file, void (*kernel)(Words, Values *...)) {
     static_assert(alignof(Words) == 4, "words of 4 bytes");
-    entry = {name, sizeof(Words), sizeof...(Values), reinterpret_cast<void (*)()>(kernel), &call<Words, Values...>, entries};
+    entry = {name, file, sizeof(Words), sizeof...(Values), reinterpret_cast<void (*)()>(kernel), &call<Words, Values...>,
+             entries};
     entries = &entry;
   }
   Entry entry;
@@ -205,7 +206,7 @@ struct Registered {
 
 #define KERNEL(name, ...)                                     \
   extern "C" void name(__VA_ARGS__);                          \
-  static host::Registered registered_##name(#name, name);     \
+  static host::Registered registered_##name(#name, __FILE__, name);     \
   extern "C" void name(__VA_ARGS__)
 #define EACH_THREAD for (host::Turns turns_(true); turns_.next();)
 #define PHASE for (host::Turns turns_(false); turns_.next();)
