@@ -16,6 +16,7 @@ mod command;
 pub mod config;
 pub mod drain;
 pub mod engine;
+mod engines;
 pub mod ensemble;
 pub mod front;
 pub mod gpu;

@@ -5,26 +5,22 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use proofload_wire::phases::Phases;
 use proofload_wire::types::ModelStatistics;
 use rten::ThreadPool;
 
 use crate::admit::concurrency::{Defaults, Limiter};
-use crate::backend::cpu::{Cpu, CpuError, CpuModel, Graphs};
-use crate::backend::cuda::{CudaInstance, CudaModel, CudaModelError};
-use crate::backend::identity::Identity;
-use crate::backend::onnxruntime::{Library, OnnxInstance, OnnxModel, OnnxRuntimeError};
-use crate::backend::simulated::Simulated;
-use crate::backend::simulated::leak::Leak;
-use crate::backend::{Backend, Request, Timeline};
+use crate::backend::cpu::{CpuError, Graphs};
+use crate::backend::cuda::CudaModelError;
+use crate::backend::onnxruntime::{Library, OnnxRuntimeError};
+use crate::backend::{Request, Timeline};
 use crate::cache::key::Fingerprint;
+use crate::engines::{Computed, backends};
 use crate::ensemble::graph::Plan;
 use crate::gpu::cuda::Device;
 use crate::lifecycle::Serving;
-use crate::parallel;
 use crate::profile::file::{Curve, Host};
-use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine, Placement};
+use crate::repository::spec::ModelSpec;
 use crate::sched::driver::{self, Execution, Pending, Refusal, Scheduler};
 use crate::sched::limiter::RateLimiter;
 use crate::sched::queue::Entry;
@@ -125,7 +121,7 @@ pub struct Model {
     counts: Arc<Mutex<Counts>>,
     meters: Meters,
     concurrency: Option<Mutex<Limiter>>,
-    engine: &'static str,
+    computed: Computed,
     work: Work,
     fingerprint: Option<Fingerprint>,
     measured: Option<Curve>,
@@ -162,8 +158,8 @@ impl Model {
         }
         let meters = Meters::default();
         let begun = Instant::now();
-        let (engine, mut backends) = backends(&mut spec, means)?;
-        let fingerprint = fingerprint(&spec, engine, means.response_cache);
+        let (computed, mut backends) = backends(&mut spec, means)?;
+        let fingerprint = fingerprint(&spec, computed.engine, means.response_cache);
         let warming = Instant::now();
         let warmed = warm_up::run(&mut backends, &std::mem::take(&mut spec.warm_up));
         warmed.map_err(|what| StartError::WarmUp { model: spec.name.clone(), what })?;
@@ -172,7 +168,8 @@ impl Model {
         let observer = observer(Arc::clone(&counts), meters.clone());
         let scheduler = Scheduler::start(&spec.name, spec.scheduling.clone(), limiter, backends, observer);
         let scheduler = scheduler.map_err(|source| StartError::Instances { model: spec.name.clone(), source })?;
-        let measured = spec.profile.as_ref().and_then(|profile| profile.curve(&means.host, engine, spec.precision()));
+        let measured =
+            spec.profile.as_ref().and_then(|profile| profile.curve(&means.host, computed.engine, spec.precision()));
         let measured = measured.cloned();
         if let Some(curve) = &measured {
             let timed = curve.timed().into_iter().map(|timed| (timed.batch, Duration::from_secs_f64(timed.latency_s)));
@@ -183,7 +180,7 @@ impl Model {
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
         let work = Work::Instances(scheduler);
-        Ok(Self { spec, loading, counts, meters, concurrency, engine, work, fingerprint, measured })
+        Ok(Self { spec, loading, counts, meters, concurrency, computed, work, fingerprint, measured })
     }
 
     /// A model that others compute. It counts on where `before` ended, which it replaces.
@@ -194,8 +191,8 @@ impl Model {
         if spec.config.response_cache.is_some_and(|cache| cache.enable) {
             tracing::warn!("model '{}': its `response_cache` has no effect, because it is an ensemble", spec.name);
         }
-        let (engine, work) = ("ensemble", Work::Steps(ensemble));
-        Self { spec, loading, counts, meters, concurrency: None, engine, work, fingerprint: None, measured: None }
+        let (computed, work) = (Computed::by("ensemble"), Work::Steps(ensemble));
+        Self { spec, loading, counts, meters, concurrency: None, computed, work, fingerprint: None, measured: None }
     }
 
     /// Its steps, if others compute it.
@@ -230,7 +227,12 @@ impl Model {
 
     /// What computes it.
     pub fn engine(&self) -> &'static str {
-        self.engine
+        self.computed.engine
+    }
+
+    /// Why our own executor does not compute it on the GPU that there is.
+    pub fn not_on_gpu(&self) -> Option<&str> {
+        self.computed.not_on_gpu.as_deref()
     }
 
     /// What was measured of it here, as it is computed now.
@@ -354,117 +356,4 @@ fn observer(counts: Arc<Mutex<Counts>>, meters: Meters) -> Box<dyn Fn(&Execution
             meters.executed(execution.elements);
         }
     })
-}
-
-type Instance = Box<dyn Backend>;
-/// Makes the instance of a number.
-type Make = Box<dyn Fn(usize) -> Result<Instance, StartError> + Send + Sync>;
-
-/// What computes a model, and one backend for each instance, made side by side.
-fn backends(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Vec<Instance>), StartError> {
-    let (engine, make) = maker(spec, means)?;
-    let numbers: Vec<usize> = (0..spec.instances).collect();
-    let made = parallel::map(&numbers, means.load_threads, |number| make(*number));
-    Ok((engine, made.into_iter().collect::<Result<_, _>>()?))
-}
-
-/// One instance that serves nobody, and what computes it.
-///
-/// # Errors
-/// When the backend cannot run it.
-pub(crate) fn instance(mut spec: ModelSpec, means: &Means) -> Result<(&'static str, Instance), StartError> {
-    let (engine, make) = maker(&mut spec, means)?;
-    Ok((engine, make(0)?))
-}
-
-/// What all instances share is made here. The file of an ONNX model is not needed any more afterwards.
-fn maker(spec: &mut ModelSpec, means: &Means) -> Result<(&'static str, Make), StartError> {
-    Ok(match &mut spec.backend {
-        BackendSpec::Cpu { onnx, engine } => {
-            let (onnx, engine) = (std::mem::take(onnx), *engine);
-            with_onnx(onnx, engine, spec, means)?
-        }
-        BackendSpec::Simulated(simulated) => {
-            let (simulated, outputs, batched) = (*simulated, spec.outputs.clone(), spec.batched());
-            let leak = leak(&spec.name, simulated.leak_gpu_bytes, means);
-            let make = move |number| -> Result<Instance, StartError> {
-                let instance = Simulated::new(simulated, outputs.clone(), batched, number as u64);
-                Ok(Box::new(instance.leaking(leak.clone())))
-            };
-            ("simulated", Box::new(make))
-        }
-        BackendSpec::Identity(identity) => {
-            let (identity, names) = (*identity, spec.outputs.iter().map(|output| output.name.clone()));
-            let names: Vec<_> = names.collect();
-            ("identity", Box::new(move |_| Ok(Box::new(Identity::new(identity, names.clone())))))
-        }
-        BackendSpec::Ensemble(_) => return Err(StartError::Ensemble { model: spec.name.clone() }),
-    })
-}
-
-/// What a simulated model leaks of the GPU's memory, if it declares that and there is one.
-fn leak(model: &str, bytes: u64, means: &Means) -> Option<Arc<Leak>> {
-    if bytes > 0 && means.gpu.is_none() {
-        tracing::warn!("model '{model}': 'leak_gpu_bytes' has no effect, because models run on no GPU");
-    }
-    means.gpu.as_ref().filter(|_| bytes > 0).map(|device| Leak::new(model, bytes, device.manager()))
-}
-
-/// A GPU first, then ONNX Runtime, then rten: the first of them that is there, wanted, and computes all of the model.
-fn with_onnx(
-    onnx: Vec<u8>,
-    engine: OnnxEngine,
-    spec: &ModelSpec,
-    means: &Means,
-) -> Result<(&'static str, Make), StartError> {
-    let onnx = Bytes::from(onnx);
-    if let Some(make) = with_cuda(&onnx, spec, means)? {
-        return Ok(("cuda", make));
-    }
-    // Nobody else holds it any more, so it is not copied.
-    let onnx = Vec::from(onnx);
-    match means.onnxruntime.filter(|_| engine == OnnxEngine::Best) {
-        Some(library) => Ok(("onnxruntime", with_onnxruntime(onnx, spec, library)?)),
-        None => Ok(("rten", with_rten(onnx, spec, means)?)),
-    }
-}
-
-/// `None` where there is no GPU, or it does not compute all of the model or has no room for it; why not is said. A model
-/// that is meant for a GPU and finds no room there is not loaded at all.
-fn with_cuda(onnx: &Bytes, spec: &ModelSpec, means: &Means) -> Result<Option<Make>, StartError> {
-    let name = spec.name.clone();
-    let device = match (&means.gpu, spec.placement) {
-        (Some(device), Placement::Auto | Placement::Gpu) => device,
-        (None, Placement::Gpu) => {
-            tracing::info!("model '{name}' is of KIND_GPU and runs on the CPU: there is no GPU");
-            return Ok(None);
-        }
-        _ => return Ok(None),
-    };
-    match CudaModel::new(onnx.clone(), spec, device, &means.host) {
-        Ok(model) => {
-            let failed = move |source| StartError::Cuda { model: name.clone(), source };
-            Ok(Some(Box::new(move |_| Ok(Box::new(CudaInstance::new(Arc::clone(&model)).map_err(&failed)?)))))
-        }
-        Err(source @ CudaModelError::TooLarge(_)) if spec.placement == Placement::Gpu => {
-            Err(StartError::Cuda { model: name, source })
-        }
-        Err(why) => {
-            tracing::warn!("model '{name}' runs on the CPU: {why}");
-            Ok(None)
-        }
-    }
-}
-
-fn with_rten(onnx: Vec<u8>, spec: &ModelSpec, means: &Means) -> Result<Make, StartError> {
-    let model = CpuModel::load(onnx, spec, &means.graphs, Arc::clone(&means.pool));
-    let model = model.map_err(|source| StartError::Cpu { model: spec.name.clone(), source })?;
-    Ok(Box::new(move |_| Ok(Box::new(Cpu::new(Arc::clone(&model))))))
-}
-
-fn with_onnxruntime(onnx: Vec<u8>, spec: &ModelSpec, library: &'static Library) -> Result<Make, StartError> {
-    let name = spec.name.clone();
-    let failed = move |source| StartError::OnnxRuntime { model: name.clone(), source };
-    let model = OnnxModel::new(onnx, spec, library).map_err(&failed)?;
-    Ok(Box::new(move |_| Ok(Box::new(OnnxInstance::new(Arc::clone(&model)).map_err(&failed)?))))
 }

@@ -16,7 +16,7 @@ import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Rows whose small form takes a second or two on the CPU.
-REHEARSED = ("starts", "named", "same-as-cpu", "batch-of-four", "pixels-to-mesh", "saturation", "nvml", "soak", "growing", "operators", "throughput")
+REHEARSED = ("starts", "named", "same-as-cpu", "batch-of-four", "pixels-to-mesh", "saturation", "nvml", "soak", "growing", "operators", "tier-3", "throughput")
 
 
 def run(pack, *arguments):

@@ -75,12 +75,15 @@ def operators(context):
         cases.extractall(folder)
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     names = names[:: context.size(1, 25)]
-    far, wrong, elsewhere, computed = 0.0, [], [], 0
+    far, wrong, refused, elsewhere, computed = 0.0, [], [], [], 0
     with Daemon(context, folder, arguments=["--model-control-mode", "explicit", "--exit-on-error", "false"]) as daemon:
         for name in names:
             try:
                 difference, engine = one_case(daemon, folder / name, name)
-            except (Refused, ValueError, KeyError) as error:
+            except Refused as error:
+                refused.append(f"{name}: {str(error)[:300]}")
+                continue
+            except (ValueError, KeyError) as error:
                 wrong.append(f"{name}: {str(error)[:150]}")
                 continue
             if context.gpu and engine != "cuda":
@@ -89,9 +92,12 @@ def operators(context):
                 wrong.append(f"{name}: {difference:.1e} apart")
             else:
                 computed, far = computed + 1, max(far, difference)
-    seen = f"{computed} of {len(names)} cases right, at most {far:.1e} apart; {len(elsewhere)} not computed by the GPU, {len(wrong)} wrong"
-    (context.out / "operators.txt").write_text("\n".join(["wrong:", *wrong, "not on the GPU:", *elsewhere, ""]))
-    yield "", seen, context.verdict(computed and not wrong and not elsewhere), "; ".join([*wrong[:4], *elsewhere[:4]]) + ("; all in operators.txt" if wrong or elsewhere else "")
+    seen = f"{computed} of {len(names)} cases right, at most {far:.1e} apart; {len(elsewhere)} not computed by the GPU, {len(refused)} refused, {len(wrong)} wrong"
+    (context.out / "operators.txt").write_text("\n".join(["wrong:", *wrong, "refused:", *refused, "not on the GPU:", *elsewhere, ""]))
+    # What the CPU's engine does not compute says nothing of the GPU's.
+    right = computed and not wrong and not (context.gpu and (refused or elsewhere))
+    lacking = [*wrong[:3], *refused[:3], *elsewhere[:3]]
+    yield "", seen, context.verdict(right), "; ".join(lacking) + ("; all in operators.txt" if lacking else "")
 
 
 def one_case(daemon, folder, name):

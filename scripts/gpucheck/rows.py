@@ -45,3 +45,7 @@ class Context:
         if needs_gpu and not self.gpu:
             return record.NOT_MEASURABLE
         return record.PASS if holds else record.FAIL
+
+    def speed(self, holds):
+        """Whether a claim of speed holds, of which a rehearsal says nothing."""
+        return record.NOT_MEASURABLE if self.rehearsal else self.verdict(holds, needs_gpu=True)

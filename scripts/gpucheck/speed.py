@@ -39,7 +39,7 @@ def batch_of_four(context):
                 alone.append(timed(lambda: [ask(images) for images in singles]))
             ratio = statistics.median(alone) / statistics.median(together)
             seen = f"{ratio:.2f}× ({1e3 * statistics.median(alone):.2f} ms one by one, {1e3 * statistics.median(together):.2f} ms together), {side} px, {daemon.engine(model)}"
-            yield f"batch of 4 at least {BATCH_OF_FOUR}× four sequential pictures, {precision.upper()}, through the server", seen, context.verdict(ratio >= BATCH_OF_FOUR), ""
+            yield f"batch of 4 at least {BATCH_OF_FOUR}× four sequential pictures, {precision.upper()}, through the server", seen, context.speed(ratio >= BATCH_OF_FOUR), ""
 
 
 def timed(work):
@@ -142,5 +142,5 @@ def beside(context, daemon, peer, ways, precision, batch, side, seconds):
     seen = f"server {mine:.0f} pictures/s ({clients} clients, a batch takes {1e3 * statistics.median(latencies):.2f} ms); PyTorch {others}; {mine / max(eager, 1e-9):.2f}× eager"
     asked = f"batch {batch}, {side} px, {precision.upper()}: whole server beside PyTorch, both with copies from and to the host"
     aimed = precision == "fp16"
-    verdict = context.verdict(mine >= eager) if aimed else record.MEASURED
+    verdict = context.speed(mine >= eager) if aimed else record.MEASURED
     return asked + (" (aim: at least eager)" if aimed else ""), seen, record.FAIL if wrong else verdict, "; ".join(wrong)

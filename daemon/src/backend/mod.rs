@@ -3,6 +3,7 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod errand;
 pub mod identity;
 mod joined;
 pub mod onnxruntime;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use proofload_wire::tensor::Tensor;
 
+use self::errand::Errand;
 use self::responses::Responses;
 
 /// One request of a batch.
@@ -24,12 +26,15 @@ pub struct Request {
     pub elements: u32,
     /// Where a decoupled model sends its responses, while it executes; `None` where a request gets exactly one.
     pub responses: Option<Responses>,
+    /// What is to be done in place of computing inputs, which there are none of then. Only instances on a GPU get such
+    /// requests, and each alone.
+    pub errand: Option<Errand>,
 }
 
 impl Request {
     /// A request that gets exactly one response.
     pub fn new(inputs: Vec<Tensor>, elements: u32) -> Self {
-        Self { inputs, elements, responses: None }
+        Self { inputs, elements, responses: None, errand: None }
     }
 }
 

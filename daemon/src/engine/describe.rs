@@ -7,7 +7,7 @@ use super::ServeError;
 use crate::lifecycle::snapshot::{Missing, Snapshot};
 use crate::model::Model;
 use crate::profile::file::Curve;
-use crate::repository::onnx::ENGINE;
+use crate::repository::onnx::{ENGINE, NOT_ON_GPU};
 use crate::repository::spec::{BackendSpec, ModelSpec, TensorSpec};
 
 /// The extensions of Triton that this server implements in full.
@@ -40,6 +40,8 @@ pub(super) fn config(model: &Model) -> ModelConfig {
     if let BackendSpec::Cpu { .. } = model.spec().backend {
         let engine = ModelParameter { string_value: model.engine().to_owned() };
         config.parameters.insert(ENGINE.to_owned(), engine);
+        let why = model.not_on_gpu().map(|why| ModelParameter { string_value: why.to_owned() });
+        config.parameters.extend(why.map(|why| (NOT_ON_GPU.to_owned(), why)));
     }
     if let Some(best) = model.measured().and_then(Curve::best) {
         let (batch, per_s, ms) = (best.batch, best.per_s.value, best.median_ms.value);

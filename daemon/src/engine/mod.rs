@@ -9,6 +9,7 @@ mod classify;
 mod control;
 mod describe;
 mod ensemble;
+mod errand;
 mod error;
 mod parts;
 mod patience;
@@ -356,5 +357,5 @@ fn submit(
     let bytes = held_bytes.max(inputs.iter().map(|input| input.data.len()).sum());
     let (timeout, deadline) = (patience.timeout(), patience.deadline());
     let entry = Entry { level, elements, bytes, shape, enqueued, timeout, deadline };
-    model.submit(entry, Request { inputs, elements, responses })
+    model.submit(entry, Request { responses, ..Request::new(inputs, elements) })
 }

@@ -9,8 +9,9 @@ use super::file::{Curve, Deviation, LeftOut, Point};
 use super::{inputs, machine, statistics};
 use crate::backend::cuda::PRECISION;
 use crate::backend::{Backend, Request, Stages};
+use crate::engines;
 use crate::gpu::memory::manager::Manager;
-use crate::model::{self, Means};
+use crate::model::Means;
 use crate::repository::spec::{ModelSpec, Placement};
 
 use proofload_wire::grpc::inference::ModelParameter;
@@ -132,7 +133,7 @@ fn instance(spec: &ModelSpec, executor: &Executor<'_>) -> Result<(&'static str, 
         // Or it would say nothing of why it cannot.
         spec.placement = Placement::Gpu;
     }
-    model::instance(spec, executor.means).map_err(|error| error.to_string())
+    engines::instance(spec, executor.means).map_err(|error| error.to_string())
 }
 
 /// Times in milliseconds, for as long as asked, and longer where that would be too few.

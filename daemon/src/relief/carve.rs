@@ -72,6 +72,20 @@ pub(super) fn carve(
     Ok(Carving { file, facts })
 }
 
+/// What a mesh that was made elsewhere is like: the solid under its heights, on a plate of the picture's shape.
+pub(super) fn described(
+    columns: usize,
+    heights_mm: Vec<f32>,
+    aspect: f64,
+    parameters: &Parameters,
+    laps: &mut Laps,
+) -> Facts {
+    laps.time(Step::Mesh, || {
+        let field = HeightField::of_heights(columns, aspect, heights_mm, parameters);
+        facts(&Mesh::solid(&field), &field, None)
+    })
+}
+
 fn facts(mesh: &Mesh, field: &HeightField, mask: Option<&Mask>) -> Facts {
     Facts {
         quality: Quality::of(mesh),

@@ -56,6 +56,12 @@ impl HeightField {
         Self { columns, width_mm, depth_mm, heights_mm }
     }
 
+    /// A field whose heights are known: whole rows, at least two, of at least two columns.
+    pub(super) fn of_heights(columns: usize, aspect: f64, heights_mm: Vec<f32>, parameters: &Parameters) -> Self {
+        let [width_mm, depth_mm] = parameters.size.plate_mm(aspect);
+        Self { columns, width_mm, depth_mm, heights_mm }
+    }
+
     /// Lays depths on a base. `aspect` is the picture's height over its width. What a mask leaves out lies as low as the
     /// lowest of what it lets through.
     ///

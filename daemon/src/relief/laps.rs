@@ -18,6 +18,14 @@ pub enum Step {
     Mesh,
     /// The solid becomes a file.
     Encode,
+    /// Pixels go to the GPU.
+    Upload,
+    /// Depths become heights there.
+    Height,
+    /// Heights become a mesh file there.
+    Emit,
+    /// The file comes back.
+    Download,
 }
 
 impl Step {
@@ -29,9 +37,17 @@ impl Step {
             Self::Model => "model",
             Self::Mesh => "mesh",
             Self::Encode => "encode",
+            Self::Upload => "upload",
+            Self::Height => "height",
+            Self::Emit => "emit",
+            Self::Download => "download",
         }
     }
 }
+
+/// What lies before the depth model, and what behind it.
+const COMING: [Step; 3] = [Step::Decode, Step::Upload, Step::Prepare];
+const GOING: [Step; 5] = [Step::Height, Step::Emit, Step::Download, Step::Mesh, Step::Encode];
 
 /// A step that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +88,8 @@ impl Laps {
         self.0.iter()
     }
 
-    fn spent(&self, steps: &[Step]) -> Duration {
+    /// How long all of these steps took.
+    pub fn spent(&self, steps: &[Step]) -> Duration {
         self.0
             .iter()
             .filter(|lap| steps.contains(&lap.step))
@@ -80,7 +97,8 @@ impl Laps {
             .sum()
     }
 
-    /// The work that was done here, and a share of the batch that the model computed: it runs on the same cores.
+    /// The work that was done here, and a share of the batch that the model computed: it runs on the same cores, unless a GPU
+    /// does it, which takes far less.
     pub fn work(&self, depth: &Phases) -> Duration {
         let batch_ns = depth.total_ns().saturating_sub(depth.queue_ns);
         let own = self.spent(&[Step::Decode, Step::Prepare, Step::Mesh, Step::Encode]);
@@ -95,9 +113,9 @@ impl Laps {
         let total_ns = ns(answered.saturating_duration_since(received));
         let mut phases = Phases {
             queue_ns: 0,
-            copy_in_ns: ns(self.spent(&[Step::Decode, Step::Prepare])).saturating_add(depth.copy_in_ns),
+            copy_in_ns: ns(self.spent(&COMING)).saturating_add(depth.copy_in_ns),
             compute_ns: depth.compute_ns,
-            copy_out_ns: ns(self.spent(&[Step::Mesh, Step::Encode])).saturating_add(depth.copy_out_ns),
+            copy_out_ns: ns(self.spent(&GOING)).saturating_add(depth.copy_out_ns),
             batch_size: depth.batch_size,
             cache: depth.cache,
         };
@@ -110,6 +128,20 @@ impl Laps {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn steps_on_a_gpu_are_phases_as_those_on_the_cpu() {
+        let (begun, mut laps) = (Instant::now(), Laps::default());
+        let steps = [Step::Decode, Step::Upload, Step::Prepare, Step::Model, Step::Height, Step::Emit, Step::Download];
+        for (at, step) in [&steps[..], &[Step::Mesh]].concat().into_iter().enumerate() {
+            let from = begun + Duration::from_nanos(100 * at as u64);
+            laps.note(step, from, from + Duration::from_nanos(1 << at));
+        }
+        let depth = Phases { compute_ns: 8, queue_ns: 5, ..Phases::default() };
+        let found = laps.phases(&depth, begun, begun + Duration::from_nanos(1000));
+        assert_eq!((found.copy_in_ns, found.compute_ns, found.copy_out_ns), (7, 8, 16 + 32 + 64 + 128));
+        assert_eq!(found.total_ns(), 1000);
+    }
 
     #[test]
     fn a_picture_costs_its_share_of_the_batch() {

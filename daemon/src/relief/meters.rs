@@ -9,8 +9,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use proofload_wire::phases::Phases;
 
+use super::laps::Laps;
 use super::progressive::Stage;
-use crate::telemetry::catalogue::{Metric, RELIEF_PHASE_SECONDS, RELIEF_REQUESTS, RELIEF_STAGES};
+use crate::telemetry::catalogue::{Metric, RELIEF_PHASE_SECONDS, RELIEF_REQUESTS, RELIEF_STAGES, RELIEF_STEP_SECONDS};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -20,6 +21,11 @@ struct OutcomeLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PhaseLabel {
     phase: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    step: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +69,7 @@ impl Outcome {
 pub struct Meters {
     outcomes: Family<OutcomeLabel, Counter>,
     phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
+    steps: Family<StepLabel, Histogram, fn() -> Histogram>,
     stages: Family<StageLabel, Counter>,
 }
 
@@ -73,7 +80,11 @@ fn durations() -> Histogram {
 
 impl Default for Meters {
     fn default() -> Self {
-        Self { outcomes: Family::default(), phases: Family::new_with_constructor(durations), stages: Family::default() }
+        let (phases, steps) = (
+            Family::new_with_constructor(durations as fn() -> Histogram),
+            Family::new_with_constructor(durations as fn() -> Histogram),
+        );
+        Self { outcomes: Family::default(), phases, steps, stages: Family::default() }
     }
 }
 
@@ -85,6 +96,8 @@ impl Meters {
         registry.register(name, help, meters.outcomes.clone());
         let Metric { name, help } = RELIEF_PHASE_SECONDS;
         registry.register(name, help, meters.phases.clone());
+        let Metric { name, help } = RELIEF_STEP_SECONDS;
+        registry.register(name, help, meters.steps.clone());
         let Metric { name, help } = RELIEF_STAGES;
         registry.register(name, help, meters.stages.clone());
         meters
@@ -108,6 +121,14 @@ impl Meters {
     /// How many requests came to that.
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes.get_or_create(&outcome.label()).get()
+    }
+
+    /// Counts the steps of a request that got its mesh, by name: which they are says where it was made.
+    pub fn steps(&self, laps: &Laps) {
+        for lap in laps.iter() {
+            let seconds = lap.to.saturating_duration_since(lap.from).as_secs_f64();
+            self.steps.get_or_create(&StepLabel { step: lap.step.as_str() }).observe(seconds);
+        }
     }
 
     /// Counts the phases of a request that got its mesh.

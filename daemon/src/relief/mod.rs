@@ -12,6 +12,7 @@ pub mod laps;
 pub mod mask;
 pub mod mesh;
 pub mod meters;
+mod on_gpu;
 mod palette;
 pub mod parameters;
 pub mod picture;
@@ -171,6 +172,14 @@ impl Studio {
             Haste::Spare => (Haste::Spare, Haste::Spare),
             haste => (haste, Haste::Begun),
         };
+        if self.is_for_gpu(&parameters) {
+            let hastes = (first, later);
+            let made = self.make_on_gpu(visit, picture.clone(), parameters, context.clone(), hastes).await?;
+            if let Some(carving) = made {
+                self.workshop.observe(visit.laps.work(&visit.depth));
+                return Ok(carving);
+            }
+        }
         let prepared = self.work(visit, first, move |laps| carve::prepare(&picture, resolution, mask, laps)).await??;
         let depths = self.depths(visit, &prepared.raster, context).await?;
         let (aspect, mask) = (prepared.raster.aspect, prepared.mask);

@@ -151,6 +151,38 @@ fn check_size((width, height): (u32, u32), decoded_bytes: u64) -> Result<(), Pic
     Ok(())
 }
 
+/// A picture as its pixels: bytes of grey, of colour, or of colour with how opaque it is, in rows from the upper edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Bytes of a pixel: 1, 3 or 4.
+    pub channels: usize,
+    /// The pixels.
+    pub bytes: Vec<u8>,
+}
+
+/// The pixels of a picture, as [`shrink`] reads them, but for what is transparent: that is whoever averages it down's affair.
+pub fn pixels(image: DynamicImage) -> Pixels {
+    let of = |(width, height): (u32, u32), channels, bytes| {
+        let [width, height] = [width, height].map(|side| side as usize);
+        Pixels { width, height, channels, bytes }
+    };
+    match image {
+        DynamicImage::ImageLuma8(grey) => of(grey.dimensions(), 1, grey.into_raw()),
+        other if other.color().has_alpha() => {
+            let layered = other.into_rgba8();
+            of(layered.dimensions(), 4, layered.into_raw())
+        }
+        other => {
+            let colour = other.into_rgb8();
+            of(colour.dimensions(), 3, colour.into_raw())
+        }
+    }
+}
+
 /// Averages the picture down to a raster with `resolution` samples along its longer side, or fewer if it has fewer. Grey and 8-bit colour, the usual kinds, are read where they lie.
 pub fn shrink(image: DynamicImage, resolution: usize) -> Raster {
     match image {
@@ -175,7 +207,7 @@ fn on_black([red, green, blue, alpha]: [u8; 4]) -> [u8; 4] {
 }
 
 /// Samples along both sides: the longer has `resolution`, or its pixels if it has fewer, the other keeps the shape.
-fn samples(width: usize, height: usize, resolution: usize) -> (usize, usize) {
+pub fn samples(width: usize, height: usize, resolution: usize) -> (usize, usize) {
     let long = width.max(height);
     let scaled = |side: usize| {
         let kept = (side as f64 * resolution.min(long) as f64 / long as f64).round() as usize;

@@ -110,6 +110,7 @@ impl Visit {
         let phases = self.phases(now);
         if result.is_ok() {
             self.meters.phases(&phases);
+            self.meters.steps(&self.laps);
         }
         self.settle(result.map_or_else(outcome, |()| Outcome::Success), now, result.err().map(ToString::to_string));
         phases

@@ -8,6 +8,8 @@ use prost::{Message, Oneof};
 
 /// Parameter of an ONNX model that says what computes it. The daemon adds it to the configuration that it gives out.
 pub const ENGINE: &str = "engine";
+/// Parameter beside it: why our own executor does not compute it on the GPU that there is.
+pub const NOT_ON_GPU: &str = "engine_reason";
 /// Parameter of an ONNX model: threads that one operator runs on, with ONNX Runtime.
 pub const INTRA_OP_THREADS: &str = "intra_op_thread_count";
 

@@ -33,6 +33,11 @@ pub const RELIEF_PHASE_SECONDS: Metric = metric(
     "proofload_relief_phase_seconds",
     "Time of a whole relief request, decoding and mesh included, in one phase",
 );
+/// Histogram by step.
+pub const RELIEF_STEP_SECONDS: Metric = metric(
+    "proofload_relief_step_seconds",
+    "Time of a step of a relief request, without waiting: upload, height, emit and download are a GPU's",
+);
 /// Counter by kind and outcome.
 pub const JOBS: Metric = metric("proofload_jobs", "Jobs that have ended, by what became of them");
 /// Counter.

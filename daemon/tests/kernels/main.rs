@@ -11,6 +11,7 @@ mod movement;
 mod numbers;
 mod nvrtc;
 mod onnxruntime;
+mod pixels;
 mod product;
 mod relief;
 mod table;

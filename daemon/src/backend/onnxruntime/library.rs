@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::logging::LogLevel;
 
+use super::provider::{Provider, ProviderError, cuda_beside};
 use super::sessions::Pool;
 
 /// Where the library usually is, where it is installed for everybody.
@@ -34,8 +35,8 @@ pub struct LibraryError {
     why: String,
 }
 
-/// Which graph: SHA-256 of its file, and the threads that it asks for.
-type Key = ([u8; 32], Option<usize>);
+/// Which graph: SHA-256 of its file, the threads that it asks for, and where it is computed.
+pub(super) type Key = ([u8; 32], Option<usize>, Provider);
 
 /// The library, and the graphs that it has loaded.
 pub struct Library {
@@ -85,15 +86,22 @@ impl Library {
         &self.path
     }
 
+    /// Its CUDA provider, for a GPU of this number.
+    ///
+    /// # Errors
+    /// When that is not beside it.
+    pub fn cuda(&self, device: usize) -> Result<Provider, ProviderError> {
+        cuda_beside(&self.path).map(|_| Provider::Cuda(i32::try_from(device).unwrap_or(i32::MAX)))
+    }
+
     /// The sessions of a graph: those of a file that is in use, or none yet.
-    pub(super) fn graph(&'static self, digest: [u8; 32], threads: Option<usize>, onnx: Vec<u8>) -> Arc<Pool> {
+    pub(super) fn graph(&'static self, key: Key, onnx: Vec<u8>) -> Arc<Pool> {
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         graphs.retain(|_, graph| graph.strong_count() > 0);
-        let key = (digest, threads);
         if let Some(pool) = graphs.get(&key).and_then(Weak::upgrade) {
             return pool;
         }
-        let pool = Arc::new(Pool::new(self, threads, onnx));
+        let pool = Arc::new(Pool::new(self, key.1, key.2, onnx));
         graphs.insert(key, Arc::downgrade(&pool));
         pool
     }

@@ -1,9 +1,10 @@
-//! ONNX graphs on the CPU, by ONNX Runtime, where its shared library is there. It computes in every data type that the
+//! ONNX graphs on the CPU, or on a GPU, by ONNX Runtime, where its shared library is there. It computes in every data type that the
 //! protocol has, as the graph declares it. Finding and loading the library is `library`'s affair, sharing what a file costs
 //! `sessions`', and values are `convert`'s.
 
 mod convert;
 mod library;
+mod provider;
 mod sessions;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use ort::session::{Session, SessionInputValue};
 use proofload_wire::tensor::Tensor;
 
 pub use self::library::{Library, LibraryError, find};
+pub use self::provider::{Provider, ProviderError};
 use self::sessions::{Lease, Pool};
 use super::{Backend, BackendError, Request, Stages, joined};
 use crate::repository::onnx::INTRA_OP_THREADS;
@@ -45,9 +47,14 @@ impl OnnxModel {
     ///
     /// # Errors
     /// When a parameter of the model cannot be meant so.
-    pub fn new(onnx: Vec<u8>, spec: &ModelSpec, library: &'static Library) -> Result<Arc<Self>, OnnxRuntimeError> {
+    pub fn new(
+        onnx: Vec<u8>,
+        spec: &ModelSpec,
+        library: &'static Library,
+        provider: Provider,
+    ) -> Result<Arc<Self>, OnnxRuntimeError> {
         let threads = threads(spec)?;
-        let pool = library.graph(spec.digest, threads, onnx);
+        let pool = library.graph((spec.digest, threads, provider), onnx);
         let (inputs, outputs) = (spec.inputs.clone(), spec.outputs.clone());
         Ok(Arc::new(Self { pool, instances: AtomicUsize::new(0), inputs, outputs, batched: spec.batched() }))
     }

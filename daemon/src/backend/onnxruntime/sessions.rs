@@ -5,16 +5,19 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ort::ep;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use super::OnnxRuntimeError;
 use super::library::Library;
+use super::provider::Provider;
 
 /// The sessions of a graph.
 pub(super) struct Pool {
     library: &'static Library,
     threads: Option<usize>,
+    provider: Provider,
     onnx: Vec<u8>,
     state: Mutex<State>,
 }
@@ -30,8 +33,8 @@ struct State {
 
 impl Pool {
     /// A graph without sessions. It computes on threads of its own when it names a number.
-    pub(super) fn new(library: &'static Library, threads: Option<usize>, onnx: Vec<u8>) -> Self {
-        Self { library, threads, onnx, state: Mutex::default() }
+    pub(super) fn new(library: &'static Library, threads: Option<usize>, provider: Provider, onnx: Vec<u8>) -> Self {
+        Self { library, threads, provider, onnx, state: Mutex::default() }
     }
 
     /// The state is whole after every statement.
@@ -65,6 +68,14 @@ impl Pool {
         let failed = |error: ort::Error| OnnxRuntimeError::Load(error.to_string());
         let builder = Session::builder(&self.library.environment).map_err(failed)?;
         let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|e| failed(e.into()))?;
+        let builder = match self.provider {
+            Provider::Cpu => builder,
+            Provider::Cuda(device) => {
+                // FP32 is FP32. Where it cannot be registered there is no session, not one on the CPU that says otherwise.
+                let cuda = ep::CUDA::default().with_device_id(device).with_tf32(false).build().error_on_failure();
+                builder.with_execution_providers([cuda]).map_err(|e| failed(e.into()))?
+            }
+        };
         let mut builder = match self.threads {
             None => builder,
             Some(threads) => {

@@ -65,9 +65,10 @@ async fn relief(state: &FrontState, head: Parts, body: Body) -> Result<Ready, Re
         let visit = studio.wait().await.map_err(failure)?;
         reporter.step("prepare", 0, RELIEF_STEPS);
         let visit = visit.spare(Box::new(move |done| match done {
-            Step::Prepare => reporter.step("model", 1, RELIEF_STEPS),
-            Step::Model => reporter.step("mesh", 2, RELIEF_STEPS),
-            Step::Decode | Step::Mesh | Step::Encode => {}
+            // On a GPU what follows decoding is done at once, and what follows that is said of the mesh.
+            Step::Prepare | Step::Decode => reporter.step("model", 1, RELIEF_STEPS),
+            Step::Model | Step::Download => reporter.step("mesh", 2, RELIEF_STEPS),
+            Step::Mesh | Step::Encode | Step::Upload | Step::Height | Step::Emit => {}
         }));
         let relief = studio.relief(visit, file, parameters, begun(context)).await.map_err(failure)?;
         output(answer::of(relief, parameters.format, answer::Form::File)).await

@@ -99,6 +99,11 @@ impl Device {
         }))
     }
 
+    /// Its number.
+    pub fn ordinal(&self) -> usize {
+        self.context.ordinal()
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name

@@ -3,6 +3,7 @@
 use super::lower::LowerError;
 use crate::gpu::graph::GraphError;
 use crate::gpu::plan::PlanError;
+use crate::gpu::relief::LayoutError;
 
 /// Why something does not run on a GPU.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum CudaError {
     /// Not on a device.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// No relief can be made so.
+    #[error(transparent)]
+    Relief(#[from] LayoutError),
     /// What it is given is not what it computes with.
     #[error("{0}")]
     Inputs(String),

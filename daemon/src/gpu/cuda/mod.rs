@@ -16,6 +16,7 @@ mod pinned;
 mod prepared;
 mod product;
 mod programs;
+mod relief;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,6 +94,7 @@ impl Model {
 pub struct Instance {
     model: Arc<Model>,
     kept: Kept,
+    bench: relief::Bench,
     engine: Engine,
 }
 
@@ -104,7 +106,7 @@ impl Instance {
     pub fn new(model: Arc<Model>) -> Result<Self, CudaError> {
         let (owner, kept) = model.occupancy.instance();
         let engine = Engine::new(&model.device, owner)?;
-        Ok(Self { model, kept, engine })
+        Ok(Self { model, kept, bench: relief::Bench::default(), engine })
     }
 
     /// The largest batch that is worth forming while so many elements wait.

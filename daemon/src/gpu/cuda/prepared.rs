@@ -25,7 +25,7 @@ pub(super) const SCRATCH_BYTES: usize = 32 << 20;
 pub(super) struct Engine {
     pub(super) device: Arc<Device>,
     pub(super) stream: Arc<CudaStream>,
-    owner: Owner,
+    pub(super) owner: Owner,
     cudnn: Option<Cudnn>,
     cublaslt: Option<CublasLt>,
     _scratch: Memory,
@@ -96,14 +96,14 @@ enum Ready {
     Product(product::Ready),
 }
 
-struct Kernel {
-    function: CudaFunction,
-    launch: Launch,
-    pointers: Vec<u64>,
+pub(super) struct Kernel {
+    pub(super) function: CudaFunction,
+    pub(super) launch: Launch,
+    pub(super) pointers: Vec<u64>,
 }
 
 impl Kernel {
-    fn run(&self, stream: &CudaStream) -> Result<(), CudaError> {
+    pub(super) fn run(&self, stream: &CudaStream) -> Result<(), CudaError> {
         let words = self.launch.words.first().ok_or_else(|| CudaError::Inputs("a kernel has no sizes".to_owned()))?;
         let mut arguments = stream.launch_builder(&self.function);
         // The first argument is a struct of all words; the driver copies as many as the kernel declares.
@@ -233,6 +233,16 @@ impl Prepared {
         Ok(())
     }
 
+    /// Where each input, then each output, is on the device.
+    pub(super) fn pointers(&self) -> &[u64] {
+        &self.pointers
+    }
+
+    /// Puts the commands into the stream, without copies.
+    pub(super) fn compute(&self, engine: &Engine) -> Result<(), CudaError> {
+        self.commands.iter().try_for_each(|command| engine.run(command))
+    }
+
     /// Puts copies in, commands and copies out into the stream.
     fn submit(&mut self, engine: &Engine) -> Result<(), CudaError> {
         let stream = engine.stream.cu_stream();
@@ -244,9 +254,7 @@ impl Prepared {
             unsafe { result::memcpy_htod_async(self.pointers[at], bytes, stream) }
                 .map_err(CudaError::call("copying an input"))?;
         }
-        for command in &self.commands {
-            engine.run(command)?;
-        }
+        self.compute(engine)?;
         for (at, size) in sizes.iter().enumerate().skip(inputs) {
             let bytes = &mut self.staging.bytes_mut()[self.places[at]..][..*size];
             // SAFETY: as for inputs, the other way.

@@ -10,8 +10,11 @@
   };
 
 FUNCTION float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
-/// A NaN stays one.
-FUNCTION float clipped(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+/// A NaN stays one. The upper bound holds where they contradict each other.
+FUNCTION float clipped(float x, float low, float high) {
+  const float raised = x < low ? low : x;
+  return raised > high ? high : raised;
+}
 /// Of the argument of GELU's approximation by tanh.
 FUNCTION float gelu_inner(float x) { return 0.7978845608028654f * (x + 0.044715f * x * x * x); }
 
