@@ -16,11 +16,11 @@ CONTEXT_BYTES = 1.5 * GIB
 
 
 class Watch:
-    """The most memory that the device had in use, by the daemon's NVML and by nvidia-smi, above what it had before."""
+    """The most memory that was in use: by the daemon's own account, and by NVML above what the device had before."""
 
     def __init__(self, address, before_bytes):
         self.address, self.before = address, before_bytes
-        self.most, self.samples, self.pressures = 0, 0, set()
+        self.most, self.budget, self.by_nvml, self.samples, self.clean_ups = 0, 0, 0, 0, []
         self.stop, self.thread = threading.Event(), threading.Thread(target=self.work, daemon=True)
 
     def __enter__(self):
@@ -34,12 +34,25 @@ class Watch:
     def work(self):
         connection = Connection(self.address)
         while not self.stop.wait(SAMPLE_S):
-            for device in connection.json("/api/v1/gpu/profile")["devices"][:1]:
-                memory = device.get("memory") or {}
-                if "used_bytes" in memory:
-                    self.most = max(self.most, memory["used_bytes"] - self.before)
-                    self.samples += 1
-                    self.pressures.add(str(memory.get("pressure")))
+            self.look(connection.json("/api/v1/gpu/profile"))
+
+    def look(self, document):
+        managed = document.get("managed")
+        if managed:
+            self.samples += 1
+            self.budget, self.clean_ups = managed["budget_bytes"], managed["clean_ups"]
+            self.most = max(self.most, managed["pool"]["reserved_bytes"] + managed["outside_pool_bytes"])
+        for device in document["devices"][:1]:
+            if device.get("memory"):
+                self.by_nvml = max(self.by_nvml, device["memory"]["used_bytes"] - self.before)
+
+    def holds(self):
+        return bool(self.samples) and self.most <= self.budget and self.by_nvml <= self.budget + CONTEXT_BYTES
+
+    def said(self):
+        nvml = f", {self.by_nvml / GIB:.2f} GiB by NVML with the driver's context" if self.by_nvml else ", no NVML here"
+        last = f", the last because {self.clean_ups[-1]['why']}" if self.clean_ups else ""
+        return f"at most {self.most / GIB:.2f} of {self.budget / GIB:.2f} GiB over {self.samples} looks{nvml}; {len(self.clean_ups)} clean-ups{last}"
 
 
 def used_bytes():
@@ -70,18 +83,15 @@ def random_sizes(address, model, seconds, number, most, said):
             return
 
 
-def soak(context, budget_bytes=None):
+def soak(context, budget="75%"):
     """Sizes and batches at random from several clients, in both precisions."""
-    settings = []
-    if budget_bytes:
-        if not knows_budget(context, budget_bytes):
-            yield "", "", record.NOT_MEASURABLE, "this daemon has no gpu.memory_budget"
-            return
-        settings = [f"gpu.memory_budget={budget_bytes}"]
+    if not knows_budget(context, budget):
+        yield "", "", record.NOT_MEASURABLE, "this daemon has no gpu.memory_budget"
+        return
     seconds, most = context.size(20, 2), context.size((32, 512), (2, 48))
     models = {f"relief_{precision}": (context.network, picture_model("FP32", precision)) for precision in ("fp32", "fp16")}
-    before, total = used_bytes()
-    with Daemon(context, repository(context, "soak", models), settings=settings) as daemon:
+    before, _ = used_bytes()
+    with Daemon(context, repository(context, "soak", models), settings=[f"gpu.memory_budget={budget}"]) as daemon:
         said = []
         ask = lambda number: threading.Thread(target=random_sizes, args=(daemon.address, f"relief_{('fp32', 'fp16')[number % 2]}", seconds, number, most, said))
         threads = [ask(number) for number in range(4)]
@@ -92,18 +102,18 @@ def soak(context, budget_bytes=None):
                 thread.join()
         lives = daemon.process.poll() is None
         resident = daemon.resident_bytes() if lives else 0
-    yield soaked(context, watch, said, budget_bytes or 0.75 * total, lives, resident)
+    yield soaked(context, watch, said, lives, resident)
 
 
-def soaked(context, watch, said, budget, lives, resident):
+def soaked(context, watch, said, lives, resident):
     counts = {what: said.count(what) for what in dict.fromkeys(said)}
     answers = ", ".join(f"{count} {what}" for what, count in counts.items())
-    wrong = not lives or "wrong" in counts or "answered" not in counts or any(what.startswith("lost") for what in counts)
+    wrong = not lives or any(what.startswith("wrong") for what in counts) or "answered" not in counts or any(what.startswith("lost") for what in counts)
+    if wrong:
+        return "", answers, record.FAIL, "the answers are not right"
     if not watch.samples:
-        why = "the device says nothing of its memory" if not wrong else "the answers are not right"
-        return "", answers, record.FAIL if wrong else record.NOT_MEASURABLE, why
-    seen = f"at most {watch.most / GIB:.2f} GiB of {budget / GIB:.2f} GiB over {watch.samples} samples, the driver's own context included; {answers}; pressure {', '.join(sorted(watch.pressures))}; {resident / GIB:.1f} GiB on the host"
-    return "", seen, context.verdict(not wrong and watch.most <= budget + CONTEXT_BYTES), "" if watch.most <= budget else f"up to {CONTEXT_BYTES / GIB:.1f} GiB above are taken for the driver's context"
+        return "", answers, record.NOT_MEASURABLE, "models run on no GPU here"
+    return "", f"{watch.said()}; {answers}; {resident / GIB:.1f} GiB on the host", context.verdict(watch.holds()), ""
 
 
 def default_budget(context):
@@ -111,34 +121,59 @@ def default_budget(context):
 
 
 def small_budget(context):
-    yield from soak(context, 14 * GIB)
+    yield from soak(context, context.size("14GiB", "200MiB"))
 
 
 def growing(context):
-    """A leak from outside: every request has a size that never came before, and what is kept for each adds up."""
-    budget = context.size(4 * GIB, 1 * GIB)
+    """Two leaks, with little memory: sizes that never come again, and a model that is declared to leak."""
+    budget = context.size("4GiB", "400MiB")
     if not knows_budget(context, budget):
         yield "", "", record.NOT_MEASURABLE, "this daemon has no gpu.memory_budget"
         return
-    end = time.monotonic() + context.size(15, 2)
-    models = {"relief": (context.network, picture_model("FP32", "fp32"))}
+    leaked = context.size(64, 8) * 2**20
+    models = {"relief": (context.network, picture_model("FP32", "fp32")), "leak": (None, LEAK.format(bytes=leaked))}
     before, _ = used_bytes()
     with Daemon(context, repository(context, "growing", models), settings=[f"gpu.memory_budget={budget}"]) as daemon:
-        said, batch = [], context.size(16, 1)
-        with Watch(daemon.address, before) as watch:
-            for at in range(context.size(200, 6)):
-                if time.monotonic() > end:
-                    break
-                side = context.size(400, 20) - at
-                depth = daemon.connection.infer("relief", {"image": pictures(batch, side, side + 1, at)}, ["depth"])["depth"]
-                said.append("answered" if np.isfinite(depth).all() else "wrong")
-        lives, resident = daemon.process.poll() is None, daemon.resident_bytes()
-        document = daemon.connection.json("/api/v1/gpu/profile")
-    asked, seen, verdict, why = soaked(context, watch, said, budget, lives, resident)
-    yield asked, f"{seen}; {actions(document)}", verdict, why
+        for asked, work in (("every request has a size that never came before", new_sizes), ("a model leaks at every execution", leaks)):
+            said, end = [], time.monotonic() + context.size(12, 3)
+            with Watch(daemon.address, before) as watch:
+                work(context, daemon, said, end)
+            watch.look(daemon.connection.json("/api/v1/gpu/profile"))
+            _, seen, verdict, why = soaked(context, watch, said, daemon.process.poll() is None, daemon.resident_bytes())
+            if verdict == record.PASS and work is leaks and not watch.clean_ups:
+                verdict, why = record.FAIL, "nothing was cleaned up"
+            yield f"memory that grows is cleaned up before the limit: {asked}", seen, verdict, why
 
 
-def actions(document):
-    """What the daemon says it did against pressure."""
-    done = [entry for device in document.get("devices", []) for entry in device.get("actions", [])]
-    return f"{len(done)} actions, the last {done[-1]}" if done else "no actions are reported"
+LEAK = """backend: "simulated"
+max_batch_size: 0
+input {{ name: "input" data_type: TYPE_FP32 dims: [ -1 ] }}
+output {{ name: "output" data_type: TYPE_FP32 dims: [ -1 ] }}
+instance_group {{ count: 1 kind: KIND_CPU }}
+parameters {{ key: "mean_ms" value {{ string_value: "1" }} }}
+parameters {{ key: "leak_gpu_bytes" value {{ string_value: "{bytes}" }} }}
+"""
+
+
+def new_sizes(context, daemon, said, end):
+    batch = context.size(16, 1)
+    for at in range(context.size(200, 6)):
+        if time.monotonic() > end:
+            return
+        side = context.size(400, 30) - at
+        images = pictures(batch, side, side + 1, at)
+        depth = daemon.connection.infer("relief", {"image": images}, ["depth"])["depth"]
+        said.append("answered" if np.isfinite(depth).all() else "wrong")
+
+
+def leaks(context, daemon, said, end):
+    """Twice as much as the budget holds."""
+    for _ in range(context.size(128, 100)):
+        if time.monotonic() > end:
+            return
+        try:
+            daemon.connection.infer("leak", {"input": np.zeros(4, np.float32)}, ["output"])
+            said.append("answered")
+        except Refused as refused:
+            said.append(f"wrong: {refused.status} {refused.message[:80]}")
+        time.sleep(0.02)
