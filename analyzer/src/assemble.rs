@@ -13,6 +13,7 @@ use proofload_run::verdict::Verdict;
 use crate::AnalyzeError;
 use crate::audit::Auditor;
 use crate::breaking::{Judged, breaking_point};
+use crate::budget::budget;
 use crate::capacity::from_steps;
 use crate::conservation::Models;
 use crate::errors::Errors;
@@ -154,6 +155,9 @@ impl<'a> Looks<'a> {
         let (broken, capacity) = (self.breaking(&steps), self.capacity(&steps));
         let timeline = self.buckets.timeline();
         let spike = if manifest.scenario.kind == ScenarioKind::Spike { spike(&steps, &timeline) } else { None };
+        let lasts = manifest.scenario.kind == ScenarioKind::Endurance;
+        let objective = manifest.slo.and_then(|slo| slo.availability);
+        let error_budget = if lasts { budget(objective, self.whole.flow.failed(), &timeline) } else { None };
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -179,6 +183,7 @@ impl<'a> Looks<'a> {
             breaking_point: broken,
             capacity,
             spike,
+            error_budget,
             conservation: self.models.compared(),
         }
     }

@@ -9,6 +9,7 @@
 mod assemble;
 mod audit;
 mod breaking;
+mod budget;
 pub mod capacity;
 mod conservation;
 mod counters;

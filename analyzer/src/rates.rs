@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proofload_run::findings::{Rates, Totals};
+use proofload_run::findings::{Rates, Share, Totals};
 use proofload_run::sample::Outcome;
 use proofload_run::units::NS_PER_S;
 
@@ -70,6 +70,8 @@ pub(crate) struct Flow {
     sent: u64,
     errors: Hits,
     sheds: Hits,
+    /// Neither in flight nor never sent: whether it was not served.
+    failed: Hits,
     retries: u64,
     answers: u64,
     good: u64,
@@ -84,6 +86,9 @@ impl Flow {
             self.sent += 1;
             self.sheds.add(seen.block, row.outcome == Outcome::Shed);
         }
+        if !matches!(row.outcome, Outcome::InFlight | Outcome::Dropped) {
+            self.failed.add(seen.block, row.outcome != Outcome::Ok);
+        }
         if row.outcome == Outcome::Ok || row.outcome.is_error() {
             self.errors.add(seen.block, row.outcome.is_error());
         }
@@ -92,6 +97,11 @@ impl Flow {
     pub(crate) fn add_answer(&mut self, is_in_time: bool) {
         self.answers += 1;
         self.good += u64::from(is_in_time);
+    }
+
+    /// Requests that were not served: failed, or refused.
+    pub(crate) fn failed(&self) -> Share {
+        self.failed.share()
     }
 
     /// Over the time that was measured.

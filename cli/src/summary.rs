@@ -40,9 +40,10 @@ fn verdict_line(findings: &Findings) -> String {
     if let Some(breaking) = findings.breaking_point.as_ref().filter(|breaking| !said(&breaking.sentence)) {
         let _ = writeln!(text, "  {}", breaking.sentence);
     }
-    let more =
-        [findings.capacity.as_ref().map(|found| &found.sentence), findings.spike.as_ref().map(|found| &found.sentence)];
-    for sentence in more.into_iter().flatten() {
+    let capacity = findings.capacity.as_ref().map(|found| &found.sentence);
+    let spike = findings.spike.as_ref().map(|found| &found.sentence);
+    let budget = findings.error_budget.as_ref().map(|found| &found.sentence);
+    for sentence in [capacity, spike, budget].into_iter().flatten() {
         let _ = writeln!(text, "  {sentence}");
     }
     text.push('\n');

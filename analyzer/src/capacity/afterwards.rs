@@ -8,7 +8,7 @@ use proofload_run::units::NS_PER_S;
 
 use super::belief::{Allowed, Belief, Counts};
 use super::found::{Bounds, describe};
-use super::search::TOO_MUCH;
+use super::search::{MOST_ALLOWED, TOO_MUCH};
 
 /// Fewer steps say nothing beyond which of them broke.
 const FEWEST: usize = 4;
@@ -23,14 +23,15 @@ pub(crate) fn from_steps(steps: &[StepFindings], slo: &Slo) -> Option<Capacity> 
     let used = &judged[..=broken];
     let low = used[..broken].iter().map(|step| step.rate_per_s).reduce(f64::max)?;
     let high = used[broken].rate_per_s;
-    if used.len() < FEWEST || low >= high {
+    if used.len() < FEWEST || low >= high || slo.bad_fraction() > MOST_ALLOWED {
         return None;
     }
     let allowed = Allowed { bad_share: slo.bad_fraction(), error_share: slo.error_rate };
     let lowest = used.iter().map(|step| step.rate_per_s).fold(high, f64::min);
     let mut belief = Belief::new([lowest * 0.7, high * 1.25], allowed);
     used.iter().for_each(|step| belief.add(*step));
-    Some(describe(slo, &Bounds { low: Some(low), high: Some(high), generator: None }, Some(&belief), None))
+    let bounds = Bounds { low: Some(low), high: Some(high), borne: None, is_least: false, generator: None };
+    Some(describe(slo, &bounds, Some(&belief), None))
 }
 
 /// What a step counted; `None` of one that was not run or not judged.

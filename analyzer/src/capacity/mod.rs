@@ -18,7 +18,7 @@ mod warm_up;
 pub(crate) use afterwards::from_steps;
 pub use observe::observe;
 pub use saturation::saturation;
-pub use search::{Next, Search};
+pub use search::{MOST_ALLOWED, Next, Search};
 pub use verdict::verdict;
 
 pub use crate::report::write_capacity as write_page;

@@ -1,7 +1,7 @@
 //! What had no more to give near the limit, from what was watched while the steps there were driven. Pure; only what the
 //! findings of steps hold is evidence, so a resource that nobody exports is never named.
 
-use proofload_run::capacity::{Capacity, Resource, Saturated, Seen, StepKind};
+use proofload_run::capacity::{Capacity, Limit, Resource, Saturated, Seen, StepKind};
 use proofload_run::findings::{Findings, SeriesFindings};
 use proofload_run::units::significant;
 
@@ -24,7 +24,7 @@ pub fn saturation(steps: &[Seen], findings: &[Findings], found: &Capacity) -> Ve
         .filter(|(seen, _)| (NEAR[0]..NEAR[1]).contains(&(seen.planned.rate_per_s / estimate)))
         .map(|(_, findings)| findings)
         .collect();
-    let resources = [gpu(&near), gpu_memory(&near), cpu(&near), generator(steps)];
+    let resources = [gpu(&near), gpu_memory(&near), cpu(&near), generator(steps, found)];
     let mut saturated: Vec<Saturated> = resources.into_iter().flatten().collect();
     // A queue grows in front of whatever is saturated: it says something where nothing else does.
     if saturated.is_empty() {
@@ -45,11 +45,13 @@ fn gpu(near: &[&Findings]) -> Option<Saturated> {
     (series.mean >= BUSY * 100.0).then_some(Saturated { what: Resource::Gpu, evidence })
 }
 
+/// Of the target's GPU where it is the only one of this machine: how much others have is not known.
 fn gpu_memory(near: &[&Findings]) -> Option<Saturated> {
-    let series = largest(near, |series| series.chart == "GPU memory")?;
-    let all = near.iter().flat_map(|findings| &findings.run.host.gpus).map(|gpu| gpu.memory_bytes).max()?;
-    let used = series.max * 1_048_576.0 / all as f64;
-    let evidence = format!("{} of {} MiB used at most", percent(used), all / 1_048_576);
+    let all = near.iter().filter(|findings| is_local(findings)).flat_map(|findings| &findings.series);
+    let most = all.filter(|series| series.chart == "GPU memory").map(|series| series.max).reduce(f64::max)?;
+    let [gpu] = &near.first()?.run.host.gpus[..] else { return None };
+    let used = most * 1_048_576.0 / gpu.memory_bytes as f64;
+    let evidence = format!("{} of {} MiB used at most", percent(used), gpu.memory_bytes / 1_048_576);
     (used >= FULL).then_some(Saturated { what: Resource::GpuMemory, evidence })
 }
 
@@ -68,8 +70,10 @@ fn is_local(findings: &Findings) -> bool {
     [&target.http_url, &target.grpc_url].into_iter().any(local)
 }
 
-fn generator(steps: &[Seen]) -> Option<Saturated> {
-    let slowest = steps.iter().filter(|seen| !seen.sound).map(|seen| seen.planned.rate_per_s).reduce(f64::min)?;
+/// Where it set the limit; what it missed once and then did is none.
+fn generator(steps: &[Seen], found: &Capacity) -> Option<Saturated> {
+    let missed = steps.iter().filter(|seen| !seen.sound).map(|seen| seen.planned.rate_per_s).reduce(f64::min);
+    let slowest = missed.filter(|_| found.limit == Limit::Generator)?;
     let evidence = format!("from {}/s on it did not keep up with its plan", significant(slowest));
     Some(Saturated { what: Resource::Generator, evidence })
 }

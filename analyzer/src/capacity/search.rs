@@ -21,6 +21,8 @@ const FALL: f64 = 0.5;
 const BRACKET_S: f64 = 3.5;
 /// A step with a larger share of bad requests lies above what is sought, whatever the level.
 pub(super) const TOO_MUCH: f64 = 0.3;
+/// So it says nothing of a level that allows nearly as much: p75 and above can be searched for.
+pub const MOST_ALLOWED: f64 = 0.25 + 1e-9;
 /// Downwards, a search gives up at this share of the guess.
 const LEAST: f64 = 1e-3;
 /// Quantiles of the belief that are driven, in turn: what lies above says more, and costs a longer wait.
@@ -34,6 +36,8 @@ const SETTLE_S: f64 = 3.0;
 const BRACKET_SETTLE_S: f64 = 1.5;
 /// So many steps before the width of the interval ends a search.
 const FEWEST: usize = 5;
+/// So many steps that kept the level where a bracket step did not show that it was chance.
+const REFUTED: usize = 2;
 /// After so many steps in which the generator did not keep up, of one rate or of the search, it is the limit: once may be chance.
 const UNSOUND: usize = 3;
 const MOST_SOAKS: usize = 2;
@@ -52,8 +56,8 @@ pub enum Next {
 pub struct Search {
     rules: Rules,
     steps: Vec<Seen>,
-    /// From when there is a bracket.
-    belief: Option<Belief>,
+    /// From when there is a bracket, with what it was.
+    belief: Option<([f64; 2], Belief)>,
 }
 
 impl Search {
@@ -66,11 +70,14 @@ impl Search {
 
     /// Takes in what a step showed.
     pub fn show(&mut self, seen: Seen) {
-        let exact = matches!(seen.planned.kind, StepKind::Search | StepKind::Soak);
-        if exact && seen.sound {
-            self.believe().into_iter().for_each(|belief| belief.add((&seen).into()));
-        }
         self.steps.push(seen);
+        let Some((bracket, mut belief)) =
+            self.belief.take().filter(|(bracket, _)| self.bounds().bracket() == Some(*bracket))
+        else {
+            return;
+        };
+        self.steps.last().filter(|seen| self.is_evidence(seen)).into_iter().for_each(|seen| belief.add(seen.into()));
+        self.belief = Some((bracket, belief));
     }
 
     /// The steps so far.
@@ -119,15 +126,39 @@ impl Search {
 
     /// The highest rate below and the lowest above what is sought, as far as is known.
     fn bounds(&self) -> Bounds {
-        let judged = || self.steps.iter().filter_map(|seen| Some((seen, seen.bad_share()?)));
-        let rates = |bad: bool| {
-            let of = move |(seen, share): (&Seen, f64)| ((share > TOO_MUCH) == bad).then_some(seen.planned.rate_per_s);
-            judged().filter(|(seen, _)| seen.sound && seen.planned.kind == StepKind::Bracket).filter_map(of)
-        };
-        let high = rates(true).reduce(f64::min);
-        let low = rates(false).filter(|rate| high.is_none_or(|high| *rate < high)).reduce(f64::max);
+        let sound = || self.steps.iter().filter(|seen| seen.sound && seen.planned.kind != StepKind::WarmUp);
+        let rate = |seen: &Seen| seen.planned.rate_per_s;
+        let of_bracket = || self.of(StepKind::Bracket).filter(|seen| seen.sound);
+        let much = |seen: &&Seen| seen.bad_share() > Some(TOO_MUCH);
+        let refuted = |high: &f64| self.is_refuted(*high);
+        let high = of_bracket().filter(much).map(rate).filter(|high| !refuted(high)).reduce(f64::min);
+        let beside = |found: &f64| high.is_none_or(|high| *found < high);
+        let little = |seen: &&Seen| seen.bad_share().is_some_and(|share| share <= TOO_MUCH);
+        // What refuted a bracket step is where to go on from.
+        let kept = sound().filter(|seen| seen.planned.kind == StepKind::Search && self.kept(seen));
+        let refuting = of_bracket().filter(much).map(rate).filter(refuted).reduce(f64::max);
+        let from = kept.map(rate).filter(|found| refuting.is_some_and(|refuted| *found >= refuted));
+        let low = of_bracket().filter(little).map(rate).chain(from).filter(beside).reduce(f64::max);
+        let missed = sound().filter(|seen| !self.kept(seen)).map(rate).filter(|missed| !refuted(missed));
+        let missed = missed.reduce(f64::min).unwrap_or(f64::INFINITY);
+        let borne = sound().filter(|seen| self.kept(seen)).map(rate).filter(|found| *found < missed).reduce(f64::max);
         let generator = self.unsound_bracket().filter(|(_, times)| *times >= UNSOUND).map(|(rate, _)| rate);
-        Bounds { low, high, generator }
+        let is_least = high.is_some_and(|high| high * FALL <= LEAST * self.rules.guess_per_s);
+        Bounds { low, high, borne, generator, is_least }
+    }
+
+    /// Whether enough search steps have kept the level at or above a rate at which a bracket step did not.
+    fn is_refuted(&self, rate_per_s: f64) -> bool {
+        let above = self.of(StepKind::Search).filter(|seen| seen.sound && seen.planned.rate_per_s >= rate_per_s);
+        above.filter(|seen| self.kept(seen)).count() >= REFUTED
+    }
+
+    /// Whether a step says something of the target's limit: what was driven to warm it up is another target, and what was
+    /// refuted is chance.
+    fn is_evidence(&self, seen: &Seen) -> bool {
+        let bracket = seen.planned.kind == StepKind::Bracket && seen.bad_share() > Some(TOO_MUCH);
+        let refuted = bracket && self.is_refuted(seen.planned.rate_per_s);
+        seen.sound && seen.planned.kind != StepKind::WarmUp && !refuted
     }
 
     /// The rate of the last bracket step and how often it was driven, where the generator has not kept up.
@@ -145,7 +176,7 @@ impl Search {
 
     /// One more bracket step, while there is no rate below or none above.
     fn bracket(&self) -> Option<Planned> {
-        let Bounds { low, high, generator } = self.bounds();
+        let Bounds { low, high, generator, .. } = self.bounds();
         let most = |rate: &f64| self.rules.most_per_s.is_none_or(|most| *rate < most);
         let again = self.unsound_bracket().filter(|_| generator.is_none()).map(|(rate, _)| rate);
         let rate = match (low, high) {
@@ -164,41 +195,46 @@ impl Search {
     /// The belief, once there is a bracket.
     fn believe(&mut self) -> Option<&mut Belief> {
         if self.belief.is_none() {
-            let bounds = self.bounds();
-            let (low, high) = (bounds.low?, bounds.high?);
+            let bracket = self.bounds().bracket()?;
             let slo = &self.rules.slo;
             let allowed = Allowed { bad_share: slo.bad_fraction(), error_share: slo.error_rate };
-            let mut belief = Belief::new([low * 0.7, high * 1.25], allowed);
-            self.of(StepKind::Bracket).filter(|seen| seen.sound).for_each(|seen| belief.add(seen.into()));
-            self.belief = Some(belief);
+            let mut belief = Belief::new([bracket[0] * 0.7, bracket[1] * 1.25], allowed);
+            self.steps.iter().filter(|seen| self.is_evidence(seen)).for_each(|seen| belief.add(seen.into()));
+            self.belief = Some((bracket, belief));
         }
-        self.belief.as_mut()
+        self.belief.as_mut().map(|(_, belief)| belief)
     }
 
     /// One more step where it says most, while the interval is too wide.
     fn search(&mut self) -> Option<Planned> {
-        let (driven, unsound) =
-            (self.of(StepKind::Search).count(), self.of(StepKind::Search).filter(|seen| !seen.sound).count());
+        let (driven, stuck) = (self.of(StepKind::Search).count(), self.is_stuck());
         let wide = self.rules.half_width_share;
         let [low, middle, high, next] =
             self.believe()?.quantiles([0.05, 0.5, 0.95, QUANTILES[driven % QUANTILES.len()]]);
         let narrow = driven >= FEWEST && (high - low) / 2.0 < wide * middle;
         // Once a soak was driven, nothing finer is sought.
-        if narrow || unsound >= UNSOUND || self.of(StepKind::Soak).next().is_some() {
+        if narrow || stuck || self.of(StepKind::Soak).next().is_some() {
             return None;
         }
         Some(self.planned(StepKind::Search, next, SETTLE_S, STEP_S.max(REQUESTS / next).min(LONGEST_S)))
     }
 
-    /// A soak at the rate that is borne for sure, and again where it was not.
+    /// A soak at the rate that is borne for sure, and again where it was not borne, or the generator did not keep up.
     fn soak(&mut self) -> Option<Planned> {
-        if self.rules.soak_ns == 0 || self.of(StepKind::Search).filter(|seen| seen.sound).count() == 0 {
+        let searched = self.of(StepKind::Search).filter(|seen| seen.sound).count();
+        if self.rules.soak_ns == 0 || searched == 0 || self.is_stuck() {
             return None;
         }
         let [rate] = self.believe()?.quantiles([0.05]);
-        let soaks: Vec<bool> = self.of(StepKind::Soak).map(|seen| self.kept(seen)).collect();
-        let wanted = soaks.last().is_none_or(|kept| !kept) && soaks.len() < MOST_SOAKS;
+        let (sound, unsound): (Vec<&Seen>, Vec<&Seen>) = self.of(StepKind::Soak).partition(|seen| seen.sound);
+        let missed = sound.last().is_none_or(|seen| !self.kept(seen));
+        let wanted = missed && sound.len() < MOST_SOAKS && unsound.len() < UNSOUND;
         wanted.then(|| self.planned(StepKind::Soak, rate, SETTLE_S, self.rules.soak_ns as f64 / NS_PER_S))
+    }
+
+    /// Whether the generator fell behind in so many steps near the limit that it is the limit.
+    fn is_stuck(&self) -> bool {
+        self.of(StepKind::Search).filter(|seen| !seen.sound).count() >= UNSOUND
     }
 
     /// Whether a step kept the service level.
@@ -211,16 +247,16 @@ impl Search {
     }
 
     fn done(&mut self) -> Next {
-        let soak = self.of(StepKind::Soak).next_back().map(|seen| (seen.planned.rate_per_s, self.kept(seen)));
+        let soak = self.of(StepKind::Soak).rev().find(|seen| seen.sound);
+        let soak = soak.map(|seen| (seen.planned.rate_per_s, self.kept(seen)));
         let mut bounds = self.bounds();
-        let driven = self.of(StepKind::Search).filter(|seen| seen.sound).count();
-        let unsound = self.of(StepKind::Search).count() - driven >= UNSOUND;
-        if unsound {
+        let (driven, stuck) = (self.of(StepKind::Search).filter(|seen| seen.sound).count(), self.is_stuck());
+        if stuck {
             let missed = self.of(StepKind::Search).filter(|seen| !seen.sound).map(|seen| seen.planned.rate_per_s);
             bounds.generator = missed.reduce(f64::min);
         }
         let slo = self.rules.slo;
-        let belief = if driven > 0 && !unsound { self.believe().cloned() } else { None };
+        let belief = if driven > 0 && !stuck { self.believe().cloned() } else { None };
         Next::Done(Box::new(describe(&slo, &bounds, belief.as_ref(), soak)))
     }
 }

@@ -8,16 +8,16 @@ use proofload_run::verdict::Verdict;
 pub fn verdict(found: &Capacity, at_least_per_s: Option<f64>) -> (Verdict, String) {
     let rate = |rate: f64| format!("{}/s", significant(rate));
     if found.limit == Limit::UpperBound {
-        return (Verdict::Fail, "no rate that was driven keeps the service level".to_owned());
+        return (Verdict::Fail, "the service level cannot be kept at any rate".to_owned());
     }
     let sustainable = found.sustainable_per_s.unwrap_or(0.0);
-    let highest = found.interval_per_s.map(|[_, high]| high);
+    let highest = found.interval_per_s.map(|[_, high]| high).or(found.not_borne_per_s);
     let soaked = found.soak_kept != Some(false);
     match at_least_per_s {
         Some(wanted) if sustainable >= wanted && soaked => {
             (Verdict::Pass, format!("{} is sustainable, {} is asked for", rate(sustainable), rate(wanted)))
         }
-        Some(wanted) if highest.is_some_and(|high| high < wanted) => {
+        Some(wanted) if highest.is_some_and(|high| high < wanted && found.limit != Limit::Generator) => {
             let why =
                 format!("{} is asked for, and the limit is at most {}", rate(wanted), rate(highest.unwrap_or(0.0)));
             (Verdict::Fail, why)
@@ -30,7 +30,7 @@ pub fn verdict(found: &Capacity, at_least_per_s: Option<f64>) -> (Verdict, Strin
             let why = format!("{} is asked for, and {} is sustainable for sure", rate(wanted), rate(sustainable));
             (Verdict::Inconclusive, format!("{why}: raise the budget"))
         }
-        None if highest.is_some() => (Verdict::Pass, "the limit was found".to_owned()),
+        None if found.interval_per_s.is_some() => (Verdict::Pass, "the limit was found".to_owned()),
         None => (Verdict::Inconclusive, "the limit was not found".to_owned()),
     }
 }
@@ -45,7 +45,8 @@ mod tests {
         let check = |limit, interval: Option<[f64; 2]>, soak_kept, at_least, expected: Verdict| {
             let found = Capacity {
                 limit,
-                sustainable_per_s: interval.map(|[low, _]| low).or(Some(90.0)),
+                sustainable_per_s: interval.map(|[low, _]| low).or((limit != Limit::Unknown).then_some(90.0)),
+                not_borne_per_s: if limit == Limit::Unknown { Some(50.0) } else { None },
                 estimate_per_s: None,
                 interval_per_s: interval,
                 soak_kept,
@@ -68,5 +69,7 @@ mod tests {
         check(Limit::LowerBound, None, None, Some(90.0), Pass);
         check(Limit::UpperBound, None, None, None, Fail);
         check(Limit::Unknown, None, None, None, Inconclusive);
+        check(Limit::Unknown, None, None, Some(40.0), Inconclusive);
+        check(Limit::Unknown, None, None, Some(60.0), Fail);
     }
 }

@@ -43,8 +43,7 @@ fn html(
     let charts = [bad_over_rate(search, found), latency_over_rate(search, steps)];
     let drawings = charts.iter().flatten().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
     let tiles = tiles(search, found);
-    let written = steps.first().map(|step| (&*step.run.scenario_path, &*step.run.scenario_as_written));
-    let (path, scenario) = written.unwrap_or_default();
+
     let page = Page {
         title: format!("{verdict}: capacity of {}", search.scenario),
         verdict,
@@ -59,9 +58,9 @@ fn html(
         tables: vec![table(search, steps)],
         warnings: Vec::new(),
         facts: facts(search, found, steps),
-        scenario_path: path,
-        scenario,
-        reproduce: reproduce(search, path, steps),
+        scenario_path: &search.scenario_path,
+        scenario: &search.scenario_as_written,
+        reproduce: reproduce(search),
         fine: "Sustainable is the rate that is borne with a probability of 95 %; the interval holds with 90 %. Latency is measured \
                from the intended arrival, over successes.",
     };
@@ -92,7 +91,7 @@ fn tiles(search: &CapacitySearch, found: &Capacity) -> Vec<Tile> {
     }
     let slo = &search.rules.slo;
     tiles.push(Tile {
-        label: format!("p{} within", significant(slo.percentile)),
+        label: format!("p{} within", slo.percentile),
         value: format_duration_ns(slo.latency_ns as f64),
         unit: String::new(),
         note: format!("errors within {}", percent(slo.error_rate)),
@@ -234,24 +233,26 @@ fn facts(search: &CapacitySearch, found: &Capacity, steps: &[Findings]) -> Vec<F
 }
 
 /// The command that searches again.
-fn reproduce(search: &CapacitySearch, path: &str, steps: &[Findings]) -> String {
+fn reproduce(search: &CapacitySearch) -> String {
     let rules = &search.rules;
-    let seconds = |ns: u64| format!("{}s", significant(ns as f64 / 1e9));
-    let level = format!(
-        "p{}<{}ms,errors<{}%",
-        significant(rules.slo.percentile),
-        significant(rules.slo.latency_ns as f64 / 1e6),
-        significant(rules.slo.error_rate * 100.0)
-    );
-    let target = steps.first().map(|step| &step.run.target);
-    let target = target.filter(|target| !target.embedded && !target.http_url.is_empty());
-    let target = target.map_or_else(String::new, |target| format!(" --target {}", quote(&target.http_url)));
-    let most = rules.most_per_s.map_or_else(String::new, |most| format!(" --most {}/s", significant(most)));
-    format!(
-        "proofload capacity {} --slo {} --budget {} --from {}/s{most}{target}",
-        quote(path),
-        quote(&level),
-        seconds(rules.budget_ns),
-        significant(rules.guess_per_s),
-    )
+    let seconds = |ns: u64| format!("{}s", ns as f64 / 1e9);
+    let slo = &rules.slo;
+    let level = format!("p{}<{}ms,errors<{}%", slo.percentile, slo.latency_ns as f64 / 1e6, slo.error_rate * 100.0);
+    let mut words = vec![
+        format!("proofload capacity {}", quote(&search.scenario_path)),
+        format!("--slo {}", quote(&level)),
+        format!("--budget {} --soak {}", seconds(rules.budget_ns), seconds(rules.soak_ns)),
+        format!("--from {}/s --width {}%", rules.guess_per_s, rules.half_width_share * 100.0),
+    ];
+    words.extend(rules.most_per_s.map(|most| format!("--most {most}/s")));
+    words.extend(rules.at_least_per_s.map(|least| format!("--at-least {least}/s")));
+    words.extend(["--target", "--grpc-target"].iter().zip(&search.target_urls).map(
+        |(flag, url)| match url.is_empty() {
+            true => String::new(),
+            false => format!("{flag} {}", quote(url)),
+        },
+    ));
+    words.extend(search.overrides.iter().map(|set| format!("--set {}", quote(set))));
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
 }

@@ -7,7 +7,7 @@ use proofload_run::findings::{
 use proofload_run::verdict::Verdict;
 
 use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
-use super::{spike_table, token_tables};
+use super::{budget_table, spike_table, token_tables};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub(super) fn tables(findings: &Findings) -> Vec<Table> {
         thresholds(&findings.thresholds),
         slos(whole_run),
         spike_table::spike(findings),
+        budget_table::budget(findings),
         steps(findings),
         entries(&findings.entries),
         token_tables::tokens(findings),

@@ -4,13 +4,22 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use proofload_loadgen::run::ResolvedTarget;
+use proofload_loadgen::scenario::Scenario;
 use proofload_run::FORMAT_VERSION;
 use proofload_run::capacity::{Capacity, CapacitySearch, Rules, Seen};
 use proofload_run::findings::Findings;
 use proofload_run::folder::write_whole;
+use serde::Deserialize;
 
 const FILE: &str = "capacity.json";
 const STEPS: &str = "steps";
+
+/// What every version's file has.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
 
 /// See the module.
 pub(super) struct Kept {
@@ -20,16 +29,19 @@ pub(super) struct Kept {
 
 impl Kept {
     /// A new one, or the one that is there, if it is the same search and not over.
-    pub(super) fn open(folder: &Path, scenario: &str, rules: Rules) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        folder: &Path,
+        scenario: &Scenario,
+        target: Option<&ResolvedTarget>,
+        rules: Rules,
+    ) -> anyhow::Result<Self> {
+        let wanted = begun(scenario, target, rules);
         let search = match Self::read(folder)? {
-            Some(kept) => same(kept.search, scenario, rules, folder)?,
+            Some(kept) => same(kept.search, &wanted, folder)?,
             None if folder.join("run.json").exists() => {
                 bail!("{} holds a run already; choose another folder with --out", folder.display())
             }
-            None => {
-                let (format_version, scenario) = (FORMAT_VERSION, scenario.to_owned());
-                CapacitySearch { format_version, scenario, rules, spent_ns: 0, steps: Vec::new(), found: None }
-            }
+            None => wanted,
         };
         let steps = folder.join(STEPS);
         std::fs::create_dir_all(&steps).with_context(|| format!("cannot make {}", steps.display()))?;
@@ -46,6 +58,15 @@ impl Kept {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
+        let version =
+            serde_json::from_slice::<Version>(&bytes).with_context(|| format!("{} is no search", file.display()))?;
+        if version.format_version != FORMAT_VERSION {
+            bail!(
+                "{} is of format {}, and this proofload knows {FORMAT_VERSION}: use the one that made it",
+                file.display(),
+                version.format_version
+            );
+        }
         let search = serde_json::from_slice(&bytes).with_context(|| format!("{} is no search", file.display()))?;
         Ok(Some(Self { folder: folder.to_owned(), search }))
     }
@@ -116,20 +137,41 @@ impl Kept {
     }
 }
 
-/// A search that was begun, if this one goes on with it.
-fn same(begun: CapacitySearch, scenario: &str, rules: Rules, folder: &Path) -> anyhow::Result<CapacitySearch> {
+/// A search of which nothing was driven yet.
+fn begun(scenario: &Scenario, target: Option<&ResolvedTarget>, rules: Rules) -> CapacitySearch {
+    let url = |url: &Option<String>| url.clone().unwrap_or_default();
+    CapacitySearch {
+        format_version: FORMAT_VERSION,
+        scenario: scenario.name.clone(),
+        scenario_path: scenario.source.path.display().to_string(),
+        scenario_as_written: scenario.source.text.clone(),
+        overrides: scenario.source.overrides.clone(),
+        target_urls: target.map_or_else(Vec::new, |target| vec![url(&target.http_url), url(&target.grpc_url)]),
+        rules,
+        spent_ns: 0,
+        steps: Vec::new(),
+        found: None,
+    }
+}
+
+/// A search that was begun, if the one that is wanted goes on with it.
+fn same(begun: CapacitySearch, wanted: &CapacitySearch, folder: &Path) -> anyhow::Result<CapacitySearch> {
     let folder = folder.display();
-    match () {
-        () if begun.format_version != FORMAT_VERSION => {
-            bail!("{folder} holds a search of another version of proofload; choose another folder with --out")
-        }
-        () if begun.found.is_some() => bail!("{folder} holds a search that is over; choose another folder with --out"),
-        () if begun.scenario != scenario || begun.rules != rules => bail!(
-            "{folder} holds a search of `{}` by other rules; repeat its command to go on with it, or choose another \
+    let differs = [
+        ("scenario", begun.scenario_as_written != wanted.scenario_as_written || begun.overrides != wanted.overrides),
+        ("target", begun.target_urls != wanted.target_urls),
+        ("service level or rules", begun.rules != wanted.rules),
+    ];
+    if begun.found.is_some() {
+        bail!("{folder} holds a search that is over; choose another folder with --out");
+    }
+    match differs.iter().find(|(_, differs)| *differs) {
+        None => Ok(begun),
+        Some((what, _)) => bail!(
+            "{folder} holds a search of `{}` with another {what}; repeat its command to go on with it, or choose another \
              folder with --out",
             begun.scenario
         ),
-        () => Ok(begun),
     }
 }
 
@@ -157,13 +199,24 @@ mod tests {
         Seen { planned, seconds: vec![Second { n: 3, bad: 1, errors: 0 }], paces_ns: vec![1.5], sound: true }
     }
 
+    fn scenario(rate: u32) -> Scenario {
+        let text = format!(
+            "kind = \"sustained\"\n[load]\nrate = {rate}\nduration = \"9s\"\n[[mix]]\nname = \"a\"\nprotocol = \"http\"\npath = \"/\"\n"
+        );
+        Scenario::parse(Path::new("a.toml"), &text, &[]).unwrap()
+    }
+
+    fn target(url: &str) -> ResolvedTarget {
+        ResolvedTarget { http_url: Some(url.to_owned()), ..ResolvedTarget::default() }
+    }
+
     #[test]
     fn a_search_goes_on_with_what_was_kept() {
         let place = tempfile::tempdir().unwrap();
-        let mut kept = Kept::open(place.path(), "a", rules(10.0)).unwrap();
+        let mut kept = Kept::open(place.path(), &scenario(5), None, rules(10.0)).unwrap();
         kept.add(seen(), 77).unwrap();
         std::fs::create_dir(place.path().join("steps/2")).unwrap();
-        let again = Kept::open(place.path(), "a", rules(10.0)).unwrap();
+        let again = Kept::open(place.path(), &scenario(5), None, rules(10.0)).unwrap();
         assert_eq!((again.steps(), again.spent_ns()), (&[seen()][..], 77));
         assert_eq!(again.next_folder().unwrap().1, place.path().join("steps/2"));
         assert!(place.path().join("steps/2.cut-short-1").is_dir(), "what was begun is put aside");
@@ -172,15 +225,19 @@ mod tests {
     #[test]
     fn another_search_does_not_go_on_with_it() {
         let place = tempfile::tempdir().unwrap();
-        let mut kept = Kept::open(place.path(), "a", rules(10.0)).unwrap();
-        let refused = |scenario: &str, guess: f64| {
-            Kept::open(place.path(), scenario, rules(guess)).err().map(|error| error.to_string()).unwrap_or_default()
+        let mut kept = Kept::open(place.path(), &scenario(5), Some(&target("http://a:1")), rules(10.0)).unwrap();
+        let refused = |rate: u32, url: &str, guess: f64| {
+            let opened = Kept::open(place.path(), &scenario(rate), Some(&target(url)), rules(guess));
+            opened.err().map(|error| error.to_string()).unwrap_or_default()
         };
-        assert!(refused("b", 10.0).contains("by other rules"));
-        assert!(refused("a", 11.0).contains("by other rules"));
+        assert_eq!(refused(5, "http://a:1", 10.0), "");
+        assert!(refused(6, "http://a:1", 10.0).contains("another scenario"));
+        assert!(refused(5, "http://b:1", 10.0).contains("another target"));
+        assert!(refused(5, "http://a:1", 11.0).contains("another service level or rules"));
         let found = Capacity {
             limit: Limit::Unknown,
             sustainable_per_s: None,
+            not_borne_per_s: None,
             estimate_per_s: None,
             interval_per_s: None,
             soak_kept: None,
@@ -188,6 +245,19 @@ mod tests {
             sentence: String::new(),
         };
         kept.close(found).unwrap();
-        assert!(refused("a", 10.0).contains("is over"));
+        assert!(refused(5, "http://a:1", 10.0).contains("is over"));
+    }
+
+    #[test]
+    fn a_search_of_another_version_is_told_apart_from_what_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let check = |text: &str, part: &str| {
+            std::fs::write(place.path().join(FILE), text).unwrap();
+            let message = Kept::read(place.path()).err().map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(message.contains(part), "{text}: {message}");
+        };
+        check("{\"format_version\": 99, \"steps\": 7}", "of format 99");
+        check("{\"format_version\": 2}", "is no search");
+        check("hello", "is no search");
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn head(rules: &Rules, steps: usize) -> String {
     let slo = &rules.slo;
     format!(
         "searching the highest rate with p{} within {} and errors within {} %, for {} at most{begun}",
-        significant(slo.percentile),
+        slo.percentile,
         format_duration_ns(slo.latency_ns as f64),
         significant(slo.error_rate * 100.0),
         format_duration_ns(rules.budget_ns as f64),

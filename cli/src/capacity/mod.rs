@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use proofload_analyzer::capacity::{Next, Search, observe, saturation, verdict, write_page};
+use proofload_analyzer::capacity::{MOST_ALLOWED, Next, Search, observe, saturation, verdict, write_page};
 use proofload_loadgen::host;
 use proofload_loadgen::progress::Snapshot;
 use proofload_loadgen::run::{ResolvedTarget, RunOptions, run};
@@ -39,7 +39,8 @@ pub(crate) fn capacity_command(args: &CapacityArgs) -> anyhow::Result<Verdict> {
         bail!("nothing was driven: {problem}");
     }
     let (rules, folder) = (rules(args, &scenario)?, folder(args, &scenario));
-    let kept = Kept::open(&folder, &scenario.name, rules)?;
+    let target = target::named_target(&args.target, scenario.target.as_ref());
+    let kept = Kept::open(&folder, &scenario, target.as_ref(), rules)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let stop = StopHandle::default();
     stop.obey_ctrl_c();
@@ -47,7 +48,7 @@ pub(crate) fn capacity_command(args: &CapacityArgs) -> anyhow::Result<Verdict> {
     host::connection_limit();
     let quiet = args.output.quiet;
     let driver = Driver { scenario, slo: rules.slo, folder, stop, quiet };
-    runtime.block_on(driver.go(args, kept))
+    runtime.block_on(driver.go(target, kept))
 }
 
 fn folder(args: &CapacityArgs, scenario: &Scenario) -> PathBuf {
@@ -64,6 +65,9 @@ fn rules(args: &CapacityArgs, scenario: &Scenario) -> anyhow::Result<Rules> {
             args.scenario.display()
         )
     })?;
+    if slo.bad_fraction() > MOST_ALLOWED {
+        bail!("nothing was driven: capacity is searched for p75 and above, and not for p{}", slo.percentile);
+    }
     if let Some(entry) = scenario.mix.iter().find(|entry| args.slo.is_none() && entry.slo.is_some()) {
         bail!(
             "nothing was driven: entry `{}` of {} has a service level of its own, and capacity is searched for one: \
@@ -115,8 +119,7 @@ struct Driven {
 
 impl Driver {
     /// Searches, whoever the target is, and stops what it started.
-    async fn go(&self, args: &CapacityArgs, kept: Kept) -> anyhow::Result<Verdict> {
-        let named = target::named_target(&args.target, self.scenario.target.as_ref());
+    async fn go(&self, named: Option<ResolvedTarget>, kept: Kept) -> anyhow::Result<Verdict> {
         let (target, daemon) = if let Some(target) = named {
             (target, None)
         } else {

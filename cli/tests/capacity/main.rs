@@ -10,9 +10,10 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
-use proofload_analyzer::capacity::{Next, Search};
+use proofload_analyzer::capacity::{Next, Search, verdict};
 use proofload_run::capacity::{Capacity, Limit, Planned, Rules, Second, Seen, StepKind};
 use proofload_run::criteria::Slo;
+use proofload_run::verdict::Verdict;
 
 use random::Random;
 use server::{Answered, Law, Server, by_second, truth_per_s};
@@ -196,13 +197,11 @@ fn what_cannot_be_found_is_said() {
         assert!(found.sentence.contains(part), "{}", found.sentence);
     };
     check(latency_s, Some(saturation * 0.4), Limit::LowerBound, "only a lower bound");
-    check(law.fixed_s * 0.5, None, Limit::UpperBound, "was not borne");
+    check(law.fixed_s * 0.5, None, Limit::UpperBound, "cannot be kept at any rate");
 }
 
-/// A search of a target that bears everything up to a rate, by a generator of which it is known which attempts keep up.
-fn with_generator(keeps_up: impl Fn(&Planned, usize) -> bool) -> (Capacity, Search) {
-    let slo = Slo::new(100_000_000, 95.0, 0.01);
-    let rules = rules(slo, 100.0, None);
+/// A search of a target of which is known how many of a hundred requests a second are bad, and whether the generator keeps up.
+fn by_rule(rules: Rules, mut shows: impl FnMut(&Planned, usize) -> (u64, bool)) -> (Capacity, Search) {
     let (mut search, mut spent_ns) = (Search::new(rules, Vec::new()), 0);
     loop {
         let planned = match search.next(spent_ns) {
@@ -211,31 +210,106 @@ fn with_generator(keeps_up: impl Fn(&Planned, usize) -> bool) -> (Capacity, Sear
         };
         spent_ns += planned.length_ns();
         let before = search.steps().iter().filter(|seen| seen.planned == planned).count();
-        let sound = keeps_up(&planned, before);
-        let bad = if sound && planned.rate_per_s < 300.0 { 0 } else { 100 };
+        let (bad, sound) = shows(&planned, before);
         let seconds = vec![Second { n: 100, bad, errors: 0 }; 4];
         search.show(Seen { planned, seconds, paces_ns: vec![1.0; 40], sound });
     }
 }
 
+fn usual() -> Rules {
+    rules(Slo::new(100_000_000, 95.0, 0.01), 100.0, None)
+}
+
+/// Bears everything below 300/s and nothing above.
+fn cliff(planned: &Planned) -> u64 {
+    if planned.rate_per_s < 300.0 { 0 } else { 100 }
+}
+
 #[test]
 fn a_generator_that_falls_behind_is_no_limit_of_the_target() {
-    let (found, search) = with_generator(|planned, _| planned.rate_per_s < 200.0);
+    let (found, search) = by_rule(usual(), |planned, _| {
+        let sound = planned.rate_per_s < 200.0;
+        (if sound { 0 } else { 100 }, sound)
+    });
     assert_eq!((found.limit, found.estimate_per_s), (Limit::Generator, None), "{}", found.sentence);
     assert!(found.sustainable_per_s.unwrap() < 200.0 && found.sentence.contains("could no longer drive"));
     assert!(search.steps().iter().all(|seen| seen.planned.kind != StepKind::Search));
+    let (found, _) = by_rule(usual(), |planned, _| (0, planned.kind == StepKind::WarmUp));
+    assert_eq!((found.limit, found.sustainable_per_s), (Limit::Generator, None));
+    assert!(found.sentence.contains("nothing is known of the target"), "{}", found.sentence);
 }
 
 #[test]
 fn a_generator_that_falls_behind_near_the_limit_is_said() {
-    let (found, _) = with_generator(|planned, _| planned.kind != StepKind::Search);
+    let with_soak = Rules { soak_ns: 10_000_000_000, ..usual() };
+    let (found, search) = by_rule(with_soak, |planned, _| (cliff(planned), planned.kind != StepKind::Search));
     assert_eq!((found.limit, found.estimate_per_s), (Limit::Generator, None), "{}", found.sentence);
+    assert!(search.steps().iter().all(|seen| seen.planned.kind != StepKind::Soak), "nothing is left to confirm");
 }
 
 #[test]
 fn what_the_generator_missed_once_is_driven_again() {
-    let (found, search) = with_generator(|planned, before| planned.kind != StepKind::Bracket || before > 0);
+    let (found, search) =
+        by_rule(usual(), |planned, before| (cliff(planned), planned.kind != StepKind::Bracket || before > 0));
     assert!(found.limit == Limit::Cliff || found.limit == Limit::Knee, "{}", found.sentence);
     assert!(found.estimate_per_s.is_some_and(|rate| (rate / 300.0 - 1.0).abs() < 0.1), "{}", found.sentence);
     assert!(search.steps().iter().filter(|seen| !seen.sound).count() >= 2);
+}
+
+#[test]
+fn a_soak_that_the_generator_missed_is_no_judgement() {
+    let with_soak = Rules { soak_ns: 10_000_000_000, ..usual() };
+    let check = |missed: usize, expected: Option<bool>, soaks: usize| {
+        let mut driven = 0;
+        let (found, search) = by_rule(with_soak, |planned, _| {
+            driven += usize::from(planned.kind == StepKind::Soak);
+            (cliff(planned), planned.kind != StepKind::Soak || driven > missed)
+        });
+        assert_eq!(found.soak_kept, expected, "{}", found.sentence);
+        assert_eq!(search.steps().iter().filter(|seen| seen.planned.kind == StepKind::Soak).count(), soaks);
+    };
+    check(0, Some(true), 1);
+    check(2, Some(true), 3);
+    check(9, None, 3);
+}
+
+/// A step that is not too bad for the bracket has not kept the service level for that.
+#[test]
+fn what_was_not_kept_is_not_called_borne() {
+    let most = Rules { most_per_s: Some(100.0), at_least_per_s: Some(100.0), ..usual() };
+    let (found, _) = by_rule(most, |planned, _| (if planned.rate_per_s < 90.0 { 0 } else { 20 }, true));
+    assert_eq!(found.limit, Limit::LowerBound, "{}", found.sentence);
+    assert!(found.sustainable_per_s.unwrap() < 90.0, "{}", found.sentence);
+    assert_ne!(verdict(&found, Some(100.0)).0, Verdict::Pass, "{}", found.sentence);
+}
+
+/// One stall in a step of three seconds must not hold a search down for good.
+#[test]
+fn a_stall_while_bracketing_is_found_out() {
+    let mut stalls = 1;
+    let (found, _) = by_rule(usual(), |planned, _| {
+        let stalled = stalls > 0 && planned.kind == StepKind::Bracket && planned.rate_per_s > 40.0;
+        stalls -= u32::from(stalled);
+        (if stalled { 35 } else { cliff(planned) }, true)
+    });
+    assert!(found.estimate_per_s.is_some_and(|rate| (rate / 300.0 - 1.0).abs() < 0.1), "{}", found.sentence);
+}
+
+#[test]
+fn a_search_that_ends_on_its_way_down_has_not_decided() {
+    let short = |budget_s: u64, at_least_per_s: Option<f64>| Rules {
+        guess_per_s: 1000.0,
+        budget_ns: budget_s * 1_000_000_000,
+        at_least_per_s,
+        ..usual()
+    };
+    let check = |budget_s, at_least, expected: Verdict| {
+        let (found, _) =
+            by_rule(short(budget_s, at_least), |planned, _| (if planned.rate_per_s < 0.1 { 0 } else { 100 }, true));
+        assert_eq!(verdict(&found, at_least).0, expected, "{}", found.sentence);
+    };
+    check(20, None, Verdict::Inconclusive);
+    check(20, Some(10.0), Verdict::Inconclusive);
+    check(20, Some(900.0), Verdict::Fail);
+    check(900, Some(10.0), Verdict::Fail);
 }

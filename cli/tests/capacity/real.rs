@@ -130,6 +130,7 @@ fn what_cannot_be_searched_is_refused_before_anything_is_driven() {
     check(open, &["--slo", "p95"], "write a service level such as");
     check(&format!("{open}\n[load.burst]\nevery = \"1s\""), &["--slo", "p95<1s"], "leave [load.burst] out");
     check(open, &["--slo", "p95<1s", "--from", "0/s"], "above 0");
+    check(open, &["--slo", "p50<1s"], "for p75 and above");
 }
 
 /// Over sockets and in real time: minutes each; `scripts/prove capacity`.

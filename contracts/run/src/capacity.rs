@@ -12,6 +12,14 @@ pub struct CapacitySearch {
     pub format_version: u32,
     /// The scenario's name.
     pub scenario: String,
+    /// Its file's path and text.
+    pub scenario_path: String,
+    /// See `scenario_path`.
+    pub scenario_as_written: String,
+    /// `--set` overrides.
+    pub overrides: Vec<String>,
+    /// Base URLs of the target; none where proofload started its own daemon.
+    pub target_urls: Vec<String>,
     /// What is searched, and how.
     pub rules: Rules,
     /// Time spent so far, between steps included.
@@ -121,7 +129,7 @@ pub enum Limit {
     Generator,
     /// The highest rate that was driven was borne.
     LowerBound,
-    /// The lowest rate that was driven was not borne.
+    /// Not even next to no load was borne.
     UpperBound,
     /// Nothing can be said.
     Unknown,
@@ -132,8 +140,12 @@ pub enum Limit {
 pub struct Capacity {
     /// What kind of limit it is.
     pub limit: Limit,
-    /// The rate that is borne with a probability of 95 %; `None` where none was seen to be.
+    /// The rate that is borne with a probability of 95 %, or the highest that was seen to be borne where there is no estimate; `None`
+    /// where none was.
     pub sustainable_per_s: Option<f64>,
+    /// The lowest rate that was clearly not borne; `None` where there was none.
+    #[serde(default)]
+    pub not_borne_per_s: Option<f64>,
     /// The estimate, where there is one.
     pub estimate_per_s: Option<f64>,
     /// Its 90 % interval.

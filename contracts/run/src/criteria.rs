@@ -36,12 +36,15 @@ pub struct Slo {
     /// The mean time between the tokens of a streamed answer that counts as slow; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub itl_ns: Option<u64>,
+    /// The share of requests that has to be served over a long time, 0 to 1; `None` for the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability: Option<f64>,
 }
 
 impl Slo {
     /// A level without bounds on tokens.
     pub const fn new(latency_ns: u64, percentile: f64, error_rate: f64) -> Self {
-        Self { latency_ns, percentile, error_rate, ttft_ns: None, itl_ns: None }
+        Self { latency_ns, percentile, error_rate, ttft_ns: None, itl_ns: None, availability: None }
     }
 
     /// Whether a success came in time: the whole of it, its first token, and its tokens after each other. What an

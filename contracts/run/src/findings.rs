@@ -3,6 +3,7 @@
 //! Every figure carries its unit in its name (`_ns`, `_per_s`, `_share`), stands beside the number of samples it
 //! comes from, and has an interval where it is an estimate. Nothing is computed here.
 
+mod budget;
 mod judged;
 mod spike;
 mod tokens;
@@ -16,6 +17,7 @@ use crate::criteria::Slo;
 use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Target, Tool};
 use crate::verdict::Verdict;
 
+pub use budget::{ErrorBudget, FastestBurn};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
     Standing, ThresholdResult, Vitals,
@@ -74,6 +76,9 @@ pub struct Findings {
     /// What a spike did; `None` outside scenarios that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spike: Option<Spike>,
+    /// Availability against its objective; `None` outside endurance scenarios.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_budget: Option<ErrorBudget>,
     /// The service levels over the measured time.
     pub slos: Vec<SloResult>,
     /// The thresholds, one by one.

@@ -312,6 +312,9 @@ pub(super) struct Slo {
     /// The share of errors allowed. Default: 1%.
     #[schemars(default, with = "Share")]
     pub(super) error_rate: Maybe<f64>,
+    /// Endurance: the share of requests that has to be served over a long time, for the error budget. Default: 99.9%.
+    #[schemars(default, with = "Share")]
+    pub(super) availability: Maybe<f64>,
 }
 
 /// Reads a document, gathering what is wrong on the way.
@@ -416,6 +419,7 @@ fn slo(table: &Table<'_>) -> Slo {
         itl_ns: table.quantity("itl", parse_duration_ns),
         percentile: table.number("percentile"),
         error_rate: table.quantity("error_rate", parse_share),
+        availability: table.quantity("availability", parse_share),
     };
     table.finish();
     slo

@@ -40,13 +40,15 @@ impl Scenario {
         Some(format!("{}: capacity is searched at steady rates, and {why}", self.source.path.display()))
     }
 
-    /// The rate that it begins with, as a first guess; `None` of users, who have none.
+    /// The rate that it begins with, as a first guess; `None` of users, who have none, and where it begins with none.
     pub fn first_rate_per_s(&self) -> Option<f64> {
         let measured = self.load.steps.iter().find(|step| !step.warm_up);
-        matches!(self.load.model, Model::Open { .. }).then(|| measured.map(|step| step.level_start)).flatten()
+        matches!(self.load.model, Model::Open { .. })
+            .then(|| measured.map(|step| step.level_start).filter(|rate| *rate > 0.0))
+            .flatten()
     }
 
-    /// As one step of a search, judged by this level. Users become independent arrivals.
+    /// As one step of a search, all of it judged by this level. Users become independent arrivals.
     pub fn held(&self, held: Held, slo: Slo) -> Self {
         let mut scenario = self.clone();
         scenario.kind = ScenarioKind::Stress;
@@ -57,6 +59,7 @@ impl Scenario {
         }
         scenario.seed = self.seed.wrapping_add(held.number);
         scenario.slo = Some(slo);
+        scenario.mix.iter_mut().for_each(|entry| entry.slo = None);
         scenario.thresholds.clear();
         scenario.source.overrides.push(format!("load.rate={}/s", held.rate_per_s));
         scenario
@@ -123,11 +126,23 @@ mod tests {
     }
 
     #[test]
+    fn a_climb_from_nothing_is_no_guess() {
+        let ramp = scenario("kind = \"ramp\"\n[load]\nduration = \"9s\"\n[load.ramp]\nfrom = 0\nto = 50");
+        assert_eq!(ramp.first_rate_per_s(), None);
+    }
+
+    #[test]
     fn no_two_steps_send_the_same() {
         let open = scenario("kind = \"sustained\"\n[load]\nrate = \"40/s\"\nduration = \"9s\"");
         let slo = Slo::new(S, 95.0, 0.01);
         let held = |number| open.held(Held { number, rate_per_s: 7.5, settle_ns: S, hold_ns: 8 * S }, slo);
         assert_ne!(held(1).seed, held(2).seed);
         assert_eq!((held(1).slo, held(1).kind), (Some(slo), ScenarioKind::Stress));
+        let own = format!("{MIX}slo = {{ latency = \"2s\" }}\n");
+        let text = format!("kind = \"sustained\"\n[load]\nrate = 40\nduration = \"9s\"\n{own}");
+        let own = Scenario::parse(Path::new("a.toml"), &text, &[]).unwrap();
+        assert!(own.mix[0].slo.is_some());
+        let held = own.held(Held { number: 1, rate_per_s: 7.5, settle_ns: S, hold_ns: 8 * S }, slo);
+        assert_eq!((held.mix[0].slo, held.slo), (None, Some(slo)), "one level for all");
     }
 }

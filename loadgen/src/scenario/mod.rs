@@ -125,6 +125,7 @@
 //! itl = "50ms"                   # streams: mean time between the tokens of an answer; default any
 //! percentile = 95.0              # default 95
 //! error_rate = "1%"              # default 1%
+//! availability = "99.9%"         # endurance: the share of requests that has to be served, for the error budget; default 99.9%
 //! ```
 //! In a closed model every level is a whole number of users. The thresholds here are those that the file states;
 //! which others hold by default is the analyzer's affair.

@@ -300,5 +300,12 @@ pub(super) fn slo_of(written: &written::Slo, problems: &Problems) -> Option<Slo>
         complain(bound.problem("no token comes in no time; write a time such as \"50ms\""));
     }
     let value = |bound: &Option<Located<u64>>| bound.as_ref().map(|bound| bound.value);
-    Some(Slo { latency_ns: latency.value, percentile, error_rate, ttft_ns: value(ttft_ns), itl_ns: value(itl_ns) })
+    for share in written.availability.iter().filter(|share| !(share.value > 0.0 && share.value < 1.0)) {
+        complain(
+            share.problem("an availability lies above 0 % and below 100 %, which nobody can promise; write \"99.9%\""),
+        );
+    }
+    let availability = written.availability.as_ref().map(|share| share.value);
+    let (ttft_ns, itl_ns) = (value(ttft_ns), value(itl_ns));
+    Some(Slo { latency_ns: latency.value, percentile, error_rate, ttft_ns, itl_ns, availability })
 }
