@@ -14,6 +14,9 @@ SAMPLE_S = 0.1
 # What the driver takes for a process that computes nothing: its context, not ours to spend.
 CONTEXT_BYTES = 1.5 * GIB
 
+# Of requests; what does not fit beside others at the moment may be refused.
+LEAST_ANSWERED = 0.9
+
 
 class Watch:
     """The most memory that was in use: by the daemon's own account, and by NVML above what the device had before."""
@@ -21,6 +24,7 @@ class Watch:
     def __init__(self, address, before_bytes):
         self.address, self.before = address, before_bytes
         self.most, self.budget, self.by_nvml, self.samples, self.clean_ups = 0, 0, 0, 0, []
+        self.error = None
         self.stop, self.thread = threading.Event(), threading.Thread(target=self.work, daemon=True)
 
     def __enter__(self):
@@ -30,11 +34,16 @@ class Watch:
     def __exit__(self, *_):
         self.stop.set()
         self.thread.join(10)
+        if self.thread.is_alive() and not self.error:
+            self.error = "no answer for 10 s"
 
     def work(self):
-        connection = Connection(self.address)
-        while not self.stop.wait(SAMPLE_S):
-            self.look(connection.json("/api/v1/gpu/profile"))
+        try:
+            connection = Connection(self.address)
+            while not self.stop.wait(SAMPLE_S):
+                self.look(connection.json("/api/v1/gpu/profile"))
+        except Exception as error:  # whoever looks away sees nothing above the budget
+            self.error = f"{type(error).__name__}: {error}"
 
     def look(self, document):
         managed = document.get("managed")
@@ -77,7 +86,8 @@ def random_sizes(address, model, seconds, number, most, said):
             depth = connection.infer(model, {"image": images}, ["depth"])["depth"]
             said.append("answered" if depth.shape == (batch, 1, rows, columns) and np.isfinite(depth).all() else "wrong")
         except Refused as refused:
-            said.append(f"{refused.status} {refused.message[:80]}")
+            unfit = "refused" if refused.status == 503 else "wrong"
+            said.append(f"{unfit}: {refused.status} {refused.message[:80]}")
         except OSError as error:
             said.append(f"lost: {error}")
             return
@@ -111,6 +121,10 @@ def soaked(context, watch, said, lives, resident):
     wrong = not lives or any(what.startswith("wrong") for what in counts) or "answered" not in counts or any(what.startswith("lost") for what in counts)
     if wrong:
         return "", answers, record.FAIL, "the answers are not right"
+    if counts["answered"] < LEAST_ANSWERED * len(said):
+        return "", answers, record.FAIL, f"fewer than {LEAST_ANSWERED:.0%} of the requests were answered"
+    if watch.error:
+        return "", answers, record.FAIL, f"nobody looked at the memory to the end: {watch.error}"
     if not watch.samples:
         return "", answers, record.NOT_MEASURABLE, "models run on no GPU here"
     return "", f"{watch.said()}; {answers}; {resident / GIB:.1f} GiB on the host", context.verdict(watch.holds()), ""

@@ -235,14 +235,22 @@ def nvml(context):
     if not document["devices"]:
         yield "", "", record.FAIL, f"the daemon has no figures: {document.get('reason', '')}"
         return
-    device, same, other, absent = document["devices"][0], [], [], []
+    seen, right = beside_smi(document["devices"][0], said)
+    yield "", seen, context.verdict(right, needs_gpu=True), ""
+
+
+def beside_smi(device, said):
+    """What is the same and what is not, in words; and whether all is that nvidia-smi knows."""
+    same, other, absent = [], [], []
     for name, (group, field), factor, allowed in FIGURES:
         ours, theirs = device.get(group, {}).get(field), said[name]
-        if ours is None or theirs.startswith("["):
-            absent.append(f"{name} ({'nvidia-smi' if ours is not None else 'daemon'} has none)")
+        if theirs.startswith("["):
+            absent.append(f"{name} ({'neither' if ours is None else 'nvidia-smi'} has {'any' if ours is None else 'none'})")
+        elif ours is None:
+            other.append(f"{name}: the daemon has none, nvidia-smi has {theirs}")
         elif (ours == theirs) if factor is None else abs(ours * factor - float(theirs)) <= allowed:
             same.append(name)
         else:
             other.append(f"{name}: {ours if factor is None else ours * factor} and {theirs}")
     seen = f"the same: {', '.join(same)}" + (f"; others: {'; '.join(other)}" if other else "") + (f"; absent: {', '.join(absent)}" if absent else "")
-    yield "", seen, context.verdict(same and not other, needs_gpu=True), ""
+    return seen, bool(same) and not other

@@ -134,6 +134,7 @@ def beside(context, daemon, peer, ways, precision, batch, side, seconds):
         wrong += [result.complaint()] if result.refused else []
         for way in ways:
             said = peer.ask("timed", how=way, precision=precision, batch=batch, side=side, seconds=seconds)
+            wrong += [f"{way}, while timed: {said['error']}"] if "error" in said else []
             theirs[way].append(said.get("pictures_per_s", 0.0))
     best = {way: statistics.median(values) for way, values in theirs.items()}
     mine = statistics.median(ours)
