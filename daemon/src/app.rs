@@ -376,7 +376,7 @@ pub(crate) fn gpu(config: &Config) -> Result<Option<Arc<Device>>, DaemonError> {
         tracing::info!("models run on the CPU, as gpu.mode says");
         return Ok(None);
     }
-    match Device::open(config.gpu.device, config.gpu.budget) {
+    match Device::open(config.gpu.device, config.gpu.budget, &config.gpu.library_path) {
         Ok(device) => {
             let by = device.libraries();
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);

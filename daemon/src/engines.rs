@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use proofload_wire::grpc::inference::model_instance_group::Kind;
 
 use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, CpuModel};
@@ -12,6 +13,7 @@ use crate::backend::identity::Identity;
 use crate::backend::onnxruntime::{Library, OnnxInstance, OnnxModel, Provider};
 use crate::backend::simulated::Simulated;
 use crate::backend::simulated::leak::Leak;
+use crate::gpu::cuda::Device;
 use crate::model::{Means, StartError};
 use crate::parallel;
 use crate::repository::spec::{BackendSpec, ModelSpec, OnnxEngine, Placement};
@@ -26,6 +28,33 @@ pub(crate) struct Computed {
 impl Computed {
     pub(crate) fn by(engine: &'static str) -> Self {
         Self { engine, not_on_gpu: None }
+    }
+
+    /// Whether a GPU computes it, and we are told when that is lost.
+    pub(crate) fn on_gpu(&self) -> bool {
+        [CUDA, CUDA_PROVIDER].contains(&self.engine)
+    }
+}
+
+/// Our own executor.
+const CUDA: &str = "cuda";
+/// ONNX Runtime's.
+const CUDA_PROVIDER: &str = "onnxruntime_cuda";
+
+/// Where its instances really are, in the configuration as clients read it.
+pub(crate) fn place(spec: &mut ModelSpec, gpu: Option<&Device>) {
+    match gpu {
+        Some(device) => {
+            let number = i32::try_from(device.ordinal()).unwrap_or(i32::MAX);
+            for group in &mut spec.config.instance_group {
+                group.set_kind(Kind::Gpu);
+                group.gpus = vec![number];
+            }
+        }
+        None if spec.placement == Placement::Gpu => {
+            tracing::warn!("model '{}' is of KIND_GPU and runs on the CPU", spec.name);
+        }
+        None => {}
     }
 }
 
@@ -103,7 +132,7 @@ fn with_onnx(
 ) -> Result<(Computed, Make), StartError> {
     let onnx = Bytes::from(onnx);
     let not_ours = match with_cuda(&onnx, spec, means)? {
-        Ok(make) => return Ok((Computed::by("cuda"), make)),
+        Ok(make) => return Ok((Computed::by(CUDA), make)),
         Err(why) => why,
     };
     // Nobody else holds it any more, so it is not copied.
@@ -118,7 +147,7 @@ fn with_onnx(
         NotOurs::Uncomputed(why) => match with_cuda_provider(&onnx, spec, library, means) {
             Ok(make) => {
                 tracing::warn!("model '{}' runs on the GPU by ONNX Runtime: {why}", spec.name);
-                return Ok((Computed { engine: "onnxruntime_cuda", not_on_gpu: Some(why) }, make));
+                return Ok((Computed { engine: CUDA_PROVIDER, not_on_gpu: Some(why) }, make));
             }
             Err(nor) => {
                 tracing::warn!("model '{}' runs on the CPU: {why}; {nor}", spec.name);
@@ -136,13 +165,8 @@ fn with_onnx(
 /// Our own executor, or why not. A model that is meant for a GPU and finds no room there is not loaded at all.
 fn with_cuda(onnx: &Bytes, spec: &ModelSpec, means: &Means) -> Result<Result<Make, NotOurs>, StartError> {
     let name = spec.name.clone();
-    let device = match (&means.gpu, spec.placement) {
-        (Some(device), Placement::Auto | Placement::Gpu) => device,
-        (None, Placement::Gpu) => {
-            tracing::info!("model '{name}' is of KIND_GPU and runs on the CPU: there is no GPU");
-            return Ok(Err(NotOurs::Unwanted));
-        }
-        _ => return Ok(Err(NotOurs::Unwanted)),
+    let (Some(device), Placement::Auto | Placement::Gpu) = (&means.gpu, spec.placement) else {
+        return Ok(Err(NotOurs::Unwanted));
     };
     match CudaModel::new(onnx.clone(), spec, device, &means.host) {
         Ok(model) => {

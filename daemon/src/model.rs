@@ -15,7 +15,7 @@ use crate::backend::cuda::CudaModelError;
 use crate::backend::onnxruntime::{Library, OnnxRuntimeError};
 use crate::backend::{Request, Timeline};
 use crate::cache::key::Fingerprint;
-use crate::engines::{Computed, backends};
+use crate::engines::{Computed, backends, place};
 use crate::ensemble::graph::Plan;
 use crate::gpu::cuda::Device;
 use crate::lifecycle::Serving;
@@ -122,6 +122,8 @@ pub struct Model {
     meters: Meters,
     concurrency: Option<Mutex<Limiter>>,
     computed: Computed,
+    /// What computes it, if that is one.
+    gpu: Option<Arc<Device>>,
     work: Work,
     fingerprint: Option<Fingerprint>,
     measured: Option<Curve>,
@@ -159,6 +161,8 @@ impl Model {
         let meters = Meters::default();
         let begun = Instant::now();
         let (computed, mut backends) = backends(&mut spec, means)?;
+        let gpu = means.gpu.clone().filter(|_| computed.on_gpu());
+        place(&mut spec, gpu.as_deref());
         let fingerprint = fingerprint(&spec, computed.engine, means.response_cache);
         let warming = Instant::now();
         let warmed = warm_up::run(&mut backends, &std::mem::take(&mut spec.warm_up));
@@ -180,7 +184,7 @@ impl Model {
             Mutex::new(Limiter::new(rule, spec.instances, batching.max_elements, batching.max_delay, Instant::now()))
         });
         let work = Work::Instances(scheduler);
-        Ok(Self { spec, loading, counts, meters, concurrency, computed, work, fingerprint, measured })
+        Ok(Self { spec, loading, counts, meters, concurrency, computed, gpu, work, fingerprint, measured })
     }
 
     /// A model that others compute. It counts on where `before` ended, which it replaces.
@@ -192,7 +196,8 @@ impl Model {
             tracing::warn!("model '{}': its `response_cache` has no effect, because it is an ensemble", spec.name);
         }
         let (computed, work) = (Computed::by("ensemble"), Work::Steps(ensemble));
-        Self { spec, loading, counts, meters, concurrency: None, computed, work, fingerprint: None, measured: None }
+        let (gpu, measured) = (None, None);
+        Self { spec, loading, counts, meters, concurrency: None, computed, gpu, work, fingerprint: None, measured }
     }
 
     /// Its steps, if others compute it.
@@ -315,6 +320,11 @@ impl Model {
             lock(&self.counts).failed(ns);
         }
         self.meters.outcome(outcome);
+    }
+
+    /// Why it can compute nothing any more, if that is so: its GPU is lost. What others compute knows nothing of it.
+    pub fn broken(&self) -> Option<String> {
+        self.gpu.as_ref()?.lost().map(ToString::to_string)
     }
 
     /// Whether every instance has its thread.

@@ -2,7 +2,11 @@
 """Checks the plans of the CUDA executor by their CPU twin: ONNX's own test cases of every operator in the set, more of them
 made here, and whole networks, all beside ONNX Runtime: FP32 to 1e-5 relative, FP16 to 1e-2, and INT8 to a step.
 
-Usage: plans_check.py PLAN_TWIN [FOLDER]   the built example plan_twin, and where to leave the cases (default: nowhere)
+Usage: plans_check.py PLAN_TWIN [--gpu] [--refused]
+  PLAN_TWIN   the built example plan_twin
+  --gpu       compute by CUDA instead (INT8, of which it knows nothing, stays with the twin); with the stand-in of CUDA's
+              libraries on the loader's path, daemon/tests/standin, no GPU is needed
+  --refused   say which of ONNX's cases are not computed, and why
 Prints one line for each check and exits non-zero when one fails.
 """
 
@@ -82,7 +86,8 @@ class Cases:
         return folder
 
     def run(self, how, folders):
-        said = subprocess.run([self.twin, how, *map(str, folders)], capture_output=True, text=True, timeout=600)
+        where = ["--gpu"] if "--gpu" in sys.argv and how != "int8" else []
+        said = subprocess.run([self.twin, how, *where, *map(str, folders)], capture_output=True, text=True, timeout=600)
         assert said.returncode == 0, said.stderr
         return [json.loads(line) for line in said.stdout.splitlines()]
 

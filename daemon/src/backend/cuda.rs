@@ -1,5 +1,6 @@
 //! ONNX graphs on a GPU, by our own executor. Requests are joined in the memory that the GPU copies from; types are those of
-//! the graph, as they are. What it computes, and how, is `gpu`'s affair.
+//! the graph, as they are. A batch for which there is no memory is computed in halves. What is computed, and how, is `gpu`'s
+//! affair.
 
 use std::sync::Arc;
 
@@ -154,46 +155,123 @@ impl Backend for CudaInstance {
         if let [Request { errand: Some(errand), .. }] = requests {
             return errand.run(&mut self.instance).map(|()| vec![Vec::new()]);
         }
+        match self.compute(requests, stages)? {
+            Ok(answers) => Ok(answers),
+            Err(short @ CudaError::Memory { .. }) => self.in_halves(requests, stages, &short),
+            Err(other) => Err(BackendError::Model(other.to_string())),
+        }
+    }
+}
+
+impl CudaInstance {
+    /// All of them at once. What the GPU says against it is told from what is wrong with the requests.
+    fn compute(
+        &mut self,
+        requests: &[Request],
+        stages: &mut Stages,
+    ) -> Result<Result<Vec<Vec<Tensor>>, CudaError>, BackendError> {
         let Self { model, instance } = self;
         let (specs, batched) = (&model.specs, model.batched);
         let mut parts = Vec::with_capacity(model.inputs.len());
         for &at in &model.inputs {
             parts.push(joined::join(&specs.0[at], at, requests, batched)?);
         }
-        let sizes = |shape: &Vec<i64>| shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-        let shapes = parts.iter().map(|(_, shape)| sizes(shape)).collect();
+        let outputs = match run(instance, &parts, stages) {
+            Ok(outputs) => outputs,
+            Err(error) => return Ok(Err(error)),
+        };
         let elements: Vec<u32> = requests.iter().map(|request| request.elements).collect();
-        let stages = std::cell::RefCell::new(stages);
-        let answered = instance.run(
-            shapes,
-            |run| {
-                for (at, (tensors, _)) in parts.iter().enumerate() {
-                    let to = run.input(at).ok_or_else(|| CudaError::Inputs("an input is missing".to_owned()))?;
-                    gather(tensors, to)?;
-                }
-                stages.borrow_mut().compute_begins();
-                Ok(())
-            },
-            |run| {
-                stages.borrow_mut().compute_ends();
-                let outputs: Vec<(Vec<i64>, Bytes)> = run
-                    .outputs()
-                    .map(|(outlet, bytes)| {
-                        let shape = outlet.shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX));
-                        (shape.collect(), Bytes::copy_from_slice(bytes))
-                    })
-                    .collect();
-                Ok(outputs)
-            },
-        );
-        let outputs = answered.map_err(|error| BackendError::Model(error.to_string()))?;
         let mut answers: Vec<Vec<Tensor>> = requests.iter().map(|_| Vec::with_capacity(outputs.len())).collect();
         for (spec, &at) in specs.1.iter().zip(&model.outputs) {
             let parts = joined::split(spec, &outputs[at].0, &outputs[at].1, &elements, batched)?;
             answers.iter_mut().zip(parts).for_each(|(answer, part)| answer.push(part));
         }
+        Ok(Ok(answers))
+    }
+
+    /// The same in two parts, because the GPU had no memory for all at once; each of them again in two, if need be. What
+    /// cannot be divided fails.
+    fn in_halves(
+        &mut self,
+        requests: &[Request],
+        stages: &mut Stages,
+        short: &CudaError,
+    ) -> Result<Vec<Vec<Tensor>>, BackendError> {
+        if let [request] = requests {
+            let halves = self.model.batched.then(|| halves(request)).flatten();
+            let (first, second) = halves.ok_or_else(|| BackendError::Model(short.to_string()))?;
+            let parts = [self.execute(&[first], stages)?, self.execute(&[second], stages)?];
+            return Ok(vec![one_behind_the_other(parts.into_iter().flatten().collect())]);
+        }
+        tracing::warn!("a batch of {} requests is computed in halves: {short}", requests.len());
+        let (first, second) = requests.split_at(requests.len() / 2);
+        let mut answers = self.execute(first, stages)?;
+        answers.extend(self.execute(second, stages)?);
         Ok(answers)
     }
+}
+
+/// Shape and bytes of each of the graph's outputs.
+type Outputs = Vec<(Vec<i64>, Bytes)>;
+
+fn run(instance: &mut Instance, parts: &[(Vec<&Tensor>, Vec<i64>)], stages: &mut Stages) -> Result<Outputs, CudaError> {
+    let sizes = |shape: &Vec<i64>| shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+    let shapes = parts.iter().map(|(_, shape)| sizes(shape)).collect();
+    let stages = std::cell::RefCell::new(stages);
+    instance.run(
+        shapes,
+        |run| {
+            for (at, (tensors, _)) in parts.iter().enumerate() {
+                let to = run.input(at).ok_or_else(|| CudaError::Inputs("an input is missing".to_owned()))?;
+                gather(tensors, to)?;
+            }
+            stages.borrow_mut().compute_begins();
+            Ok(())
+        },
+        |run| {
+            stages.borrow_mut().compute_ends();
+            let sized = |shape: &[usize]| shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
+            let outputs = run.outputs();
+            Ok(outputs.map(|(outlet, bytes)| (sized(&outlet.shape), Bytes::copy_from_slice(bytes))).collect())
+        },
+    )
+}
+
+/// A request of several elements as two of half as many, whose tensors are parts of its own.
+fn halves(request: &Request) -> Option<(Request, Request)> {
+    let first = request.elements / 2;
+    if first == 0 {
+        return None;
+    }
+    let part = |begin: u32, end: u32| {
+        let of = |tensor: &Tensor| {
+            let row = tensor.data.len() / usize::try_from(request.elements).ok()?;
+            let (from, to) = (usize::try_from(begin).ok()? * row, usize::try_from(end).ok()? * row);
+            let mut shape = tensor.shape.clone();
+            *shape.first_mut()? = i64::from(end - begin);
+            Some(Tensor { shape, data: tensor.data.slice(from..to), ..tensor.clone() })
+        };
+        let inputs = request.inputs.iter().map(of).collect::<Option<Vec<_>>>()?;
+        Some(Request::new(inputs, end - begin))
+    };
+    Some((part(0, first)?, part(first, request.elements)?))
+}
+
+/// The outputs of the parts of one request as those of the whole.
+fn one_behind_the_other(parts: Vec<Vec<Tensor>>) -> Vec<Tensor> {
+    let mut parts = parts.into_iter();
+    let first = parts.next().unwrap_or_default();
+    parts
+        .fold(first, |whole, part| whole.into_iter().zip(part).map(|(whole, part)| joined_pair(whole, &part)).collect())
+}
+
+fn joined_pair(whole: Tensor, part: &Tensor) -> Tensor {
+    let mut shape = whole.shape.clone();
+    if let (Some(size), Some(more)) = (shape.first_mut(), part.shape.first()) {
+        *size += more;
+    }
+    let data = [&whole.data[..], &part.data[..]].concat().into();
+    Tensor { shape, data, ..whole }
 }
 
 /// The bytes of all parts, one after the other.
@@ -228,5 +306,23 @@ mod tests {
         check(&[&[], &[7]], 1, Some(&[7]));
         check(&[&[1, 2], &[3]], 2, None);
         check(&[&[1]], 2, None);
+    }
+
+    #[test]
+    fn halves_make_the_whole() {
+        let check = |elements: u32, columns: i64, expected: Option<(u32, u32)>| {
+            let numbers: Vec<f32> = (0..i64::from(elements) * columns).map(|number| number as f32).collect();
+            let tensor = Tensor::from_f32("x", vec![i64::from(elements), columns], &numbers).expect("well-formed");
+            let request = Request::new(vec![tensor.clone()], elements);
+            let halves = halves(&request);
+            assert_eq!(halves.as_ref().map(|(a, b)| (a.elements, b.elements)), expected, "{elements} x {columns}");
+            let Some((first, second)) = halves else { return };
+            assert_eq!(first.inputs[0].shape, [i64::from(first.elements), columns]);
+            let whole = one_behind_the_other(vec![first.inputs, second.inputs]);
+            assert_eq!(whole, [tensor], "{elements} x {columns}");
+        };
+        check(1, 3, None);
+        check(2, 3, Some((1, 1)));
+        check(5, 2, Some((2, 3)));
     }
 }

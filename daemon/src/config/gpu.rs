@@ -1,4 +1,6 @@
-//! `[gpu]`: whether models run on a GPU, and on which.
+//! `[gpu]`: whether models run on a GPU, and on which, and where its libraries are.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,17 +17,21 @@ pub struct Gpu {
     pub device: usize,
     /// What may be used of its memory: a share of it, or bytes.
     pub memory_budget: String,
+    /// Folders in which CUDA's libraries (but the driver's) are looked for first; then come the loader's path and Python's
+    /// packages.
+    pub library_path: Vec<PathBuf>,
 }
 
 impl Default for Gpu {
     fn default() -> Self {
         // Until it has been seen to be right on a GPU, nobody gets it who has not asked for it.
-        Self { mode: "off".to_owned(), device: 0, memory_budget: "75%".to_owned() }
+        let memory_budget = "75%".to_owned();
+        Self { mode: "off".to_owned(), device: 0, memory_budget, library_path: Vec::new() }
     }
 }
 
 /// Whether models run on a GPU, and on which.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct GpuUse {
     /// Whether.
     pub mode: GpuMode,
@@ -33,6 +39,8 @@ pub struct GpuUse {
     pub device: usize,
     /// What may be used of its memory.
     pub budget: Budget,
+    /// Where its libraries are looked for first.
+    pub library_path: Vec<PathBuf>,
 }
 
 /// Whether models run on a GPU.
@@ -61,5 +69,6 @@ pub(super) fn usage(gpu: &Gpu, check: &mut Check) -> GpuUse {
         budget.is_ok(),
         budget.as_ref().map_or_else(|what| format!("gpu.memory_budget = {what}"), |_| String::new()),
     );
-    GpuUse { mode: mode.unwrap_or_default(), device: gpu.device, budget: budget.unwrap_or_default() }
+    let (mode, budget) = (mode.unwrap_or_default(), budget.unwrap_or_default());
+    GpuUse { mode, device: gpu.device, budget, library_path: gpu.library_path.clone() }
 }

@@ -334,8 +334,12 @@ mod tests {
         check("[models]\nonnxruntime = \"/x\"", Ok(|config| config.onnxruntime == OnnxRuntime::At("/x".into())));
         check("", Ok(|config| config.gpu == GpuUse::default()));
         check(
-            "[gpu]\nmode = \"on\"\ndevice = 2\nmemory_budget = \"14GiB\"",
-            Ok(|config| config.gpu == GpuUse { mode: GpuMode::On, device: 2, budget: Budget::Bytes(14 << 30) }),
+            "[gpu]\nmode = \"on\"\ndevice = 2\nmemory_budget = \"14GiB\"\nlibrary_path = [\"/a\"]",
+            Ok(|config| {
+                let GpuUse { mode, device, budget, library_path } = &config.gpu;
+                let library_path = library_path.iter().map(|path| path.display().to_string());
+                (*mode, *device, *budget) == (GpuMode::On, 2, Budget::Bytes(14 << 30)) && library_path.eq(["/a"])
+            }),
         );
         check("[gpu]\nmemory_budget = \"all\"", Err(&["gpu.memory_budget = \"all\" must be a share"]));
         check("[gpu]\nmode = \"yes\"", Err(&["gpu.mode = \"yes\" must be \"auto\", \"on\" or \"off\""]));

@@ -246,7 +246,7 @@ impl Engine {
 
     /// Whether a model can serve.
     pub fn model_ready(&self, model: &str, version: Option<&str>) -> bool {
-        self.is_ready() && self.model(model, version).is_ok()
+        self.is_ready() && self.model(model, version).is_ok_and(|model| model.broken().is_none())
     }
 
     /// The models that serve.

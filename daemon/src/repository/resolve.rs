@@ -230,7 +230,7 @@ fn complete(config: &mut ModelConfig, name: &str, instances: usize) {
             super::DEFAULT_MODEL_FILENAME.clone_into(&mut config.default_model_filename);
         }
     }
-    // The reader has warned of those that were to run on a GPU.
+    // Until it is known that there is a GPU which computes the model: whoever starts it says so.
     for group in config.instance_group.iter_mut().filter(|group| group.kind() == Kind::Gpu) {
         group.set_kind(Kind::Cpu);
         group.gpus.clear();

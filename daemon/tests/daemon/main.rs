@@ -10,6 +10,7 @@ mod counts;
 mod drain;
 mod ensembles;
 mod levels;
+mod on_gpu;
 mod phases;
 mod process;
 mod profiles;
@@ -17,4 +18,6 @@ mod queueing;
 mod rates;
 mod reload;
 mod repository;
+#[path = "../standin/mod.rs"]
+mod standin;
 mod support;

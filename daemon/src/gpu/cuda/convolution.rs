@@ -72,8 +72,8 @@ pub(super) struct Scratch {
 }
 
 impl Ready {
-    /// Describes a convolution to cuDNN and chooses its algorithm. The pointers are input, weights, output; what is in the
-    /// output is lost.
+    /// Describes a convolution to cuDNN and chooses its algorithm; none, if cuDNN has none for it that fits the scratch
+    /// memory. The pointers are input, weights, output; what is in the output is lost.
     pub(super) fn new(
         cudnn: &Cudnn,
         of: &Convolution,
@@ -81,7 +81,7 @@ impl Ready {
         pointers: [u64; 3],
         scratch: Scratch,
         algorithms: &Algorithms,
-    ) -> Result<Self, CudaError> {
+    ) -> Result<Option<Self>, CudaError> {
         let x = Tensor::new(element, [of.batch, of.channels, of.input[0], of.input[1]])?;
         let y = Tensor::new(element, [of.batch, of.filters, of.output[0], of.output[1]])?;
         let (first, second) =
@@ -91,17 +91,19 @@ impl Ready {
         let key = (format!("{:?}", Convolution { bias: false, activation: None, ..of.clone() }), element);
         let known = lock(&algorithms.0).get(&key).copied();
         let mut ready = Self { x, weights, y, how, choice: Choice::NONE, pointers };
-        ready.choice = match known {
-            Some(choice) => choice,
+        let found = match known {
+            Some(choice) => Some(choice),
             None if of.transposed => ready.search_backward(cudnn, scratch)?,
             None => ready.search_forward(cudnn, scratch)?,
         };
-        lock(&algorithms.0).insert(key, ready.choice);
-        ready.how.allow(ready.choice.math())?;
-        Ok(ready)
+        let Some(choice) = found else { return Ok(None) };
+        lock(&algorithms.0).insert(key, choice);
+        ready.choice = choice;
+        ready.how.allow(choice.math())?;
+        Ok(Some(ready))
     }
 
-    fn search_forward(&self, cudnn: &Cudnn, scratch: Scratch) -> Result<Choice, CudaError> {
+    fn search_forward(&self, cudnn: &Cudnn, scratch: Scratch) -> Result<Option<Choice>, CudaError> {
         let mut found = 0;
         let mut tried: [std::mem::MaybeUninit<sys::cudnnConvolutionFwdAlgoPerf_t>; TRIED] =
             [const { std::mem::MaybeUninit::uninit() }; TRIED];
@@ -134,11 +136,11 @@ impl Ready {
             perf.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS && perf.memory <= scratch.bytes
         };
         // They come in the order of their times.
-        let best = tried.into_iter().find(works).ok_or_else(none)?;
-        Ok(Choice::Forward(best.algo, best.mathType, best.memory))
+        let best = tried.into_iter().find(works);
+        Ok(best.map(|best| Choice::Forward(best.algo, best.mathType, best.memory)))
     }
 
-    fn search_backward(&self, cudnn: &Cudnn, scratch: Scratch) -> Result<Choice, CudaError> {
+    fn search_backward(&self, cudnn: &Cudnn, scratch: Scratch) -> Result<Option<Choice>, CudaError> {
         let mut found = 0;
         let mut tried: [std::mem::MaybeUninit<sys::cudnnConvolutionBwdDataAlgoPerf_t>; TRIED] =
             [const { std::mem::MaybeUninit::uninit() }; TRIED];
@@ -169,8 +171,8 @@ impl Ready {
         let works = |perf: &&sys::cudnnConvolutionBwdDataAlgoPerf_t| {
             perf.status == sys::cudnnStatus_t::CUDNN_STATUS_SUCCESS && perf.memory <= scratch.bytes
         };
-        let best = tried.into_iter().find(works).ok_or_else(none)?;
-        Ok(Choice::Backward(best.algo, best.mathType, best.memory))
+        let best = tried.into_iter().find(works);
+        Ok(best.map(|best| Choice::Backward(best.algo, best.mathType, best.memory)))
     }
 
     /// Puts it into the stream.
@@ -217,13 +219,6 @@ impl Ready {
             }
         }
         .map_err(CudaError::call("a convolution"))
-    }
-}
-
-fn none() -> CudaError {
-    CudaError::Call {
-        what: "a convolution",
-        why: "cuDNN has no algorithm for it that fits the scratch memory".to_owned(),
     }
 }
 

@@ -1,17 +1,19 @@
 //! A GPU: finding it, what it has, and what all instances of all models share on it: compiled kernels, weights, and which
 //! algorithm of cuDNN was the fastest for which convolution. Every library is looked for before it is first called, because
-//! calling one that is not there ends the process.
+//! calling one that is not there panics.
 
 use std::collections::BTreeMap;
 use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cudarc::driver::sys::CUdevice_attribute;
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, result, sys};
 
 use super::blocks::Blocks;
 use super::convolution::Algorithms;
-use super::error::CudaError;
+use super::error::{Answer, CudaError, Kind};
+use super::libraries::{self, CUBLAS, CUBLASLT, CUDNN, Folders, NVRTC};
 use super::lower::Libraries;
 use super::programs::Programs;
 use crate::gpu::kernels::{Kernel, Source};
@@ -22,52 +24,70 @@ use crate::gpu::plan::Constant;
 
 /// See the module.
 pub struct Device {
+    modules: Mutex<BTreeMap<String, Arc<CudaModule>>>,
+    weights: Mutex<BTreeMap<[u8; 32], Weak<Memory>>>,
     context: Arc<CudaContext>,
     name: String,
     memory: Arc<Manager>,
     libraries: Libraries,
     programs: Programs,
-    modules: Mutex<BTreeMap<String, Arc<CudaModule>>>,
-    weights: Mutex<BTreeMap<[u8; 32], Weak<Memory>>>,
     pub(super) algorithms: Algorithms,
+    recordings: Mutex<()>,
+    lost: OnceLock<CudaError>,
 }
 
-/// What is there of what is needed and of what is only better.
-fn present() -> Result<Libraries, CudaError> {
-    // SAFETY: each only looks for a shared library by its name and loads it; the loader's path is as trusted as the program.
-    let (driver, nvrtc, cudnn, cublaslt) = unsafe {
+/// What is there of what is needed and of what is only better. `folders` are looked in first.
+fn present(folders: &Folders) -> Result<Libraries, CudaError> {
+    // SAFETY: it only looks for a shared library by its name and loads it; the loader's path is as trusted as the program.
+    let driver = unsafe { sys::is_culib_present() };
+    let missing = |library, file, looked, remedy| Err(CudaError::Missing { library, file, looked, remedy });
+    if !driver {
+        let remedy = "it comes with NVIDIA's driver, which is not installed or not visible here";
+        return missing("the CUDA driver", "libcuda.so.1", "on the loader's path".to_owned(), remedy);
+    }
+    [NVRTC, CUBLASLT, CUBLAS, CUDNN].into_iter().for_each(|wanted| folders.load(wanted));
+    // SAFETY: as above.
+    let (nvrtc, cudnn, cublaslt) = unsafe {
         (
-            sys::is_culib_present(),
             cudarc::nvrtc::sys::is_culib_present(),
             cudarc::cudnn::sys::is_culib_present(),
             cudarc::cublaslt::sys::is_culib_present(),
         )
     };
-    if !driver {
-        let remedy = "it comes with NVIDIA's driver, which is not installed or not visible here";
-        return Err(CudaError::Missing { library: "the CUDA driver", file: "libcuda.so.1", remedy });
-    }
     if !nvrtc {
         let remedy = "it comes with CUDA, or with PyPI's nvidia-cuda-nvrtc";
-        return Err(CudaError::Missing { library: "NVRTC", file: "libnvrtc.so.13", remedy });
+        return missing("NVRTC", NVRTC.files[0], folders.looked(), remedy);
+    }
+    for (there, beginning, instead) in [
+        (true, "libcuda.so", ""),
+        (true, "libnvrtc.so", ""),
+        (cudnn, "libcudnn.so", "convolutions are computed by our own kernels, which are slower"),
+        (cublaslt, "libcublasLt.so", "products of matrices are computed by our own kernels, which are slower"),
+    ] {
+        if let Some(file) = libraries::loaded(beginning).filter(|_| there) {
+            tracing::info!("CUDA: {file}");
+        } else {
+            tracing::info!("CUDA: {beginning} was not found {}: {instead}", folders.looked());
+        }
     }
     Ok(Libraries { cudnn, cublaslt })
 }
 
 impl Device {
-    /// Opens a GPU by its number, of whose memory so much may be used.
+    /// Opens a GPU by its number, of whose memory so much may be used. Libraries other than the driver are looked for in
+    /// these folders first.
     ///
     /// # Errors
     /// When there is no driver, no such GPU, or it cannot be used.
-    pub fn open(ordinal: usize, budget: Budget) -> Result<Arc<Self>, CudaError> {
+    pub fn open(ordinal: usize, budget: Budget, library_path: &[PathBuf]) -> Result<Arc<Self>, CudaError> {
         // A driver that is too old lacks functions, for which the bindings panic.
-        let opened = catch_unwind(|| Self::opened(ordinal, budget));
+        let opened = catch_unwind(|| Self::opened(ordinal, budget, library_path));
         let why = "it lacks what CUDA 13 has; a newer driver is needed".to_owned();
         opened.unwrap_or(Err(CudaError::Call { what: "the CUDA driver", why }))
     }
 
-    fn opened(ordinal: usize, budget: Budget) -> Result<Arc<Self>, CudaError> {
-        let libraries = present()?;
+    fn opened(ordinal: usize, budget: Budget, library_path: &[PathBuf]) -> Result<Arc<Self>, CudaError> {
+        let libraries = present(&Folders::new(library_path))?;
         let count = CudaContext::device_count().map_err(CudaError::call("looking for GPUs"))?;
         let count = usize::try_from(count).unwrap_or(0);
         if ordinal >= count {
@@ -88,18 +108,20 @@ impl Device {
         let total_bytes = memory_bytes as u64;
         let memory = Manager::new(total_bytes, budget.of(total_bytes), Box::new(Blocks(Arc::clone(&context))));
         Ok(Arc::new(Self {
+            modules: Mutex::default(),
+            weights: Mutex::default(),
             context,
             name,
             memory,
             libraries,
             programs: Programs::new(format!("compute_{major}{minor}")),
-            modules: Mutex::default(),
-            weights: Mutex::default(),
             algorithms: Algorithms::default(),
+            recordings: Mutex::default(),
+            lost: OnceLock::new(),
         }))
     }
 
-    /// Its number.
+    /// Its number, as the driver counts.
     pub fn ordinal(&self) -> usize {
         self.context.ordinal()
     }
@@ -125,6 +147,34 @@ impl Device {
     /// What is there beside the driver.
     pub fn libraries(&self) -> Libraries {
         self.libraries
+    }
+
+    /// Why nothing can be computed on it any more, if that is so.
+    pub fn lost(&self) -> Option<&CudaError> {
+        self.lost.get()
+    }
+
+    /// What an error really is: the driver may say only at the next call that the device is lost, and a library may call it
+    /// anything.
+    pub(super) fn verdict(&self, error: CudaError, stream: &CudaStream) -> CudaError {
+        let error = match error {
+            CudaError::Call { what, why } => match stream.synchronize() {
+                Err(lost) if lost.kind() == Kind::Lost => {
+                    CudaError::Lost { what, why: format!("{lost:?}, then {why}") }
+                }
+                _ => CudaError::Call { what, why },
+            },
+            other => other,
+        };
+        if matches!(error, CudaError::Lost { .. }) && self.lost.set(error.clone()).is_ok() {
+            tracing::error!("{error}");
+        }
+        error
+    }
+
+    /// Held while a graph is recorded, and while something waits for the whole device: each spoils the other.
+    pub(super) fn recordings(&self) -> MutexGuard<'_, ()> {
+        lock(&self.recordings)
     }
 
     /// A stream of its own.
@@ -185,17 +235,9 @@ impl Device {
     /// Memory for a use on one stream; what is in it is not known. Whoever drops it has waited for the stream.
     pub(super) fn memory(&self, owner: &Owner, class: Class, bytes: usize) -> Result<Memory, CudaError> {
         self.memory.allocate(owner, class, bytes as u64).map_err(|error| match error {
-            MemoryError::Exhausted { .. } => CudaError::Memory { what: class.as_str(), bytes },
+            MemoryError::Exhausted { .. } => CudaError::Memory { what: class.as_str(), bytes: Some(bytes) },
             MemoryError::Driver(why) => CudaError::Call { what: "the GPU's memory", why },
         })
-    }
-}
-
-/// Memory that is used up is told from everything else.
-pub(super) fn refused(what: &'static str, bytes: usize) -> impl FnOnce(DriverError) -> CudaError {
-    move |error| match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => CudaError::Memory { what, bytes },
-        _ => CudaError::Call { what, why: format!("{error:?}") },
     }
 }
 

@@ -229,11 +229,7 @@ impl Lowering<'_> {
         if self.libraries.cudnn && of.before == of.after {
             self.commands.push(Command::Convolution { convolution: of.clone(), operands });
         } else {
-            let sizes = kernel_convolution(of);
-            let real = real(self.step.output.element)?;
-            let launch =
-                if of.transposed { product::conv_transpose(real, &sizes) } else { product::conv(real, &sizes) };
-            self.launch(launch, operands.map(Some).to_vec())?;
+            self.launch(convolution_launch(of, real(self.step.output.element)?), operands.map(Some).to_vec())?;
         }
         let along = Along { outer: of.batch, axis: of.filters, inner: of.output[0] * of.output[1] };
         self.finish(of.bias, of.activation, along)
@@ -247,23 +243,44 @@ impl Lowering<'_> {
         if self.libraries.cublaslt {
             self.commands.push(Command::Product { product: of.clone(), operands });
         } else {
-            let strides = |stride: usize, transposed: bool, rows: usize, columns: usize| {
-                if transposed { [stride, 1, rows] } else { [stride, columns, 1] }
-            };
-            let sizes = product::Product {
-                batch: of.batch,
-                m: of.rows,
-                n: of.columns,
-                k: of.depth,
-                a: strides(of.left_stride, of.transposed[0], of.rows, of.depth),
-                b: strides(of.right_stride, of.transposed[1], of.depth, of.columns),
-                alpha: of.alpha,
-            };
-            self.launch(product::matmul(real(self.step.output.element)?, &sizes), operands.map(Some).to_vec())?;
+            self.launch(product_launch(of, real(self.step.output.element)?), operands.map(Some).to_vec())?;
         }
         let along = Along { outer: of.batch * of.rows, axis: of.columns, inner: 1 };
         self.finish(of.bias, of.activation, along)
     }
+}
+
+/// A convolution by our own kernel, where cuDNN has no algorithm for it.
+pub(super) fn own_convolution(of: &Convolution, element: Element) -> Result<Launch, LowerError> {
+    let launch = real(element).and_then(|real| convolution_launch(of, real).map_err(|error| error.to_string()));
+    launch.map_err(|what| LowerError { operation: "convolution", what })
+}
+
+/// The same of a product, where cuBLASLt has none.
+pub(super) fn own_product(of: &Product, element: Element) -> Result<Launch, LowerError> {
+    let launch = real(element).and_then(|real| product_launch(of, real).map_err(|error| error.to_string()));
+    launch.map_err(|what| LowerError { operation: "matrix product", what })
+}
+
+fn convolution_launch(of: &Convolution, real: kernels::Real) -> Result<Launch, GeometryError> {
+    let sizes = kernel_convolution(of);
+    if of.transposed { product::conv_transpose(real, &sizes) } else { product::conv(real, &sizes) }
+}
+
+fn product_launch(of: &Product, real: kernels::Real) -> Result<Launch, GeometryError> {
+    let strides = |stride: usize, transposed: bool, rows: usize, columns: usize| {
+        if transposed { [stride, 1, rows] } else { [stride, columns, 1] }
+    };
+    let sizes = product::Product {
+        batch: of.batch,
+        m: of.rows,
+        n: of.columns,
+        k: of.depth,
+        a: strides(of.left_stride, of.transposed[0], of.rows, of.depth),
+        b: strides(of.right_stride, of.transposed[1], of.depth, of.columns),
+        alpha: of.alpha,
+    };
+    product::matmul(real, &sizes)
 }
 
 fn signed(size: usize) -> Result<i64, String> {

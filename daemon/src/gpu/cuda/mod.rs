@@ -10,6 +10,7 @@ mod convolution;
 mod device;
 mod error;
 mod fit;
+mod libraries;
 mod lower;
 mod occupancy;
 mod pinned;
@@ -50,7 +51,7 @@ impl Model {
     /// Reads a model of this name that takes batches of so many elements at most; 0 for one without a batch dimension.
     ///
     /// # Errors
-    /// When it is none, or has something in it that is not computed; the operator is named.
+    /// When it is none, or has something in it that is not computed, which is named; or when the GPU is lost.
     pub fn new(
         name: &str,
         max_batch: u32,
@@ -58,6 +59,9 @@ impl Model {
         device: &Arc<Device>,
         settings: Settings,
     ) -> Result<Self, CudaError> {
+        if let Some(lost) = device.lost() {
+            return Err(lost.clone());
+        }
         let graph = read(onnx)?;
         let occupancy = Occupancy::new(name, max_batch, device);
         Ok(Self { device: Arc::clone(device), graph, settings, occupancy, max_batch, timed: Vec::new() })
@@ -75,6 +79,11 @@ impl Model {
     /// When there is none; says by how much and what would help.
     pub fn admit(&self, name: &str, asked: &Asked) -> Result<(), Box<TooLarge>> {
         fit::admit(&self.graph, self.settings, name, asked, self.device.manager())
+    }
+
+    /// What it runs on.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
     }
 
     /// Its graph.
@@ -125,6 +134,19 @@ impl Instance {
         write: impl FnOnce(&mut Run<'_>) -> Result<(), CudaError>,
         read: impl FnOnce(&Run<'_>) -> Result<T, CudaError>,
     ) -> Result<T, CudaError> {
+        if let Some(lost) = self.model.device.lost() {
+            return Err(lost.clone());
+        }
+        let answer = self.attempt(shapes, write, read);
+        answer.map_err(|error| self.model.device.verdict(error, &self.engine.stream))
+    }
+
+    fn attempt<T>(
+        &mut self,
+        shapes: Shapes,
+        write: impl FnOnce(&mut Run<'_>) -> Result<(), CudaError>,
+        read: impl FnOnce(&Run<'_>) -> Result<T, CudaError>,
+    ) -> Result<T, CudaError> {
         let _running = self.model.occupancy.begin();
         let kept = device::lock(&self.kept).take(&shapes);
         let mut warm = match kept {
@@ -170,5 +192,7 @@ impl Run<'_> {
     }
 }
 
+#[cfg(test)]
+mod on_standin;
 #[cfg(test)]
 mod tests;

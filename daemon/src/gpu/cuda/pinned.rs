@@ -2,7 +2,6 @@
 
 use cudarc::driver::result;
 
-use super::device::refused;
 use super::error::CudaError;
 
 /// So many bytes of it.
@@ -19,7 +18,8 @@ impl Pinned {
     pub(super) fn new(bytes: usize) -> Result<Self, CudaError> {
         let bytes = bytes.max(1);
         // SAFETY: no flags are asked for. What comes is as many bytes, which are written right below.
-        let pointer = unsafe { result::malloc_host(bytes, 0) }.map_err(refused("staging", bytes))?.cast::<u8>();
+        let pointer =
+            unsafe { result::malloc_host(bytes, 0) }.map_err(CudaError::memory("staging", bytes))?.cast::<u8>();
         // SAFETY: as above.
         unsafe { pointer.write_bytes(0, bytes) };
         Ok(Self { pointer, bytes })
@@ -39,7 +39,8 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // SAFETY: it was allocated by `new`, and nobody uses it any more. What the driver says can change nothing.
+        // SAFETY: it was allocated by `new`, and nobody uses it any more: its owner has waited, and has bound the device to this
+        // thread. What the driver says can change nothing.
         let _ = unsafe { result::free_host(self.pointer.cast()) };
     }
 }

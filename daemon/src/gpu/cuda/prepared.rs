@@ -9,7 +9,7 @@ use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, LaunchConfig, PushKern
 use super::convolution::{self, Cudnn, Scratch};
 use super::device::Device;
 use super::error::CudaError;
-use super::lower::{Command, lower};
+use super::lower::{Command, lower, own_convolution, own_product};
 use super::pinned::Pinned;
 use super::product::{self, CublasLt};
 use crate::gpu::kernels::Launch;
@@ -23,21 +23,35 @@ pub(super) const SCRATCH_BYTES: usize = 32 << 20;
 
 /// What an instance computes with, whatever the plan.
 pub(super) struct Engine {
-    pub(super) device: Arc<Device>,
-    pub(super) stream: Arc<CudaStream>,
     pub(super) owner: Owner,
     cudnn: Option<Cudnn>,
     cublaslt: Option<CublasLt>,
     _scratch: Memory,
     scratch: Scratch,
+    pub(super) stream: Arc<CudaStream>,
+    pub(super) device: Arc<Device>,
 }
 
 // SAFETY: its handles and its stream belong to no thread, as NVIDIA documents; `&mut` of its owner lets one thread at a time
 // use them, and that thread binds the device first.
 unsafe impl Send for Engine {}
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What failed may still be on its way; its memory is given back right after this. Where waiting fails, too, the
+        // context is lost, and with it all memory. cuDNN waits for the whole device when it goes.
+        let recordings = self.device.recordings();
+        let _ = self.device.bind();
+        let _ = self.stream.synchronize();
+        self.cudnn = None;
+        drop(recordings);
+    }
+}
+
 impl Engine {
     pub(super) fn new(device: &Arc<Device>, owner: Owner) -> Result<Self, CudaError> {
+        // What libraries do when they start is theirs, and may be nothing for a recording.
+        let _recordings = device.recordings();
         device.bind()?;
         let stream = device.stream()?;
         let libraries = device.libraries();
@@ -61,14 +75,6 @@ impl Engine {
             (Ready::Product(ready), _, Some(cublaslt)) => ready.run(cublaslt, self.scratch, &self.stream),
             _ => Err(CudaError::Inputs("a command needs a library that is not there".to_owned())),
         }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // What failed may still be on its way; its memory is given back right after this. Where waiting fails, too, the
-        // context is lost, and with it all memory.
-        let _ = self.stream.synchronize();
     }
 }
 
@@ -124,7 +130,6 @@ impl Kernel {
 
 /// See the module.
 pub(super) struct Prepared {
-    plan: Plan,
     // Before what its work uses: dropping it waits.
     arena: Arena,
     weights: Vec<Arc<Memory>>,
@@ -136,14 +141,25 @@ pub(super) struct Prepared {
     places: Vec<usize>,
     /// Where each input, then each output, is on the device.
     pointers: Vec<u64>,
+    plan: Plan,
+    device: Arc<Device>,
 }
 
 // SAFETY: as `Engine`, of which instance's stream it is used on.
 unsafe impl Send for Prepared {}
 
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Whichever thread this is, it needs the device to free what is on it. What the driver says can change nothing.
+        let _ = self.device.bind();
+    }
+}
+
 impl Prepared {
-    /// Puts a plan onto the GPU.
+    /// Puts a plan onto the GPU. Only one plan at a time: algorithms are compared by their times, and whoever looks for them
+    /// waits for the whole device, which must not be while another is recorded.
     pub(super) fn new(plan: Plan, engine: &Engine) -> Result<Self, CudaError> {
+        let _recordings = engine.device.recordings();
         engine.device.bind()?;
         let commands = lower(&plan, engine.device.libraries())?;
         let memory = engine.device.memory(&engine.owner, Class::Activations, plan.arena_bytes)?;
@@ -167,12 +183,20 @@ impl Prepared {
         }
         let staging = Pinned::new(total)?;
         let staged = engine.device.manager().charge(&engine.owner, Class::Staging, total as u64);
+        let device = Arc::clone(&engine.device);
         let mut prepared =
-            Self { plan, arena, weights, commands, graph: None, staging, _staged: staged, places, pointers };
+            Self { arena, weights, commands, graph: None, staging, _staged: staged, places, pointers, plan, device };
         // Once without a graph: libraries load what they need at their first call, which a graph cannot record.
         prepared.submit(engine)?;
         engine.stream.synchronize().map_err(CudaError::call("a first run"))?;
-        prepared.graph = prepared.recorded(engine)?;
+        prepared.graph = match prepared.recorded(engine) {
+            Ok(graph) => graph,
+            Err(CudaError::Call { what, why }) => {
+                tracing::warn!("a plan is submitted command by command, because it cannot be recorded: {what}: {why}");
+                None
+            }
+            Err(other) => return Err(other),
+        };
         prepared.arena.settled = true;
         Ok(prepared)
     }
@@ -267,28 +291,32 @@ impl Prepared {
 
 fn ready(command: Command, engine: &Engine, pointer: &impl Fn(Operand) -> u64) -> Result<Ready, CudaError> {
     let missing = || CudaError::Inputs("a command needs a library that is not there".to_owned());
-    Ok(match command {
+    match command {
         Command::Launch { launch, pointers } => {
             let pointers = pointers.into_iter().map(|operand| operand.map_or(0, pointer)).collect();
-            Ready::Launch(Kernel { function: engine.device.function(&launch.kernel)?, launch, pointers })
+            kernel(launch, pointers, engine)
         }
         Command::Convolution { convolution, operands } => {
             let cudnn = engine.cudnn.as_ref().ok_or_else(missing)?;
             let (element, algorithms) = (operands[2].element, &engine.device.algorithms);
             let pointers = operands.map(pointer);
-            Ready::Convolution(convolution::Ready::new(
-                cudnn,
-                &convolution,
-                element,
-                pointers,
-                engine.scratch,
-                algorithms,
-            )?)
+            let made = convolution::Ready::new(cudnn, &convolution, element, pointers, engine.scratch, algorithms)?;
+            match made {
+                Some(ready) => Ok(Ready::Convolution(ready)),
+                None => kernel(own_convolution(&convolution, element)?, pointers.to_vec(), engine),
+            }
         }
         Command::Product { product, operands } => {
             let cublaslt = engine.cublaslt.as_ref().ok_or_else(missing)?;
             let (element, pointers) = (operands[2].element, operands.map(pointer));
-            Ready::Product(product::Ready::new(cublaslt, &product, element, pointers, engine.scratch)?)
+            match product::Ready::new(cublaslt, &product, element, pointers, engine.scratch)? {
+                Some(ready) => Ok(Ready::Product(ready)),
+                None => kernel(own_product(&product, element)?, pointers.to_vec(), engine),
+            }
         }
-    })
+    }
+}
+
+fn kernel(launch: Launch, pointers: Vec<u64>, engine: &Engine) -> Result<Ready, CudaError> {
+    Ok(Ready::Launch(Kernel { function: engine.device.function(&launch.kernel)?, launch, pointers }))
 }

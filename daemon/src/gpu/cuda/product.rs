@@ -63,14 +63,14 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Describes a product to cuBLASLt, which chooses an algorithm. The pointers are left, right, result.
+    /// Describes a product to cuBLASLt, which chooses an algorithm; none, if it has none. The pointers are left, right, result.
     pub(super) fn new(
         cublaslt: &CublasLt,
         of: &Product,
         element: Element,
         [left, right, output]: [u64; 3],
         scratch: Scratch,
-    ) -> Result<Self, CudaError> {
+    ) -> Result<Option<Self>, CudaError> {
         let standing = standing(of);
         let description = Description::new(standing)?;
         let [first, second, third] = standing;
@@ -89,10 +89,13 @@ impl Ready {
                 preference.0,
             )
         };
-        let chosen = chosen.map_err(CudaError::call("choosing how to multiply matrices"))?;
+        let chosen = match chosen {
+            Err(error) if error.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => return Ok(None),
+            chosen => chosen.map_err(CudaError::call("choosing how to multiply matrices"))?,
+        };
         let scratch_bytes = chosen.workspaceSize.min(scratch.bytes);
         let pointers = [right, left, output];
-        Ok(Self { description, layouts, algorithm: chosen.algo, scratch_bytes, alpha: of.alpha, pointers })
+        Ok(Some(Self { description, layouts, algorithm: chosen.algo, scratch_bytes, alpha: of.alpha, pointers }))
     }
 
     /// Puts it into the stream.

@@ -9,7 +9,7 @@ use crate::gpu::plan::{Plan, Precision};
 #[test]
 fn a_missing_gpu_is_an_error_that_says_what_is_missing() {
     // Where there is one, there is nothing to say; the number is one that no machine has.
-    let error = Device::open(4096, Budget::default()).err().expect("no such GPU").to_string();
+    let error = Device::open(4096, Budget::default(), &[]).err().expect("no such GPU").to_string();
     assert!(
         error.contains("libcuda.so.1")
             || error.contains("libnvrtc")

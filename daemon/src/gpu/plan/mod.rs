@@ -9,7 +9,7 @@ pub mod memory;
 pub mod operation;
 mod rewrite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod twin;
 
 use std::sync::Arc;

@@ -458,7 +458,8 @@ mod tests {
         }
         check_warnings("model_transaction_policy { decoupled: false }", &[]);
         check_warnings("instance_group { gpus: [0, 1] kind: KIND_CPU }", &[(1, "'gpus' has no effect")]);
-        check_warnings("instance_group {\nkind: KIND_GPU }", &[(2, "'kind' KIND_GPU has no effect")]);
+        // Whether there is a GPU is known when the model is started, and said then.
+        check_warnings("instance_group {\nkind: KIND_GPU }", &[]);
         check_warnings("input { format: FORMAT_NCHW }", &[(1, "'format' has no effect")]);
         check_warnings("input { format: FORMAT_NONE }", &[]);
         let parameter = "parameters { key: \"a\" }";

@@ -15,18 +15,10 @@ impl Reader {
             match field.name.as_str() {
                 "name" => self.set(field, text(field), &mut group.name),
                 "count" => self.set(field, number(field), &mut group.count),
-                "kind" => {
-                    self.set(field, named(field, Kind::from_str_name), &mut group.kind);
-                    if group.kind() == Kind::Gpu {
-                        self.warn(
-                            field,
-                            "KIND_GPU has no effect where there is no GPU: its instances run on the CPU then",
-                        );
-                    }
-                }
+                "kind" => self.set(field, named(field, Kind::from_str_name), &mut group.kind),
                 "gpus" => {
                     if group.gpus.is_empty() {
-                        self.warn(field, "has no effect here: models run on the CPU");
+                        self.warn(field, "has no effect: what runs on a GPU runs on the one that gpu.device names");
                     }
                     self.push(field, number(field), &mut group.gpus);
                 }

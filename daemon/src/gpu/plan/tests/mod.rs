@@ -9,19 +9,19 @@ use crate::gpu::graph::tensor::{Data, Element, Tensor};
 use crate::gpu::graph::testing::Model;
 use crate::gpu::graph::{Graph, read};
 
-pub(super) const FLOAT: i32 = 1;
+pub(crate) const FLOAT: i32 = 1;
 
-pub(super) fn graph(model: &Model) -> Graph {
+pub(crate) fn graph(model: &Model) -> Graph {
     read(model.encoded()).expect("a graph")
 }
 
-pub(super) fn planned(model: &Model, shapes: &[&[usize]], settings: Settings) -> Result<Plan, PlanError> {
+pub(crate) fn planned(model: &Model, shapes: &[&[usize]], settings: Settings) -> Result<Plan, PlanError> {
     let shapes: Vec<Vec<usize>> = shapes.iter().map(|shape| shape.to_vec()).collect();
     plan(&graph(model), &shapes, settings)
 }
 
 /// Numbers that look random and are always the same.
-pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -32,24 +32,24 @@ pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
-pub(super) fn reals(shape: &[usize], seed: u64) -> Tensor {
+pub(crate) fn reals(shape: &[usize], seed: u64) -> Tensor {
     let data = Data::Real(numbers(shape.iter().product(), seed));
     Tensor::new(Element::F32, shape.to_vec(), data).expect("well-formed")
 }
 
-pub(super) fn whole(element: Element, shape: &[usize], numbers: Vec<i64>) -> Tensor {
+pub(crate) fn whole(element: Element, shape: &[usize], numbers: Vec<i64>) -> Tensor {
     Tensor::new(element, shape.to_vec(), Data::Whole(numbers)).expect("well-formed")
 }
 
 /// What a plan gives for inputs that look random.
-pub(super) fn computed(plan: &Plan) -> Vec<Tensor> {
+pub(crate) fn computed(plan: &Plan) -> Vec<Tensor> {
     let inputs = plan.inputs.iter().enumerate();
     let inputs = inputs.map(|(at, outlet)| reals(&outlet.shape, at as u64 + 77).cast(outlet.operand.element));
     twin::run(plan, &inputs.collect::<Vec<_>>()).expect("computed")
 }
 
 /// Asserts that results are the same, relative to the largest number among them.
-pub(super) fn assert_near(found: &[Tensor], expected: &[Tensor], tolerance: f32) {
+pub(crate) fn assert_near(found: &[Tensor], expected: &[Tensor], tolerance: f32) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.shape(), expected.shape());
