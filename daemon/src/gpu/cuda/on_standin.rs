@@ -411,8 +411,8 @@ fn instances_do_not_disturb_each_other() {
 fn what_is_kept_goes_before_memory_ends() {
     let test = name("what_is_kept_goes_before_memory_ends");
     let body = || {
-        // Scratch memory, and little more than the activations of two shapes.
-        let device = Device::open(0, Budget::Bytes(38 << 20), &[]).expect("the stand-in");
+        // Scratch memory, weights, and little more than the activations of two shapes.
+        let device = Device::open(0, Budget::Bytes(44 << 20), &[]).expect("the stand-in");
         let model = of_file(&network(), &device, Precision::Fp32).expect("a model");
         let mut instance = Instance::new(Arc::clone(&model)).expect("an instance");
         for size in [128, 130, 128, 126, 124] {
@@ -425,7 +425,9 @@ fn what_is_kept_goes_before_memory_ends() {
     };
     let Some(report) = within(&test, &[], body) else { return };
     report.must_be_clean();
-    assert!(report.count("peak_bytes") <= 38 << 20, "{report:?}");
+    // A recorded graph of each shape is the driver's own; what the stand-in charges for one is no part of the pool.
+    let graphs = 6 * (64 << 10);
+    assert!(report.count("peak_bytes") <= (44 << 20) + graphs, "{report:?}");
 }
 
 #[test]
