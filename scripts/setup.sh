@@ -104,6 +104,19 @@ relief_environment() {
   export RELIEF_PYTHON=$venv/bin/python
 }
 
+# scikit-learn, whose isolation forest ours is compared with. Sets FOREST_PYTHON to the interpreter that has it.
+forest_environment() {
+  local venv=$cache/forest-numpy-2.4.6-scikit-learn-1.9.1
+  if [[ ! -e $venv/complete ]]; then
+    say "installing scikit-learn"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check numpy==2.4.6 scikit-learn==1.9.1
+    touch "$venv/complete"
+  fi
+  export FOREST_PYTHON=$venv/bin/python
+}
+
 # NVIDIA's run-time compiler, which needs no GPU. Sets NVRTC_LIBRARIES to where its libraries are.
 nvrtc_environment() {
   local environment

@@ -1,6 +1,7 @@
 //! Puts the analyses together: the only module that knows all of them. Looks at the samples of a run as often as one of
 //! them asks for it: the first look counts, further ones are for percentiles.
 
+use proofload_anomaly::Recording;
 use proofload_run::FORMAT_VERSION;
 use proofload_run::capacity::Capacity;
 use proofload_run::criteria::Threshold;
@@ -11,6 +12,7 @@ use proofload_run::manifest::{LoadModel, ScenarioKind};
 use proofload_run::verdict::Verdict;
 
 use crate::AnalyzeError;
+use crate::anomalies::{self, Seconds};
 use crate::audit::Auditor;
 use crate::breaking::{Judged, breaking_point};
 use crate::budget::budget;
@@ -37,6 +39,14 @@ use crate::{gate, series, server_phases, warnings};
 /// # Errors
 /// When its samples cannot be read.
 pub(crate) fn findings(run: &Run) -> Result<Findings, AnalyzeError> {
+    analysed(run).map(|(findings, _)| findings)
+}
+
+/// The same, and the run second by second.
+///
+/// # Errors
+/// When its samples cannot be read.
+pub(crate) fn analysed(run: &Run) -> Result<(Findings, Recording), AnalyzeError> {
     let scope = Scope::new(run);
     let levels = Levels::new(&run.manifest);
     let defaults = gate::default_thresholds(&run.manifest);
@@ -49,7 +59,9 @@ pub(crate) fn findings(run: &Run) -> Result<Findings, AnalyzeError> {
     findings.reasons = gate::reasons(&findings, run);
     findings.verdict = findings.reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Inconclusive);
     findings.warnings = warnings::warnings(&findings, run);
-    Ok(findings)
+    let recording = looks.seconds.recording(&run.latency, &run.series);
+    findings.anomalies = anomalies::anomalies(&scope, &recording);
+    Ok((findings, recording))
 }
 
 /// The analyses while samples are looked at.
@@ -68,6 +80,7 @@ struct Looks<'a> {
     auditor: Auditor,
     models: Models<'a>,
     sliding: Vec<Sliding<'a>>,
+    seconds: Seconds,
 }
 
 impl<'a> Looks<'a> {
@@ -89,6 +102,7 @@ impl<'a> Looks<'a> {
             batches: Batches::default(),
             auditor: Auditor::new(scope),
             models: Models::new(scope),
+            seconds: Seconds::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -104,6 +118,7 @@ impl<'a> Looks<'a> {
         self.phases.count(&seen);
         self.auditor.count(&seen);
         self.buckets.count(&seen, is_in_time);
+        self.seconds.count(&seen);
         let entry = usize::from(row.entry);
         if let Some(window) = seen.measured_in() {
             self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
@@ -185,6 +200,7 @@ impl<'a> Looks<'a> {
             spike,
             error_budget,
             conservation: self.models.compared(),
+            anomalies: None,
         }
     }
 

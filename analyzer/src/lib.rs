@@ -6,6 +6,7 @@
 //! its seconds. The report is made from the findings alone. Nothing here opens a socket or reads a clock: the same folder
 //! gives the same bytes.
 
+pub mod anomalies;
 mod assemble;
 mod audit;
 mod breaking;
@@ -72,6 +73,9 @@ pub enum AnalyzeError {
     /// A chart of it.
     #[error("report.html: a chart could not be drawn: {0}")]
     Chart(Box<dyn std::error::Error + Send + Sync>),
+    /// What the run is compared with.
+    #[error(transparent)]
+    Baseline(Box<anomalies::AnomaliesError>),
     /// Findings that do not come from [`analyze`].
     #[error("the findings state no reason for their verdict; analyse the run folder again")]
     NoReason,

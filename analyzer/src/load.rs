@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use polars::prelude::{DataFrame, ParquetReader, PolarsError, SerReader};
+use proofload_anomaly::Recording;
 use proofload_run::RunError;
 use proofload_run::events::Event;
 use proofload_run::folder::RunFolder;
@@ -12,6 +13,7 @@ use proofload_run::jsonl::LineReader;
 use proofload_run::manifest::Manifest;
 use proofload_run::series::Source;
 
+use crate::anomalies::{self, Latency, baseline};
 use crate::lines::{Gather, Line};
 use crate::samples::{MOST_KEPT, Samples, failed};
 use crate::{AnalyzeError, counters, series};
@@ -26,6 +28,10 @@ pub(crate) struct Run {
     pub(crate) samples: Samples,
     pub(crate) series: Vec<Line>,
     pub(crate) events: Vec<Event>,
+    /// Latency by second, where the generator left histograms.
+    pub(crate) latency: Vec<Latency>,
+    /// Earlier healthy runs that lie in the folder, to compare with.
+    pub(crate) healthy: Vec<Recording>,
 }
 
 /// Reads a sealed folder.
@@ -36,7 +42,9 @@ pub(crate) fn load(folder: &RunFolder) -> Result<Run, AnalyzeError> {
         read_series(&folder.series_table(shard), &mut series)?;
     }
     let samples = Samples::open(folder, MOST_KEPT)?;
-    Ok(Run { manifest, samples, series: series.finish(), events: read_events(&folder.events())? })
+    let events = read_events(&folder.events())?;
+    let healthy = baseline::beside(folder).map_err(|error| AnalyzeError::Baseline(Box::new(error)))?;
+    Ok(Run { manifest, samples, series: series.finish(), events, latency: anomalies::latency(folder)?, healthy })
 }
 
 fn read_events(path: &Path) -> Result<Vec<Event>, RunError> {
@@ -57,7 +65,7 @@ fn read_series(path: &Path, series: &mut Gather) -> Result<(), AnalyzeError> {
 
 /// Whether some analysis asks for a series. Of what targets tell, most is about their inner life.
 fn is_wanted(source: Source, name: &str) -> bool {
-    source != Source::Target || series::is_shown(name) || counters::is_counted(name)
+    source != Source::Target || series::is_shown(name) || counters::is_counted(name) || anomalies::is_watched(name)
 }
 
 /// Points whose source this version does not know are left out.

@@ -56,6 +56,18 @@ pub(crate) enum Command {
     /// Begin a scenario file, check some, or print their JSON Schema.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
+    /// Find what was odd in recorded metrics (CSV files, a line a second) and not explained by their load.
+    #[command(
+        after_help = "A file has a first line `t,offered_rps,METRIC,…` and then a line a second. It is compared with the
+files SYSTEM_train_*.csv of the training folder, where SYSTEM is its own name up to the first `_`; where there are no
+such names, with all CSV files of the folder. Without --train each file is compared with itself, which finds less.
+
+Exit codes: 0 done, whatever was found; 2 usage error, or a file that is none."
+    )]
+    Anomalies(AnomaliesArgs),
+    /// Keep healthy runs, to compare later ones with.
+    #[command(subcommand)]
+    Baseline(BaselineCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,6 +192,9 @@ pub(crate) struct RunArgs {
     /// Show the run live: rates, latencies, errors, thresholds. q stops it as Ctrl-C does.
     #[arg(long, conflicts_with = "quiet")]
     pub(crate) tui: bool,
+    /// Baseline of healthy runs to compare with (see `proofload baseline`); it is copied into the run folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) baseline: Option<PathBuf>,
     /// Run even where the disk has less room than the run is expected to need.
     #[arg(long)]
     pub(crate) ignore_disk: bool,
@@ -235,6 +250,9 @@ pub(crate) struct ReportArgs {
     /// Run folders.
     #[arg(required = true, value_name = "RUN_DIR")]
     pub(crate) runs: Vec<PathBuf>,
+    /// Baseline of healthy runs to compare with (see `proofload baseline`); it is copied into the run folders.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) baseline: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -299,6 +317,50 @@ pub(crate) struct CalibrateArgs {
     /// Length of each of the five cases, seconds.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u64).range(2..=600))]
     pub(crate) seconds: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnomaliesArgs {
+    /// Files to look at.
+    #[arg(required = true, value_name = "CSV")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Folder with files of healthy runs; eight to ten of a system are enough.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) train: Option<PathBuf>,
+    /// Where the alerts go, as JSON: by file name a list of [from, to, "METRIC", ["METRIC", …]], in seconds, the metrics
+    /// ranked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Share of healthy windows that count as odd; two odd ones in a row are an alert. 0.01 is for waking people.
+    #[arg(long, default_value_t = proofload_analyzer::anomalies::SENSITIVE, value_name = "SHARE")]
+    pub(crate) alpha: f64,
+    /// Seconds at the beginning of each file that are left out.
+    #[arg(long, default_value_t = 120, value_name = "S")]
+    pub(crate) warm_up: usize,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaselineCommand {
+    /// Add healthy runs to a baseline. A run that failed, is invalid or was cut short is refused.
+    #[command(
+        after_help = "Runs of different levels and shapes of load teach most; eight to ten are enough. A later run is compared
+with them by `proofload report RUN_DIR --baseline DIR` or `proofload run … --baseline DIR`.
+
+Exit codes: 0 added, 2 not."
+    )]
+    Add(BaselineAddArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BaselineAddArgs {
+    /// Run folders.
+    #[arg(required = true, value_name = "RUN_DIR")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Folder of the baseline; it is made if need be.
+    #[arg(long, value_name = "DIR", default_value = "reports/baseline")]
+    pub(crate) into: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -1,7 +1,9 @@
 //! The `proofload` command: arguments in, exit code out. Whatever it does is done by a module beside this one or
 //! by a crate below.
 
+mod anomalies;
 mod args;
+mod baseline;
 mod calibrate;
 mod capacity;
 mod console;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Gate(args) => report::gate_command(&args),
         Command::Calibrate(args) => calibrate::calibrate_command(&args),
         Command::Doctor(args) => return doctor::doctor_command(&args),
+        Command::Anomalies(args) => return anomalies::anomalies_command(&args),
+        Command::Baseline(command) => return baseline::baseline_command(&command),
         Command::Scenario(command) => return scenario::scenario_command(&command),
     };
     exit_code(outcome)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use proofload_analyzer::anomalies::baseline::Baseline;
 use proofload_run::findings::Findings;
 use proofload_run::verdict::Verdict;
 
@@ -11,8 +12,11 @@ use crate::capacity;
 use crate::console::{note, print};
 use crate::summary::summary;
 
-/// Analyses the folder, writes every report into it, prints the summary, and says the verdict.
-pub(crate) fn report_on(folder: &Path, quiet: bool) -> anyhow::Result<Verdict> {
+/// Lays a baseline beside it if one is given, analyses the folder, writes every report into it, prints the summary, and says the verdict.
+pub(crate) fn report_on(folder: &Path, baseline: Option<&Path>, quiet: bool) -> anyhow::Result<Verdict> {
+    if let Some(baseline) = baseline {
+        Baseline::lay_beside(baseline, folder)?;
+    }
     let findings =
         proofload_analyzer::analyze(folder).with_context(|| format!("cannot analyse {}", folder.display()))?;
     let reports = proofload_analyzer::write_reports(folder, &findings)
@@ -32,7 +36,7 @@ pub(crate) fn report_command(args: &ReportArgs) -> anyhow::Result<Verdict> {
     for folder in &args.runs {
         let told = capacity::told_again(folder).and_then(|told| match told {
             Some(verdict) => Ok(verdict),
-            None => report_on(folder, args.output.quiet),
+            None => report_on(folder, args.baseline.as_deref(), args.output.quiet),
         });
         match told {
             Ok(verdict) => worst = worst.max(verdict),

@@ -47,7 +47,7 @@ pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
             continue;
         }
         runtime.block_on(drive(args, &planned, &stop))?;
-        worst = worst.max(report_on(&planned.folder, args.output.quiet)?);
+        worst = worst.max(report_on(&planned.folder, args.baseline.as_deref(), args.output.quiet)?);
     }
     Ok(worst)
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use proofload_run::findings::Findings;
 use proofload_run::verdict::Verdict;
 
-use super::format::{count, seconds};
+use super::anomaly_table::note;
+use super::format::{count, number, seconds};
 use super::tiles::tiles;
 
 /// Reasons and warnings shown of each: the report has them all.
@@ -28,6 +29,7 @@ pub fn summary_markdown(findings: &Findings) -> String {
         line(&mut text, &format!("| {} | {} {} | {} |", tile.label, tile.value, tile.unit, cell(&tile.note)));
     }
     thresholds(&mut text, findings);
+    anomalies(&mut text, findings);
     if !findings.warnings.is_empty() {
         text.push_str("\nWarnings:\n\n");
         findings
@@ -52,6 +54,22 @@ fn thresholds(text: &mut String, findings: &Findings) {
             if result.verdict == Verdict::Pass { "pass".to_owned() } else { format!("**{}**", result.verdict) };
         line(text, &format!("| {} | {} | {} | {verdict} |", cell(&result.text), result.value_text, count(result.n)));
     }
+}
+
+/// The anomalies that a comment should not be without; that there were none is not said.
+fn anomalies(text: &mut String, findings: &Findings) {
+    let Some(found) = findings.anomalies.as_ref().filter(|found| !found.episodes.is_empty()) else { return };
+    line(text, &format!("\nAnomalies. {}\n", cell(&note(found))));
+    for episode in found.episodes.iter().take(MOST) {
+        let metrics: Vec<&str> = episode.metrics.iter().take(3).map(|metric| metric.name.as_str()).collect();
+        let p = episode.p.map_or_else(String::new, |p| format!(", p = {}", number(p)));
+        let (from, to) = (seconds(episode.start_ns), seconds(episode.end_ns));
+        line(
+            text,
+            &format!("- {from} to {to}: {}{p}, at {} /s", cell(&metrics.join(", ")), number(episode.offered_per_s)),
+        );
+    }
+    more(text, found.episodes.len(), "anomalies");
 }
 
 fn more(text: &mut String, all: usize, what: &str) {

@@ -1,6 +1,7 @@
 //! Reports: HTML for people, Markdown for a comment on a change, JUnit for a CI server, JSON for programs. All are
 //! made from the findings alone, and the same findings give the same bytes.
 
+mod anomaly_table;
 mod budget_table;
 mod capacity;
 mod chart;

@@ -7,7 +7,7 @@ use proofload_run::findings::{
 use proofload_run::verdict::Verdict;
 
 use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
-use super::{budget_table, spike_table, token_tables};
+use super::{anomaly_table, budget_table, spike_table, token_tables};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(super) fn tables(findings: &Findings) -> Vec<Table> {
         slos(whole_run),
         spike_table::spike(findings),
         budget_table::budget(findings),
+        anomaly_table::anomalies(findings),
         steps(findings),
         entries(&findings.entries),
         token_tables::tokens(findings),

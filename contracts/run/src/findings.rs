@@ -3,6 +3,7 @@
 //! Every figure carries its unit in its name (`_ns`, `_per_s`, `_share`), stands beside the number of samples it
 //! comes from, and has an interval where it is an estimate. Nothing is computed here.
 
+mod anomalies;
 mod budget;
 mod judged;
 mod spike;
@@ -17,6 +18,7 @@ use crate::criteria::Slo;
 use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Target, Tool};
 use crate::verdict::Verdict;
 
+pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 pub use budget::{ErrorBudget, FastestBurn};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
@@ -85,6 +87,9 @@ pub struct Findings {
     pub thresholds: Vec<ThresholdResult>,
     /// Our counts against the server's own.
     pub conservation: Vec<Conservation>,
+    /// What was odd and not explained by the load; `None` where the run was too short to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<Anomalies>,
 }
 
 /// One reason for the verdict.
