@@ -22,7 +22,7 @@ pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 pub use budget::{ErrorBudget, FastestBurn};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
-    Standing, ThresholdResult, Vitals,
+    Standing, ThresholdResult, Vitals, Warning,
 };
 pub use spike::{Spike, Within};
 pub use tokens::Tokens;
@@ -101,15 +101,6 @@ pub struct Reason {
     pub sentence: String,
     /// What to do about it; empty for a pass.
     pub remedy: String,
-}
-
-/// Something that makes a figure less trustworthy, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warning {
-    /// Short stable name, such as `fd_limit`.
-    pub code: String,
-    /// What, and the remedy.
-    pub message: String,
 }
 
 /// What was run, where, against what.

@@ -251,3 +251,12 @@ pub enum Balance {
     /// The server's counts are not there.
     NotCounted,
 }
+
+/// Something that makes a figure less trustworthy, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Short stable name, such as `fd_limit`.
+    pub code: String,
+    /// What, and the remedy.
+    pub message: String,
+}
