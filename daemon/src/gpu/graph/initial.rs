@@ -104,6 +104,7 @@ mod tests {
         check(&of(11, &[1]), Err("element type 11"));
         check(&of(1, &[-1]), Err("negative dimension"));
         check(&of(1, &[1 << 40, 1 << 40]), Err("more than"));
+        check(&of(1, &[0, 1 << 40, 1 << 40]), Err("more than"));
         check(&of(1, &[1; 9]), Err("9 dimensions"));
         check(&TensorProto { data_location: EXTERNAL, ..of(1, &[1]) }, Err("outside of the file"));
     }

@@ -40,8 +40,8 @@ pub struct Port {
 /// One operator with what it takes and gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Its name, for messages.
-    pub name: String,
+    /// Its name, for messages. A file's node with many outputs is many here, which share it.
+    pub name: Arc<str>,
     /// Its operator's name in ONNX, for messages.
     pub kind: String,
     /// What it does.
@@ -147,9 +147,16 @@ mod tests {
     #[test]
     fn a_split_is_as_many_nodes_as_it_has_outputs() {
         let mut model = Model::new(17);
-        model.input("x", 1, &[Some(4)]).node("Split", &["x"], &["a", "b"]).output("a", 1).output("b", 1);
-        let graph = read(model.encoded()).expect("a graph");
+        model.input("x", 1, &[Some(4)]).ints("split", &[1, 3]).node("Split", &["x"], &["a", "b"]);
+        let graph = read(model.output("a", 1).output("b", 1).encoded()).expect("a graph");
         assert!(matches!(graph.nodes[1].operator, Operator::Part { index: 1, of: 2, .. }), "{:?}", graph.nodes);
+        let [Operator::Part { sizes: Some(first), .. }, Operator::Part { sizes: Some(second), .. }] =
+            [&graph.nodes[0].operator, &graph.nodes[1].operator]
+        else {
+            panic!("{:?}", graph.nodes)
+        };
+        assert!(Arc::ptr_eq(first, second), "each output has a copy of all sizes");
+        assert!(Arc::ptr_eq(&graph.nodes[0].name, &graph.nodes[1].name), "each output has a copy of the name");
     }
 
     #[test]
@@ -171,6 +178,10 @@ mod tests {
             &["Relu 'y'", "'surprise' is not understood"],
         );
         check(&|m| _ = m.int("axis", 1).int("axis", 1).node("Softmax", &["x"], &["y"]), &["given twice"]);
+        check(
+            &|m| _ = m.ints("split", &[0; 9]).node("Split", &["x"], &["y", "z"]),
+            &["'split' has 9 sizes", "2 outputs"],
+        );
         check(&|m| _ = m.node("Add", &["x"], &["y"]), &["has 1 inputs"]);
         check(&|m| _ = m.node("Add", &["x", ""], &["y"]), &["has 1 inputs"]);
         check(&|m| _ = m.node("MaxPool", &["x"], &["y", "places"]), &["kernel_shape"]);

@@ -1,6 +1,8 @@
 //! The operators that are computed, with their attributes read and checked. The set is closed: an operator that is not here
 //! is refused by name. What depends on shapes is decided later, when a plan is made.
 
+use std::sync::Arc;
+
 use super::tensor::{Element, Tensor};
 
 /// One operator of ONNX, as a file means it.
@@ -65,7 +67,7 @@ pub enum Operator {
         /// Of how many.
         of: usize,
         /// How long each is, where an attribute says so.
-        sizes: Option<Vec<usize>>,
+        sizes: Option<Arc<[usize]>>,
     },
     /// `Resize`.
     Resize {

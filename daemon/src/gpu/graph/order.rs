@@ -34,7 +34,7 @@ pub(super) fn sorted(nodes: Vec<Node>, values: usize) -> Result<Vec<Node>, Graph
         }
     }
     match slots.into_iter().flatten().next() {
-        Some(node) => Err(GraphError::Cycle { node: node.name }),
+        Some(node) => Err(GraphError::Cycle { node: node.name.to_string() }),
         None => Ok(sorted),
     }
 }

@@ -150,13 +150,14 @@ impl Reader {
             return Err(wrong(format!("has {} outputs; {} are computed", node.output.len(), operators.len())));
         }
         let inputs = self.node_inputs(&node.input);
+        let name: Arc<str> = Arc::from(node.name.as_str());
         for (operator, output) in operators.into_iter().zip(&node.output) {
             let (least, most) = understand::arity(&operator);
             if !(least..=most).contains(&inputs.len()) || inputs.iter().take(least).any(Option::is_none) {
                 return Err(wrong(format!("has {} inputs, which it cannot have", inputs.len())));
             }
             let output = self.give(output)?;
-            let (name, kind) = (node.name.clone(), node.op_type.clone());
+            let (name, kind) = (Arc::clone(&name), node.op_type.clone());
             self.nodes.push(Node { name, kind, operator, inputs: inputs.clone(), output });
         }
         Ok(())

@@ -267,7 +267,8 @@ impl Tensor {
 
 /// How many elements a shape holds; `None` where that is more than can be counted.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))
+    let extent = shape.iter().try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)));
+    extent.map(|extent| if shape.contains(&0) { 0 } else { extent })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! From an operator's name and attributes to what it means. What a version of ONNX says differently from another is
 //! decided here and nowhere else.
 
+use std::sync::Arc;
+
 use super::attributes::Attributes;
 use super::operator::{
     Binary, Border, Coordinates, Filter, Function, Nearest, Operator, Padding, Pooling, Reduction, Window,
@@ -293,5 +295,10 @@ pub(super) fn split(from: &mut Attributes, outputs: usize) -> Result<Vec<Operato
     if let Some(said) = from.int("num_outputs")?.filter(|said| usize::try_from(*said) != Ok(outputs)) {
         return Err(format!("attribute 'num_outputs' is {said}, but the node has {outputs}"));
     }
+    if let Some(sizes) = sizes.as_ref().filter(|sizes| sizes.len() != outputs) {
+        return Err(format!("attribute 'split' has {} sizes, but the node has {outputs} outputs", sizes.len()));
+    }
+    // All outputs share the list: a copy for each would be the square of what the file holds.
+    let sizes: Option<Arc<[usize]>> = sizes.map(Arc::from);
     Ok((0..outputs).map(|index| Operator::Part { axis, index, of: outputs, sizes: sizes.clone() }).collect())
 }

@@ -35,6 +35,28 @@ pub(super) fn assemble(graph: &Graph, bound: Bound, real: Element) -> Result<Pla
     assembly.finish(&inputs, &outputs)
 }
 
+/// Refuses what computes with nothing before anything trusts its sizes: beside a 0, the other dimensions may be any.
+/// What nobody wants goes away first.
+pub(super) fn refuse_empty(graph: &Graph, bound: &mut Bound) -> Result<(), PlanError> {
+    let draft = &mut bound.draft;
+    draft.ops = wanted(std::mem::take(&mut draft.ops), draft.storages.len(), &bound.outputs);
+    let empty = draft.ops.iter().find(|op| is_empty(op, |id| draft.at(id).count));
+    empty.map_or(Ok(()), |op| Err(wrong(graph, op, EMPTY.to_owned())))
+}
+
+const EMPTY: &str = "computes with a value that has no elements";
+
+fn is_empty(op: &Op, count: impl Fn(StorageId) -> usize) -> bool {
+    op.inputs.iter().chain([&op.output]).any(|id| count(*id) == 0)
+}
+
+fn wrong(graph: &Graph, op: &Op, what: String) -> PlanError {
+    match graph.nodes.get(op.node) {
+        Some(node) => PlanError::Node { operator: node.kind.clone(), node: node.name.to_string(), what },
+        None => PlanError::Inputs(what),
+    }
+}
+
 /// A plan whose values have no places yet.
 struct Assembly<'a> {
     graph: &'a Graph,
@@ -107,30 +129,23 @@ impl Assembly<'_> {
             return Err(PlanError::Steps { steps: self.ops.len(), most: MOST_STEPS });
         }
         for op in &self.ops {
-            let ids = op.inputs.iter().chain([&op.output]);
-            if ids.clone().any(|id| self.counts[id.0] == 0) {
-                return Err(self.wrong(op, "computes with a value that has no elements".to_owned()));
+            if is_empty(op, |id| self.counts[id.0]) {
+                return Err(wrong(self.graph, op, EMPTY.to_owned()));
             }
             for (at, id) in op.inputs.iter().enumerate() {
                 let element = self.elements[id.0];
                 let what = || format!("computes with {} that is not known before it runs", element.as_str());
                 if !op.operation.takes(at, element) {
-                    return Err(self.wrong(op, what()));
+                    return Err(wrong(self.graph, op, what()));
                 }
                 let exact = op.operation.keeps_precision(at) && element.is_real() && element != Element::F32;
                 if exact && self.constants[id.0].is_none() {
-                    return Err(self.wrong(op, "has a scale or a bias that is not known before it runs".to_owned()));
+                    let what = "has a scale or a bias that is not known before it runs";
+                    return Err(wrong(self.graph, op, what.to_owned()));
                 }
             }
         }
         Ok(())
-    }
-
-    fn wrong(&self, op: &Op, what: String) -> PlanError {
-        match self.graph.nodes.get(op.node) {
-            Some(node) => PlanError::Node { operator: node.kind.clone(), node: node.name.clone(), what },
-            None => PlanError::Inputs(what),
-        }
     }
 
     fn bytes(&self, id: StorageId) -> usize {

@@ -11,7 +11,7 @@ use crate::gpu::graph::tensor::{Data, Element, Tensor, elements};
 pub(super) const MOST_ELEMENTS: usize = (1 << 31) - 1;
 /// Multiplications that computing things beforehand may take, all of them together.
 const MOST_FOLDED_WORK: usize = 1 << 30;
-/// Elements of all that is computed beforehand.
+/// Elements of all that is computed beforehand, and kept.
 const MOST_FOLDED_ELEMENTS: usize = 1 << 27;
 
 /// Where a value is kept; several may be in the same place in other shapes.
@@ -100,8 +100,9 @@ impl Draft {
         Value { storage: self.storage(element, tensor.data().len(), Some(tensor)), shape }
     }
 
-    /// A value that is known, made here.
+    /// A value that is known, made here; takes its share of what may be.
     pub(super) fn reals(&mut self, shape: Vec<usize>, numbers: Vec<f32>) -> Result<Value, String> {
+        self.room_for(numbers.len())?;
         let tensor = Tensor::new(Element::F32, shape, Data::Real(numbers)).ok_or("a constant of another size")?;
         Ok(self.constant(Arc::new(tensor)))
     }
@@ -151,7 +152,14 @@ impl Draft {
         let inputs: Vec<StorageId> = inputs.iter().map(|value| value.storage).collect();
         let known: Option<Vec<Arc<Tensor>>> = inputs.iter().map(|id| self.at(*id).constant.clone()).collect();
         let known = known.filter(|_| self.folds_reals || !element.is_real());
-        if let Some(known) = known.filter(|_| self.may_fold(&operation, count)) {
+        let empty = count == 0 || inputs.iter().any(|id| self.at(*id).count == 0);
+        if count == 0 && known.is_some() && !element.is_real() {
+            // A list of no dimensions, as exporters compute with; its other dimensions may be any, so nothing walks them.
+            let tensor =
+                Tensor::new(element, shape, Data::Whole(Vec::new())).ok_or("it gave something of another size")?;
+            return Ok(self.constant(Arc::new(tensor)));
+        }
+        if let Some(known) = known.filter(|_| !empty && self.may_fold(&operation, count)) {
             let data: Vec<&Data> = known.iter().map(|tensor| tensor.data()).collect();
             let data = twin::compute(&operation, &data, count, element)?;
             let tensor = Tensor::new(element, shape, data).ok_or("it gave something of another size")?;
@@ -167,12 +175,37 @@ impl Draft {
     /// Whether there is patience and room left to compute something beforehand; takes its share if there is.
     fn may_fold(&mut self, operation: &Operation, count: usize) -> bool {
         let total_work = self.folded_work.saturating_add(work(operation, count));
-        let total_elements = self.folded_elements.saturating_add(count);
-        let may = total_work <= MOST_FOLDED_WORK && total_elements <= MOST_FOLDED_ELEMENTS;
+        let may = total_work <= MOST_FOLDED_WORK && self.may_keep(count);
         if may {
-            (self.folded_work, self.folded_elements) = (total_work, total_elements);
+            self.folded_work = total_work;
         }
         may
+    }
+
+    /// Whether there is room left for so many elements that are made beforehand.
+    pub(super) fn has_room(&self, count: usize) -> bool {
+        self.folded_elements.saturating_add(count) <= MOST_FOLDED_ELEMENTS
+    }
+
+    /// The same; takes its share if there is.
+    pub(super) fn may_keep(&mut self, count: usize) -> bool {
+        let may = self.has_room(count);
+        if may {
+            self.folded_elements += count;
+        }
+        may
+    }
+
+    /// Takes room for what cannot be left for later.
+    pub(super) fn room_for(&mut self, count: usize) -> Result<(), String> {
+        let refused = || format!("more than {MOST_FOLDED_ELEMENTS} elements would be made before the graph runs");
+        self.may_keep(count).then_some(()).ok_or_else(refused)
+    }
+
+    /// Leaves room for so many elements.
+    #[cfg(test)]
+    pub(super) fn leave_room(&mut self, count: usize) {
+        self.folded_elements = MOST_FOLDED_ELEMENTS - count;
     }
 
     /// Weights that come dequantised may be wanted as they were.

@@ -177,6 +177,7 @@ pub fn plan(graph: &Graph, shapes: &[Vec<usize>], settings: Settings) -> Result<
         return Err(PlanError::Steps { steps: graph.nodes.len(), most: assemble::MOST_STEPS });
     }
     let mut bound = bind::bind(graph, shapes, settings.optimised)?;
+    assemble::refuse_empty(graph, &mut bound)?;
     if settings.optimised {
         rewrite::rewrite(&mut bound.draft, &mut bound.outputs, settings.int8);
     }

@@ -41,7 +41,7 @@ pub(super) fn bind(graph: &Graph, shapes: &[Vec<usize>], folds_reals: bool) -> R
         values.insert(*id, draft.constant(tensor.clone()));
     }
     for (at, node) in graph.nodes.iter().enumerate() {
-        let wrong = |what: String| PlanError::Node { operator: node.kind.clone(), node: node.name.clone(), what };
+        let wrong = |what: String| PlanError::Node { operator: node.kind.clone(), node: node.name.to_string(), what };
         let inputs: Option<Vec<Option<&Value>>> =
             node.inputs.iter().map(|input| input.map_or(Some(None), |id| values.get(&id).map(Some))).collect();
         let inputs = inputs.ok_or_else(|| wrong("takes a value that nothing gives".to_owned()))?;

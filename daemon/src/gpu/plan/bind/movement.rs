@@ -251,6 +251,7 @@ impl Binder<'_> {
         if count > MOST_FILLED {
             return Err(format!("shape {shape:?} has more than {MOST_FILLED} elements"));
         }
+        self.draft.room_for(count)?;
         let data = value.data().pick(std::iter::repeat_n(Some(0), count));
         let tensor: Option<Tensor> = Tensor::new(value.element(), shape, data);
         Ok(self.draft.constant(Arc::new(tensor.ok_or("it cannot be filled")?)))
@@ -317,6 +318,7 @@ fn padded_shape(shape: &[usize], before: &[i64], after: &[i64], border: Border) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::draft::Draft;
     use super::*;
 
     #[test]
@@ -335,5 +337,15 @@ mod tests {
         check(10, [100, 0, -1], 9, 9);
         check(0, [0, 5, 1], 0, 0);
         assert!(Part::all(&[3]).cut(0, &[3], [0, 3, 0]).is_err());
+    }
+
+    #[test]
+    fn what_is_filled_takes_of_the_room_for_all() {
+        let mut draft = Draft::new(true);
+        draft.leave_room(250);
+        let shape = draft.constant(Arc::new(Tensor::list(vec![10, 10])));
+        let mut fill = || Binder { draft: &mut draft, inputs: vec![Some(&shape)] }.fill(&Tensor::scalar(0.0));
+        assert!(fill().is_ok() && fill().is_ok());
+        assert!(fill().is_err_and(|why| why.contains("before the graph runs")));
     }
 }

@@ -19,8 +19,11 @@ impl Rewriter<'_> {
         let givers = op.inputs.iter().filter_map(|input| self.only_giver(*input));
         let folded = givers.collect::<Vec<_>>().into_iter().find_map(|giver| {
             let before = self.op(giver)?.clone();
-            let (channels, axis_from_end) = self.channels_of(&before)?;
-            let affine = self.affine(&op, before.output, channels, axis_from_end)?;
+            let (channels, axis) = self.channels_of(&before)?;
+            if !self.draft.has_room(channels) {
+                return None;
+            }
+            let affine = self.affine(&op, before.output, channels, axis)?;
             Some((giver, self.with(before, &affine, channels)?))
         });
         let Some((giver, changed)) = folded else { return false };
@@ -32,7 +35,8 @@ impl Rewriter<'_> {
     fn channels_of(&self, op: &Op) -> Option<(usize, ChannelAxis)> {
         match &op.operation {
             Operation::Convolution(convolution) if convolution.activation.is_none() => {
-                Some((convolution.filters, ChannelAxis::Second))
+                let plane = convolution.output[0] * convolution.output[1];
+                Some((convolution.filters, ChannelAxis::Second { plane }))
             }
             Operation::Product(product) if product.activation.is_none() => Some((product.columns, ChannelAxis::Last)),
             _ => None,
@@ -43,7 +47,9 @@ impl Rewriter<'_> {
     fn affine(&self, op: &Op, x: StorageId, count: usize, axis: ChannelAxis) -> Option<Affine> {
         match &op.operation {
             Operation::Channels(Channels { along, scale, bias, added: false, activation: None })
-                if along.axis == count && axis == ChannelAxis::Second && op.inputs.first() == Some(&x) =>
+                if along.axis == count
+                    && axis == (ChannelAxis::Second { plane: along.inner })
+                    && op.inputs.first() == Some(&x) =>
             {
                 let mut rest = op.inputs.iter().skip(1);
                 let mut next = |there: bool| -> Option<Option<Vec<f32>>> {
@@ -91,7 +97,7 @@ impl Rewriter<'_> {
             Some(known) => known?,
         };
         affine.bias.iter().flatten().zip(&mut sum).for_each(|(more, sum)| *sum += more);
-        let bias = self.vector(sum);
+        let bias = self.vector(sum)?;
         op.inputs.truncate(2);
         op.inputs.push(bias);
         match &mut op.operation {
@@ -138,8 +144,8 @@ impl Rewriter<'_> {
 /// Where the channels of a tensor are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ChannelAxis {
-    /// Of pictures.
-    Second,
+    /// Of pictures of so many elements. What takes them may see them in other dimensions, where the second is none.
+    Second { plane: usize },
     /// Of rows.
     Last,
 }
@@ -152,10 +158,13 @@ fn per_channel(
     channels: usize,
     axis: ChannelAxis,
 ) -> Option<Vec<f32>> {
-    let axis = match axis {
-        ChannelAxis::Second => 1,
-        ChannelAxis::Last => x_shape.len().checked_sub(1)?,
+    let (axis, inner) = match axis {
+        ChannelAxis::Second { plane } => (1, plane),
+        ChannelAxis::Last => (x_shape.len().checked_sub(1)?, 1),
     };
+    if x_shape.iter().skip(axis + 1).product::<usize>() != inner {
+        return None;
+    }
     if x_shape.get(axis) != Some(&channels) || shape.len() > x_shape.len() {
         return None;
     }

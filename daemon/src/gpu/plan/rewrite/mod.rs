@@ -100,13 +100,18 @@ impl Rewriter<'_> {
         self.known(id)?.reals()
     }
 
+    /// A constant that takes the place of another, if there is room for it beside that.
     fn constant(&mut self, like: &Tensor, numbers: Vec<f32>) -> Option<StorageId> {
+        if !self.draft.may_keep(numbers.len()) {
+            return None;
+        }
         let tensor = Tensor::new(Element::F32, like.shape().to_vec(), Data::Real(numbers))?;
         Some(self.draft.constant(Arc::new(tensor)).storage)
     }
 
-    fn vector(&mut self, numbers: Vec<f32>) -> StorageId {
-        self.draft.constant(Arc::new(Tensor::vector(numbers))).storage
+    fn vector(&mut self, numbers: Vec<f32>) -> Option<StorageId> {
+        let there_is_room = self.draft.may_keep(numbers.len());
+        there_is_room.then(|| self.draft.constant(Arc::new(Tensor::vector(numbers))).storage)
     }
 
     /// Lets the operation at `giver` give what the one at `at` gave, which goes away.

@@ -14,7 +14,7 @@ impl Rewriter<'_> {
         true
     }
 
-    fn integers(&self, mut op: Op) -> Option<Op> {
+    fn integers(&mut self, mut op: Op) -> Option<Op> {
         let &[x, weights, ..] = op.inputs.as_slice() else { return None };
         let (quantized_x, x_scale) = self.dequantized(x)?;
         let quantized = self.draft.at(weights).quantized.as_ref().filter(|quantized| quantized.symmetric)?;
@@ -23,12 +23,16 @@ impl Rewriter<'_> {
         }
         let worth: Vec<f32> = quantized.scales.iter().map(|scale| scale * x_scale).collect();
         let fits = worth.len() == 1 || scales_fit(&op.operation, quantized);
+        let weights = quantized.storage;
+        if !self.draft.may_keep(worth.len()) {
+            return None;
+        }
         match &mut op.operation {
             Operation::Convolution(convolution) if fits && !convolution.transposed => convolution.worth = Some(worth),
             Operation::Product(product) if fits => product.worth = Some(worth),
             _ => return None,
         }
-        (op.inputs[0], op.inputs[1]) = (quantized_x, quantized.storage);
+        (op.inputs[0], op.inputs[1]) = (quantized_x, weights);
         Some(op)
     }
 

@@ -92,6 +92,41 @@ fn what_does_not_fit_is_named() {
     };
     check(&wide, &[&[1 << 20, 1], &[1, 1 << 20]], &["Add 'y'", "more than 2147483647 elements"]);
     check(&wide, &[&[0, 1], &[1, 2]], &["no elements"]);
+    let sized = |model: &mut Model| _ = model.node("ConstantOfShape", &["s"], &["y"]).output("y", FLOAT);
+    let many = |model: &mut Model| sized(model.constant("s", &Tensor::list(vec![1 << 23])));
+    check(&many, &[], &["ConstantOfShape 'y'", "more than 4194304 elements"]);
+}
+
+#[test]
+fn what_has_no_elements_is_refused_without_walking_its_dimensions() {
+    let check = |build: &dyn Fn(&mut Model), expected: &str| {
+        let mut model = Model::new(17);
+        model
+            .constant("e", &reals(&[1 << 60, 3, 0], 1))
+            .constant("i", &whole(Element::I64, &[1 << 60, 3, 0], Vec::new()));
+        model.input("x", FLOAT, &[Some(2)]).constant("two", &Tensor::list(vec![0, 1]));
+        build(&mut model);
+        model.output("y", FLOAT);
+        for optimised in [true, false] {
+            let made = planned(&model, &[&[2]], Settings { optimised, ..Settings::default() });
+            match (made, expected) {
+                (Ok(plan), "") => assert_eq!(plan.steps.len(), 1),
+                (made, _) => assert_eq!(made.expect_err("refused").to_string(), expected),
+            }
+        }
+    };
+    let no = |node: &str| format!("{node}: computes with a value that has no elements");
+    check(&|m| _ = m.int("axis", 2).node("Softmax", &["e"], &["y"]), &no("Softmax 'y'"));
+    check(&|m| _ = m.int("axis", 1).node("Softmax", &["e"], &["y"]), &no("Softmax 'y'"));
+    check(&|m| _ = m.int("axis", 1).node("Concat", &["e", "e"], &["y"]), &no("Concat 'y'"));
+    check(&|m| _ = m.int("axis", 1).node("Gather", &["e", "two"], &["y"]), &no("Gather 'y'"));
+    // Lists of dimensions may be empty.
+    let lists = |m: &mut Model| {
+        m.int("axis", 1).node("Concat", &["i", "i"], &["c"]).int("to", 1).node("Cast", &["c"], &["y"]);
+    };
+    check(&lists, &no("Cast 'y'"));
+    // What nobody wants is no reason to refuse.
+    check(&|m| _ = m.int("axis", 1).node("Softmax", &["e"], &["s"]).node("Relu", &["x"], &["y"]), "");
 }
 
 #[test]

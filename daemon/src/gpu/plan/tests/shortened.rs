@@ -1,6 +1,8 @@
 //! What operators become.
 
+use super::super::bind::bind;
 use super::super::operation::{Convolution, Operation, Product};
+use super::super::rewrite::rewrite;
 use super::super::{Precision, Settings};
 use super::{FLOAT, assert_near, computed, planned, reals, whole};
 use crate::gpu::graph::operator::Function;
@@ -72,6 +74,52 @@ fn normalisation_bias_and_activation_go_into_the_convolution() {
         &[1, 3, 4, 4],
         &["convolution", "channels", "channels"],
     );
+}
+
+#[test]
+fn what_sees_a_picture_in_other_dimensions_stays_behind_the_convolution() {
+    let seen_as = |shape: &[i64], add: bool, expected: &[&str]| {
+        let build = |model: &mut Model| {
+            model.constant("w", &reals(&[4, 3, 1, 1], 1)).node("Conv", &["x", "w"], &["c"]);
+            model.constant("shape", &Tensor::list(shape.to_vec())).node("Reshape", &["c", "shape"], &["r"]);
+            if add {
+                model.constant("b", &reals(&[4, 1], 2)).node("Add", &["r", "b"], &["y"]);
+            } else {
+                normalized(model, "r", "y", 4);
+            }
+        };
+        check(&build, &[2, 3, 2, 2], expected);
+    };
+    seen_as(&[2, 4, 4], true, &["convolution"]);
+    seen_as(&[2, 4, 4], false, &["convolution"]);
+    seen_as(&[1, 4, 8], true, &["convolution", "binary"]);
+    seen_as(&[1, 4, 8], false, &["convolution", "channels"]);
+    seen_as(&[8, 4, 1], true, &["convolution", "binary"]);
+    seen_as(&[8, 4, 1], false, &["convolution", "channels"]);
+}
+
+#[test]
+fn weights_are_made_anew_while_there_is_room() {
+    let check = |room: usize, expected: &[&str]| {
+        let mut model = Model::new(17);
+        model.input("x", FLOAT, &[Some(1), Some(3), Some(2), Some(2)]).constant("w", &reals(&[2, 3, 1, 1], 1));
+        model.constant("s", &Tensor::scalar(2.0)).constant("b", &reals(&[2, 1, 1], 2)).node(
+            "Conv",
+            &["x", "w"],
+            &["c"],
+        );
+        model.node("Mul", &["c", "s"], &["m"]).node("Add", &["m", "b"], &["y"]).output("y", FLOAT);
+        let mut bound = bind(&super::graph(&model), &[vec![1, 3, 2, 2]], true).expect("bound");
+        bound.draft.leave_room(room);
+        rewrite(&mut bound.draft, &mut bound.outputs, false);
+        let names: Vec<_> = bound.draft.ops.iter().map(|op| op.operation.name()).collect();
+        assert_eq!(names, expected, "{room}");
+    };
+    // 6 weights that are scaled, and 2 biases.
+    check(8, &["convolution"]);
+    check(7, &["convolution", "binary"]);
+    check(5, &["convolution", "binary", "binary"]);
+    check(0, &["convolution", "binary", "binary"]);
 }
 
 #[test]
@@ -166,6 +214,17 @@ fn shapes_are_computed_beforehand() {
         &|model| {
             model.node("Shape", &["x"], &["s"]).constant("zero", &Tensor::list(vec![0]));
             model.node("Gather", &["s", "zero"], &["n"]).constant("rest", &Tensor::list(vec![-1]));
+            model.int("axis", 0).node("Concat", &["n", "rest"], &["target"]).node("Reshape", &["x", "target"], &["r"]);
+            model.node("Relu", &["r"], &["y"]);
+        },
+        &[2, 3, 4],
+        &["unary"],
+    );
+    // No dimensions are dimensions too.
+    check(
+        &|model| {
+            model.node("Shape", &["x"], &["s"]).constant("zero", &Tensor::list(vec![0]));
+            model.node("Slice", &["s", "zero", "zero"], &["n"]).constant("rest", &Tensor::list(vec![-1]));
             model.int("axis", 0).node("Concat", &["n", "rest"], &["target"]).node("Reshape", &["x", "target"], &["r"]);
             model.node("Relu", &["r"], &["y"]);
         },
