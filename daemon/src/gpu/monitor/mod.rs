@@ -8,7 +8,7 @@ pub mod reading;
 pub mod trace;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,21 +91,20 @@ impl Gpus {
     /// # Errors
     /// When a recording cannot be replayed or made. That there is no driver is no error.
     pub fn start(options: &Options) -> Result<Self, MonitorError> {
-        let recorder = options.record.as_ref().map(|path| {
-            let made = Recorder::create(path);
-            made.map_err(|source| MonitorError::Record { path: path.display().to_string(), source })
-        });
-        let recorder = recorder.transpose()?;
+        let record = options.record.as_deref();
         if let Some(path) = &options.replay {
             let trace = Trace::open(path)?;
             tracing::warn!("the GPUs are REPLAYED from {}: their figures are not this machine's", path.display());
             let begun = Instant::now();
-            return Self::reading(Source::Replay, options.period, recorder, move || trace.at(begun.elapsed()));
+            return Self::reading(Source::Replay, options.period, record, move || trace.at(begun.elapsed()));
         }
         match Nvml::init() {
-            Ok(nvml) => Self::asking(nvml, options.period, recorder),
+            Ok(nvml) => Self::asking(nvml, options.period, record),
             Err(why) => {
                 tracing::info!("no GPU metrics: {why}");
+                if let Some(path) = record {
+                    tracing::warn!("no recording of the GPUs is made in {}: there is none", path.display());
+                }
                 Ok(Self::none(why.to_string()))
             }
         }
@@ -116,14 +115,14 @@ impl Gpus {
     }
 
     /// Asks the driver, for what takes longer on another thread.
-    fn asking(nvml: Nvml, period: Duration, recorder: Option<Recorder>) -> Result<Self, MonitorError> {
+    fn asking(nvml: Nvml, period: Duration, record: Option<&Path>) -> Result<Self, MonitorError> {
         let nvml = Arc::new(nvml);
         let patient = Arc::clone(&nvml);
         let slow = Sampler::start("gpus-slow", SLOW_PERIOD, None, move || {
             let read = nvml::each(&patient, |device, handle| (device.uuid, nvml::slow(handle)));
             read.into_iter().collect::<BTreeMap<String, Slow>>()
         })?;
-        Self::reading(Source::Driver, period, recorder, move || {
+        Self::reading(Source::Driver, period, record, move || {
             let slow = slow.read(Instant::now()).unwrap_or_default();
             nvml::each(&nvml, |device, handle| {
                 let slow = slow.get(&device.uuid).cloned().unwrap_or_default();
@@ -135,10 +134,16 @@ impl Gpus {
     fn reading(
         source: Source,
         period: Duration,
-        recorder: Option<Recorder>,
+        record: Option<&Path>,
         read: impl Fn() -> Vec<Reading> + Send + 'static,
     ) -> Result<Self, MonitorError> {
         let history = Arc::new(Mutex::new(History::new(KEPT)));
+        // Last, so that a start that fails leaves no empty file in the way of the next.
+        let recorder = record.map(|path| {
+            let made = Recorder::create(path);
+            made.map_err(|source| MonitorError::Record { path: path.display().to_string(), source })
+        });
+        let recorder = recorder.transpose()?;
         let (kept, begun, recorder) = (Arc::clone(&history), Instant::now(), recorder.map(Mutex::new));
         let latest = Sampler::start("gpus", period, None, move || {
             let (at, readings) = (Instant::now(), read());
@@ -188,6 +193,18 @@ mod tests {
             assert!(reading.now.utilization.is_none_or(|share| (0.0..=1.0).contains(&share)), "{reading:?}");
         }
         assert!(matches!(gpus.source(), Source::Driver | Source::None(_)));
+    }
+
+    #[test]
+    fn a_recording_is_begun_only_where_there_is_something_to_record() {
+        let place = tempfile::tempdir().unwrap();
+        let record = place.path().join("out.jsonl");
+        let mistyped = Some(place.path().join("nowhere.jsonl"));
+        let options = Options { replay: mistyped, record: Some(record.clone()), ..OPTIONS };
+        assert!(matches!(Gpus::start(&options), Err(MonitorError::Replay(_))));
+        assert!(!record.exists(), "a start that failed left a file");
+        let gpus = Gpus::start(&Options { replay: None, ..options }).unwrap();
+        assert_eq!(record.exists(), *gpus.source() == Source::Driver);
     }
 
     #[test]

@@ -91,7 +91,10 @@ impl Trace {
         };
         // The last moment lasts as long as the others do on average.
         let lasted_ms = last.at_ms - first.at_ms;
-        let period_ms = lasted_ms + (lasted_ms / (moments.len() as u64 - 1).max(1)).max(LEAST_MS);
+        let last_ms = (lasted_ms / (moments.len() as u64 - 1).max(1)).max(LEAST_MS);
+        let end_ms = last.at_ms.checked_add(last_ms);
+        let end_ms = end_ms.ok_or_else(|| (moments.len(), format!("its `at_ms` {} is too large", last.at_ms)))?;
+        let period_ms = end_ms - first.at_ms;
         Ok(Self { moments, period_ms })
     }
 
@@ -184,6 +187,13 @@ mod tests {
         check("x", 1, "expected value");
         check("{\"at_ms\":1,\"devices\":[]}\n{\"at_ms\":1,\"devices\":[]}", 2, "not after");
         check("{\"at_ms\":1,\"devices\":[],\"x\":1}", 1, "unknown field");
+        let two =
+            |from: u64, to: u64| format!("{{\"at_ms\":{from},\"devices\":[]}}\n{{\"at_ms\":{to},\"devices\":[]}}");
+        check(&two(0, 1 << 63), 2, "too large");
+        check(&two(1 << 63, u64::MAX), 2, "too large");
+        check(&format!("{{\"at_ms\":{},\"devices\":[]}}", u64::MAX), 1, "too large");
+        let longest = Trace::parse(&two(0, u64::MAX / 2)).unwrap();
+        assert!(longest.at(Duration::MAX).is_empty());
         let still = Trace::parse("{\"at_ms\":9,\"devices\":[]}").unwrap();
         assert!(still.at(Duration::from_secs(9)).is_empty());
         assert!(Trace::open(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere: cannot be read"));
