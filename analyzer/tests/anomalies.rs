@@ -89,7 +89,7 @@ fn a_burst_of_errors_is_found_by_the_healthy_runs_before_it() {
 
     let reports = write_reports(&faulty, &findings).unwrap();
     let page = std::fs::read_to_string(&reports.html).unwrap();
-    assert!(page.contains("<h2>Anomalies</h2>") && page.contains("Compared with 4 healthy runs"));
+    assert!(page.contains("<h2 id=\"anomalies\">Anomalies</h2>") && page.contains("Compared with 4 healthy runs"));
     let summary = std::fs::read_to_string(&reports.summary).unwrap();
     assert!(summary.contains("Anomalies") && summary.contains("error\\_rate"), "{summary}");
     std::fs::remove_dir_all(&baseline).unwrap();

@@ -11,7 +11,8 @@ use proofload_run::verdict::Verdict;
 
 use super::chart::{Axis, Chart, Ink, Mark, Series};
 use super::format::{number, percent};
-use super::page::{Fact, Page, class, draw, quote, sentence};
+use super::page::{Fact, Page, class, quote, sentence, show};
+use super::sections::Section;
 use super::tables::{Cell, Table, num, text};
 use super::tiles::Tile;
 use crate::AnalyzeError;
@@ -41,7 +42,7 @@ fn html(
     why: &str,
 ) -> Result<String, AnalyzeError> {
     let charts = [bad_over_rate(search, found), latency_over_rate(search, steps)];
-    let drawings = charts.iter().flatten().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
+    let section = Section::new("search", "The search", charts, [table(search, steps)]);
     let tiles = tiles(search, found);
 
     let page = Page {
@@ -54,8 +55,7 @@ fn html(
         subtitle: subtitle(search, steps),
         columns: tiles.len(),
         tiles,
-        drawings,
-        tables: vec![table(search, steps)],
+        sections: vec![show(section)?],
         warnings: Vec::new(),
         facts: facts(search, found, steps),
         scenario_path: &search.scenario_path,

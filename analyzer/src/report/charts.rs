@@ -11,14 +11,6 @@ const WIDE_RANGE: f64 = 40.0;
 
 const LINE_INKS: [Ink; 6] = [Ink::Blue, Ink::Teal, Ink::Amber, Ink::Violet, Ink::Red, Ink::Slate];
 
-/// All charts that have something to show.
-pub(super) fn charts(findings: &Findings) -> Vec<Chart> {
-    let main =
-        [breaking(findings), Some(load(findings)), latency(findings), first_token(findings), token_gap(findings)];
-    let more = [distribution(findings), phases(findings), trouble(findings), Some(in_flight(findings))];
-    main.into_iter().chain(more).flatten().chain(scraped(findings)).collect()
-}
-
 /// The unit that a set of latencies is shown in, and nanoseconds in it.
 fn latency_unit(largest_ns: f64) -> (&'static str, f64) {
     match largest_ns {
@@ -57,7 +49,7 @@ fn largest(findings: &Findings, values: impl Fn(&Bucket) -> [f64; 3]) -> f64 {
     findings.timeline.buckets.iter().flat_map(values).fold(0.0, f64::max)
 }
 
-fn load(findings: &Findings) -> Chart {
+pub(super) fn load(findings: &Findings) -> Chart {
     let top = largest(findings, |b| [b.intended_per_s, b.throughput_per_s, b.goodput_per_s]);
     let note = "Arrivals that the plan wants, successful answers, and those within the service level.";
     let mut chart = over_time(findings, "Load, requests per second", note, Axis::from_zero("", top));
@@ -76,7 +68,7 @@ fn load(findings: &Findings) -> Chart {
     chart
 }
 
-fn latency(findings: &Findings) -> Option<Chart> {
+pub(super) fn latency(findings: &Findings) -> Option<Chart> {
     let all = || findings.timeline.buckets.iter().flat_map(|b| [b.p50_ns, b.p95_ns, b.p99_ns]).flatten();
     let (low, high) = (all().min()? as f64, all().max()? as f64);
     let limit = findings.run.slo.map(|slo| slo.latency_ns as f64);
@@ -102,13 +94,13 @@ fn latency(findings: &Findings) -> Option<Chart> {
     Some(chart)
 }
 
-fn first_token(findings: &Findings) -> Option<Chart> {
+pub(super) fn first_token(findings: &Findings) -> Option<Chart> {
     let limit = findings.run.slo.and_then(|slo| slo.ttft_ns);
     let note = "Of streamed successes, from the intended arrival, placed at the time of that arrival.";
     token_times(findings, ("Time to first token", note), limit, |b| (b.ttft_p50_ns, b.ttft_p95_ns))
 }
 
-fn token_gap(findings: &Findings) -> Option<Chart> {
+pub(super) fn token_gap(findings: &Findings) -> Option<Chart> {
     let limit = findings.run.slo.and_then(|slo| slo.itl_ns);
     let note = "The mean time between the tokens of an answer, over answers, placed at the time of their arrival.";
     token_times(findings, ("Inter-token latency", note), limit, |b| (b.itl_p50_ns, b.itl_p95_ns))
@@ -137,7 +129,7 @@ fn token_times(
 }
 
 /// The share of bad arrivals against the level of load, for runs that seek the limit.
-fn breaking(findings: &Findings) -> Option<Chart> {
+pub(super) fn breaking(findings: &Findings) -> Option<Chart> {
     let found = findings.breaking_point.as_ref()?;
     let judged: Vec<&StepFindings> = findings.steps.iter().filter(|step| worst(step).is_some()).collect();
     let highest = judged.iter().map(|step| step.level).reduce(f64::max)?;
@@ -184,7 +176,7 @@ fn of_kept(judged: &[&StepFindings], kept: Kept, label: &str, ink: Ink) -> Serie
     series
 }
 
-fn distribution(findings: &Findings) -> Option<Chart> {
+pub(super) fn distribution(findings: &Findings) -> Option<Chart> {
     let latency = findings.latency.as_ref()?;
     let (first, last) = (findings.distribution.first()?, findings.distribution.last()?);
     let (unit, scale) = latency_unit(latency.max_ns as f64);
@@ -216,7 +208,7 @@ fn distribution(findings: &Findings) -> Option<Chart> {
     Some(chart)
 }
 
-fn phases(findings: &Findings) -> Option<Chart> {
+pub(super) fn phases(findings: &Findings) -> Option<Chart> {
     const INKS: [Ink; 6] = [Ink::Slate, Ink::Amber, Ink::Violet, Ink::Blue, Ink::Red, Ink::Teal];
     let rows = &findings.phases;
     let longest = rows.iter().map(|row| row.mean_latency_ns).reduce(f64::max)?;
@@ -249,7 +241,7 @@ fn shortened(name: &str) -> String {
     if name.chars().count() <= 12 { name.to_owned() } else { name.chars().take(11).chain(['…']).collect() }
 }
 
-fn trouble(findings: &Findings) -> Option<Chart> {
+pub(super) fn trouble(findings: &Findings) -> Option<Chart> {
     let top = largest(findings, |b| [b.errors_per_s, b.sheds_per_s, 0.0]);
     if top <= 0.0 {
         return None;
@@ -267,7 +259,7 @@ fn trouble(findings: &Findings) -> Option<Chart> {
     Some(chart)
 }
 
-fn in_flight(findings: &Findings) -> Chart {
+pub(super) fn in_flight(findings: &Findings) -> Chart {
     let top = largest(findings, |b| [b.in_flight_mean, 0.0, 0.0]);
     let note = "Requests under way, on average over each bucket, counted from their intended arrival.";
     let mut chart = over_time(findings, "In flight, requests", note, Axis::from_zero("", top));
@@ -277,7 +269,7 @@ fn in_flight(findings: &Findings) -> Chart {
 }
 
 /// The scraped series, those of one chart together.
-fn scraped(findings: &Findings) -> Vec<Chart> {
+pub(super) fn scraped(findings: &Findings) -> Vec<Chart> {
     let mut titles: Vec<&str> = Vec::new();
     for series in &findings.series {
         if !titles.contains(&series.chart.as_str()) {

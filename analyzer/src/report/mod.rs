@@ -10,6 +10,7 @@ mod format;
 mod junit;
 mod markdown;
 mod page;
+mod sections;
 mod spike_table;
 mod tables;
 mod tiles;

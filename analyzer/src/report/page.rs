@@ -6,9 +6,9 @@ use proofload_run::manifest::{EndReason, LoadModel};
 use proofload_run::verdict::Verdict;
 
 use super::chart::{Chart, Mark, svg};
-use super::charts::charts;
 use super::format::{calendar, count, number, seconds};
-use super::tables::{Table, tables};
+use super::sections::{Section, sections};
+use super::tables::Table;
 use super::tiles::{Tile, tiles};
 use crate::AnalyzeError;
 
@@ -36,6 +36,15 @@ pub(super) struct Drawing {
     narrow: String,
 }
 
+/// One section, drawn.
+pub(super) struct Shown {
+    id: &'static str,
+    title: &'static str,
+    note: String,
+    drawings: Vec<Drawing>,
+    tables: Vec<Table>,
+}
+
 /// A name and what it stands for.
 pub(super) struct Fact {
     pub(super) name: &'static str,
@@ -55,8 +64,7 @@ pub(super) struct Page<'a> {
     pub(super) tiles: Vec<Tile>,
     /// Of the tiles on a wide page: one full row, or two.
     pub(super) columns: usize,
-    pub(super) drawings: Vec<Drawing>,
-    pub(super) tables: Vec<Table>,
+    pub(super) sections: Vec<Shown>,
     pub(super) warnings: Vec<Warning>,
     pub(super) facts: Vec<Fact>,
     pub(super) scenario_path: &'a str,
@@ -70,7 +78,7 @@ pub(super) struct Page<'a> {
 pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
     let mut reasons = findings.reasons.iter().map(capitalised);
     let headline = reasons.next().ok_or(AnalyzeError::NoReason)?;
-    let drawings = charts(findings).iter().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
+    let sections = sections(findings).into_iter().map(show).collect::<Result<_, _>>()?;
     let tiles = tiles(findings);
     let page = Page {
         title: format!("{}: {}", findings.verdict, findings.run.scenario),
@@ -82,8 +90,7 @@ pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
         subtitle: subtitle(findings),
         columns: if tiles.len() <= 7 { tiles.len() } else { tiles.len().div_ceil(2) },
         tiles,
-        drawings,
-        tables: tables(findings),
+        sections,
         warnings: findings
             .warnings
             .iter()
@@ -127,7 +134,16 @@ pub(super) fn class(verdict: Verdict) -> &'static str {
     }
 }
 
-pub(super) fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
+/// A section as the template shows it.
+///
+/// # Errors
+/// When a chart cannot be drawn.
+pub(super) fn show(section: Section) -> Result<Shown, AnalyzeError> {
+    let drawings = section.charts.iter().map(draw).collect::<Result<_, _>>().map_err(AnalyzeError::Chart)?;
+    Ok(Shown { id: section.id, title: section.title, note: section.note, drawings, tables: section.tables })
+}
+
+fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
     Ok(Drawing {
         title: chart.title.clone(),
         note: chart.note.clone(),

@@ -7,7 +7,6 @@ use proofload_run::findings::{
 use proofload_run::verdict::Verdict;
 
 use super::format::{count, duration, number, percent, percentile, seconds, share, share_interval};
-use super::{anomaly_table, budget_table, spike_table, token_tables};
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,31 +57,7 @@ fn kept_badge(kept: Kept) -> Cell {
     Cell { text: word.to_owned(), class }
 }
 
-/// All tables that have rows, in their order. Where overload is part of the plan a service level is a matter of
-/// steps: over the whole run it says nothing.
-pub(super) fn tables(findings: &Findings) -> Vec<Table> {
-    let whole_run = if findings.run.kind.overloads() { &[][..] } else { &findings.slos };
-    let all = [
-        thresholds(&findings.thresholds),
-        slos(whole_run),
-        spike_table::spike(findings),
-        budget_table::budget(findings),
-        anomaly_table::anomalies(findings),
-        steps(findings),
-        entries(&findings.entries),
-        token_tables::tokens(findings),
-        errors(findings),
-        phases(findings),
-        server_phases(findings),
-        batches(findings),
-        conservation(findings),
-        audit(findings),
-        totals(findings),
-    ];
-    all.into_iter().filter(|table| !table.rows.is_empty()).collect()
-}
-
-fn thresholds(results: &[ThresholdResult]) -> Table {
+pub(super) fn thresholds(results: &[ThresholdResult]) -> Table {
     let row = |result: &ThresholdResult| {
         let bound = if result.default { format!("{} (default)", result.text) } else { result.text.clone() };
         vec![
@@ -101,7 +76,7 @@ fn thresholds(results: &[ThresholdResult]) -> Table {
     }
 }
 
-fn slos(results: &[SloResult]) -> Table {
+pub(super) fn slos(results: &[SloResult]) -> Table {
     let row = |result: &SloResult| {
         let slo = &result.slo;
         let bound = |what: &str, ns: Option<u64>| ns.map(|ns| format!(", {what} within {}", duration(ns as f64)));
@@ -133,7 +108,7 @@ pub(super) fn at(latency: Option<&Latency>, which: f64) -> Cell {
     num(latency.and_then(|l| l.percentile(which)).map_or_else(|| "–".to_owned(), percentile))
 }
 
-fn steps(findings: &Findings) -> Table {
+pub(super) fn steps(findings: &Findings) -> Table {
     let row = |step: &StepFindings| {
         let bad = step.slos.iter().map(|slo| &slo.bad).max_by(|a, b| a.share.total_cmp(&b.share));
         let kept = match step.kept {
@@ -185,7 +160,7 @@ fn steps(findings: &Findings) -> Table {
     }
 }
 
-fn entries(entries: &[EntryFindings]) -> Table {
+pub(super) fn entries(entries: &[EntryFindings]) -> Table {
     let row = |entry: &EntryFindings| {
         let n: u64 = entry.outcomes.values().sum();
         vec![
@@ -226,7 +201,7 @@ fn entries(entries: &[EntryFindings]) -> Table {
     }
 }
 
-fn errors(findings: &Findings) -> Table {
+pub(super) fn errors(findings: &Findings) -> Table {
     let row = |class: &proofload_run::findings::ErrorClass| {
         vec![
             text(class.entry.clone()),
@@ -247,7 +222,7 @@ fn errors(findings: &Findings) -> Table {
     }
 }
 
-fn phases(findings: &Findings) -> Table {
+pub(super) fn phases(findings: &Findings) -> Table {
     let rows = findings.phases.iter().flat_map(|breakdown| {
         breakdown.parts.iter().map(|part| {
             vec![
@@ -270,7 +245,7 @@ fn phases(findings: &Findings) -> Table {
 }
 
 /// Shown where answers do not say it better: the phases of each request have percentiles, and are of our requests.
-fn server_phases(findings: &Findings) -> Table {
+pub(super) fn server_phases(findings: &Findings) -> Table {
     let answered = findings.entries.iter().filter(|entry| entry.latency.is_some()).count();
     let shown = if findings.phases.len() < answered { &findings.server_phases[..] } else { &[] };
     let row = |phases: &ServerPhases| {
@@ -307,7 +282,7 @@ fn server_phases(findings: &Findings) -> Table {
     }
 }
 
-fn batches(findings: &Findings) -> Table {
+pub(super) fn batches(findings: &Findings) -> Table {
     let row = |sizes: &proofload_run::findings::BatchSizes| {
         let each: Vec<String> =
             sizes.counts.iter().map(|(size, n)| format!("{size}: {}", percent(*n as f64 / sizes.n as f64))).collect();
@@ -321,7 +296,7 @@ fn batches(findings: &Findings) -> Table {
     }
 }
 
-fn conservation(findings: &Findings) -> Table {
+pub(super) fn conservation(findings: &Findings) -> Table {
     let row = |found: &proofload_run::findings::Conservation| {
         let badge = match found.balance {
             Balance::Balanced => Cell { text: "agree".to_owned(), class: "badge pass" },
@@ -346,7 +321,7 @@ fn conservation(findings: &Findings) -> Table {
     }
 }
 
-fn audit(findings: &Findings) -> Table {
+pub(super) fn audit(findings: &Findings) -> Table {
     let audit = &findings.audit;
     let successes = findings.latency.as_ref().map_or(0, |latency| latency.n);
     let mut rows = vec![
@@ -413,7 +388,7 @@ fn lateness(findings: &Findings) -> String {
     [audit.late_p50_ns, audit.late_p99_ns, audit.late_max_ns].map(|ns| duration(ns as f64)).join(" / ")
 }
 
-fn totals(findings: &Findings) -> Table {
+pub(super) fn totals(findings: &Findings) -> Table {
     let totals = &findings.totals;
     let measured = |outcome: &str| totals.measured_outcomes.get(outcome).copied().unwrap_or(0);
     let mut rows: Vec<Vec<Cell>> = totals

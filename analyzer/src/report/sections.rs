@@ -1,0 +1,83 @@
+//! The report's sections, in their order: which charts and tables belong together.
+
+use proofload_run::findings::Findings;
+
+use super::chart::Chart;
+use super::tables::Table;
+use super::{anomaly_table, budget_table, charts, spike_table, tables, token_tables};
+
+/// What belongs together under one heading. Without charts and rows it is not shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Section {
+    /// What links to it say after the `#`.
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    /// What holds for all of it; may be empty.
+    pub(super) note: String,
+    pub(super) charts: Vec<Chart>,
+    pub(super) tables: Vec<Table>,
+}
+
+impl Section {
+    /// A section of what there is: tables without rows are left out.
+    pub(super) fn new(
+        id: &'static str,
+        title: &'static str,
+        charts: impl IntoIterator<Item = Option<Chart>>,
+        tables: impl IntoIterator<Item = Table>,
+    ) -> Self {
+        let tables = tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
+        Self { id, title, note: String::new(), charts: charts.into_iter().flatten().collect(), tables }
+    }
+}
+
+/// All sections that have something to show.
+pub(super) fn sections(findings: &Findings) -> Vec<Section> {
+    let all = [
+        objectives(findings),
+        over_time(findings),
+        Section::new("limit", "The limit", [charts::breaking(findings)], [tables::steps(findings)]),
+        Section::new("spike", "The spike", [], [spike_table::spike(findings)]),
+        Section::new("budget", "Error budget", [], [budget_table::budget(findings)]),
+        latency(findings),
+        time_spent(findings),
+        Section::new("server", "Server and GPUs", charts::scraped(findings).into_iter().map(Some), []),
+        Section::new("errors", "Errors", [charts::trouble(findings)], [tables::errors(findings)]),
+        Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),
+        validity(findings),
+    ];
+    all.into_iter().filter(|section| !section.charts.is_empty() || !section.tables.is_empty()).collect()
+}
+
+/// Where overload is part of the plan a service level is a matter of steps: over the whole run it says nothing.
+fn objectives(findings: &Findings) -> Section {
+    let whole_run = if findings.run.kind.overloads() { &[][..] } else { &findings.slos };
+    let tables = [tables::thresholds(&findings.thresholds), tables::slos(whole_run)];
+    Section::new("objectives", "Objectives", [], tables)
+}
+
+fn over_time(findings: &Findings) -> Section {
+    let drawn = [
+        Some(charts::load(findings)),
+        charts::latency(findings),
+        charts::first_token(findings),
+        charts::token_gap(findings),
+        Some(charts::in_flight(findings)),
+    ];
+    Section::new("time", "Over time", drawn, [])
+}
+
+fn latency(findings: &Findings) -> Section {
+    let tables = [tables::entries(&findings.entries), token_tables::tokens(findings)];
+    Section::new("latency", "Latency and the mix", [charts::distribution(findings)], tables)
+}
+
+fn time_spent(findings: &Findings) -> Section {
+    let tables = [tables::phases(findings), tables::server_phases(findings), tables::batches(findings)];
+    Section::new("phases", "Where the time went", [charts::phases(findings)], tables)
+}
+
+fn validity(findings: &Findings) -> Section {
+    let tables = [tables::audit(findings), tables::conservation(findings), tables::totals(findings)];
+    Section::new("validity", "Can the figures be believed", [], tables)
+}
