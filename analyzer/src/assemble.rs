@@ -13,6 +13,7 @@ use proofload_run::verdict::Verdict;
 
 use crate::AnalyzeError;
 use crate::anomalies::{self, Seconds};
+use crate::attribution::Slowest;
 use crate::audit::Auditor;
 use crate::breaking::{Judged, breaking_point};
 use crate::budget::budget;
@@ -56,6 +57,10 @@ pub(crate) fn analysed(run: &Run) -> Result<(Findings, Recording), AnalyzeError>
         run.samples.each(|row| looks.look(row))?;
     }
     let mut findings = looks.figures(&defaults);
+    if let Some(whole) = findings.attribution.first_mut() {
+        let traces = run.samples.trace_ids(&looks.slowest.places())?;
+        whole.examples.iter_mut().zip(traces).for_each(|(example, trace)| example.trace_id = trace);
+    }
     findings.reasons = gate::reasons(&findings, run);
     findings.verdict = findings.reasons.iter().map(|reason| reason.verdict).max().unwrap_or(Verdict::Inconclusive);
     findings.warnings = warnings::warnings(&findings, run);
@@ -81,6 +86,7 @@ struct Looks<'a> {
     models: Models<'a>,
     sliding: Vec<Sliding<'a>>,
     seconds: Seconds,
+    slowest: Slowest<'a>,
 }
 
 impl<'a> Looks<'a> {
@@ -103,6 +109,7 @@ impl<'a> Looks<'a> {
             auditor: Auditor::new(scope),
             models: Models::new(scope),
             seconds: Seconds::new(scope),
+            slowest: Slowest::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -142,6 +149,7 @@ impl<'a> Looks<'a> {
         self.phases.look(seen);
         self.auditor.look(seen);
         self.buckets.look(seen);
+        self.slowest.look(seen);
         self.sliding.iter_mut().for_each(|sliding| sliding.add(seen.row));
         if let Some(window) = seen.measured_in() {
             self.each_part(usize::from(seen.row.entry), window, |part, _| part.look(seen));
@@ -156,7 +164,7 @@ impl<'a> Looks<'a> {
 
     /// A look is over. Says whether another is wanted.
     fn turn(&mut self) -> bool {
-        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn()].contains(&true);
+        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn(), self.slowest.turn()].contains(&true);
         let open = self.sliding.iter_mut().fold(open, |open, sliding| sliding.turn() | open);
         let parts = self.entries.iter_mut().chain(&mut self.windows).chain([&mut self.whole]);
         parts.fold(open, |open, part| part.turn() | open)
@@ -173,6 +181,7 @@ impl<'a> Looks<'a> {
         let lasts = manifest.scenario.kind == ScenarioKind::Endurance;
         let objective = manifest.slo.and_then(|slo| slo.availability);
         let error_budget = if lasts { budget(objective, self.whole.flow.failed(), &timeline) } else { None };
+        let server_phases = server_phases::server_phases(scope);
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -191,7 +200,8 @@ impl<'a> Looks<'a> {
             timeline,
             errors: self.errors.classes(&manifest.entries, &scope.run.events),
             phases: self.phases.breakdowns(&manifest.entries),
-            server_phases: server_phases::server_phases(scope),
+            attribution: self.slowest.found(&server_phases),
+            server_phases,
             batches: self.batches.sizes(&manifest.entries),
             series: series::series(&scope.run.series),
             audit: self.auditor.audit(scope),

@@ -8,6 +8,7 @@
 
 pub mod anomalies;
 mod assemble;
+mod attribution;
 mod audit;
 mod breaking;
 mod budget;

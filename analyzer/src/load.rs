@@ -16,7 +16,7 @@ use proofload_run::series::Source;
 use crate::anomalies::{self, Latency, baseline};
 use crate::lines::{Gather, Line};
 use crate::samples::{MOST_KEPT, Samples, failed};
-use crate::{AnalyzeError, counters, series};
+use crate::{AnalyzeError, attribution, counters, series};
 
 /// Points read at a time: as many as the writer puts into a row group, so that none is decoded twice.
 const POINTS_AT_A_TIME: usize = 131_072;
@@ -65,7 +65,8 @@ fn read_series(path: &Path, series: &mut Gather) -> Result<(), AnalyzeError> {
 
 /// Whether some analysis asks for a series. Of what targets tell, most is about their inner life.
 fn is_wanted(source: Source, name: &str) -> bool {
-    source != Source::Target || series::is_shown(name) || counters::is_counted(name) || anomalies::is_watched(name)
+    let of_target = [series::is_shown, counters::is_counted, anomalies::is_watched, attribution::is_watched];
+    source != Source::Target || of_target.iter().any(|is_wanted| is_wanted(name))
 }
 
 /// Points whose source this version does not know are left out.

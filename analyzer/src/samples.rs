@@ -12,7 +12,7 @@ use proofload_run::sample::{Outcome, mean_gap_ns};
 
 use crate::AnalyzeError;
 
-/// So many samples are kept: about 240 MB.
+/// So many samples are kept: about 260 MB.
 pub(crate) const MOST_KEPT: usize = 2_097_152;
 /// Row groups that are read at a time, each by a thread of its own.
 const GROUPS_AT_A_TIME: usize = 2;
@@ -22,6 +22,7 @@ const GROUPS_AT_A_TIME: usize = 2;
 pub(crate) struct Row {
     pub(crate) intended_ns: u64,
     pub(crate) sent_ns: u64,
+    pub(crate) first_byte_ns: u64,
     pub(crate) done_ns: u64,
     pub(crate) late_ns: u64,
     /// Queue, copy-in, compute, copy-out.
@@ -47,6 +48,7 @@ impl Row {
     pub(crate) const EMPTY: Self = Self {
         intended_ns: 0,
         sent_ns: 0,
+        first_byte_ns: 0,
         done_ns: 0,
         late_ns: 0,
         phases_ns: [0; 4],
@@ -107,13 +109,9 @@ impl Extent {
 #[derive(Debug)]
 pub(crate) struct Samples {
     extent: Extent,
-    held: Held,
-}
-
-#[derive(Debug)]
-enum Held {
-    Rows(Vec<Row>),
-    Tables(Vec<Table>),
+    tables: Vec<Table>,
+    /// `None` where they are too many to be kept.
+    kept: Option<Vec<Row>>,
 }
 
 impl Samples {
@@ -132,7 +130,7 @@ impl Samples {
             for table in &tables {
                 table.each_time(|intended_ns, done_ns| extent.add(intended_ns, done_ns))?;
             }
-            return Ok(Self { extent, held: Held::Tables(tables) });
+            return Ok(Self { extent, tables, kept: None });
         }
         let mut rows = Vec::with_capacity(n);
         for table in &tables {
@@ -140,7 +138,7 @@ impl Samples {
         }
         let mut extent = Extent::default();
         rows.iter().for_each(|row: &Row| extent.add(row.intended_ns, row.done_ns));
-        Ok(Self { extent, held: Held::Rows(rows) })
+        Ok(Self { extent, tables, kept: Some(rows) })
     }
 
     pub(crate) fn extent(&self) -> &Extent {
@@ -152,21 +150,41 @@ impl Samples {
     /// # Errors
     /// When a table cannot be read any more.
     pub(crate) fn each(&self, mut look: impl FnMut(&Row)) -> Result<(), AnalyzeError> {
-        match &self.held {
-            Held::Rows(rows) => rows.iter().for_each(look),
-            Held::Tables(tables) => {
-                for table in tables {
+        match &self.kept {
+            Some(rows) => rows.iter().for_each(look),
+            None => {
+                for table in &self.tables {
                     table.each_part(|part| part.iter().for_each(&mut look))?;
                 }
             }
         }
         Ok(())
     }
+
+    /// The trace ids of a few samples, by their places in the order of [`Samples::each`]; `None` of those that have none.
+    ///
+    /// # Errors
+    /// When a table cannot be read any more.
+    pub(crate) fn trace_ids(&self, places: &[u64]) -> Result<Vec<Option<String>>, AnalyzeError> {
+        places.iter().map(|place| self.trace_id(*place)).collect()
+    }
+
+    fn trace_id(&self, place: u64) -> Result<Option<String>, AnalyzeError> {
+        let mut place = usize::try_from(place).unwrap_or(usize::MAX);
+        for table in &self.tables {
+            if place < table.len() {
+                return table.trace_id(place);
+            }
+            place -= table.len();
+        }
+        Ok(None)
+    }
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "intended_ns",
     "sent_ns",
+    "first_byte_ns",
     "done_ns",
     "generator_late_ns",
     "queue_ns",
@@ -186,6 +204,8 @@ const COLUMNS: [&str; 17] = [
 
 /// Columns that tables of format version 1 lack: their answers had no tokens.
 const TOKEN_COLUMNS: [&str; 5] = ["first_token_ns", "last_token_ns", "longest_gap_ns", "tokens_in", "tokens_out"];
+
+const TRACE_COLUMN: &str = "trace_id";
 
 const TIME_COLUMNS: [&str; 2] = ["intended_ns", "done_ns"];
 
@@ -244,6 +264,18 @@ impl Table {
         })
     }
 
+    /// Of one sample.
+    fn trace_id(&self, row: usize) -> Result<Option<String>, AnalyzeError> {
+        let columns = vec![TRACE_COLUMN.to_owned()];
+        let reader = ParquetReader::new(clone(&self.file, &self.path)?).read_parallel(ParallelStrategy::RowGroups);
+        let mut reader = reader.with_columns(Some(columns)).with_slice(Some((row, 1)));
+        reader.set_metadata(self.metadata.clone());
+        let frame = reader.finish().map_err(failed(&self.path))?;
+        let text =
+            frame.column(TRACE_COLUMN).and_then(|column| column.str().map(|text| text.get(0).map(str::to_owned)));
+        text.map_err(failed(&self.path))
+    }
+
     /// Looks at when each was intended and when it ended.
     fn each_time(&self, mut look: impl FnMut(u64, u64)) -> Result<(), AnalyzeError> {
         self.each_frame(&TIME_COLUMNS, |frame| {
@@ -270,6 +302,7 @@ pub(crate) fn failed(path: &Path) -> impl Fn(PolarsError) -> AnalyzeError {
 fn fill_rows(table: &DataFrame, rows: &mut [Row]) -> Result<(), PolarsError> {
     fill_u64(table.column("intended_ns")?, rows, |row, v| row.intended_ns = v)?;
     fill_u64(table.column("sent_ns")?, rows, |row, v| row.sent_ns = v)?;
+    fill_u64(table.column("first_byte_ns")?, rows, |row, v| row.first_byte_ns = v)?;
     fill_u64(table.column("done_ns")?, rows, |row, v| row.done_ns = v)?;
     fill_u64(table.column("generator_late_ns")?, rows, |row, v| row.late_ns = v)?;
     for (phase, name) in ["queue_ns", "copy_in_ns", "compute_ns", "copy_out_ns"].into_iter().enumerate() {
@@ -325,11 +358,25 @@ mod tests {
     use proofload_run::sample::Sample;
     use proofload_run::table::SampleTableWriter;
 
+    /// Every third has none.
+    fn trace(sequence: u64) -> u128 {
+        if sequence.is_multiple_of(3) { 0 } else { u128::from(sequence) << 70 | 5 }
+    }
+
     fn sample(sequence: u64) -> Sample {
         let intended_ns = sequence * 1000;
         let (sent_ns, done_ns) = (intended_ns + 10, intended_ns + 7000 - sequence % 5000);
         let outcome = (sequence % 10) as u8;
-        Sample { sequence, intended_ns, sent_ns, done_ns, outcome, queue_ns: sequence % 97, ..Sample::default() }
+        Sample {
+            sequence,
+            intended_ns,
+            sent_ns,
+            done_ns,
+            outcome,
+            queue_ns: sequence % 97,
+            trace_id: trace(sequence),
+            ..Sample::default()
+        }
     }
 
     /// More than a row group a table, so that parts have a seam within.
@@ -352,7 +399,7 @@ mod tests {
             Samples::of_tables(opened, most_kept).unwrap()
         };
         let (kept, again) = (open(600_000), open(599_999));
-        assert!(matches!((&kept.held, &again.held), (Held::Rows(_), Held::Tables(_))));
+        assert!(kept.kept.is_some() && again.kept.is_none());
         assert_eq!(kept.extent(), again.extent());
         assert_eq!(kept.extent().last_seen_ns, (400_000..600_000).map(|n| sample(n).done_ns).max().unwrap());
         for _ in 0..2 {
@@ -367,5 +414,10 @@ mod tests {
                 .unwrap();
             assert_eq!(sequence, 600_000);
         }
+        let places = [1, 599_999, 400_000, 3, 299_998];
+        let expected = places.map(|place| (trace(place) != 0).then(|| format!("{:032x}", trace(place))));
+        assert_eq!(kept.trace_ids(&places).unwrap(), expected);
+        assert_eq!(again.trace_ids(&places).unwrap(), expected);
+        assert_eq!(kept.trace_ids(&[600_000]).unwrap(), [None]);
     }
 }

@@ -12,7 +12,7 @@ const WIDE_RANGE: f64 = 40.0;
 const LINE_INKS: [Ink; 6] = [Ink::Blue, Ink::Teal, Ink::Amber, Ink::Violet, Ink::Red, Ink::Slate];
 
 /// The unit that a set of latencies is shown in, and nanoseconds in it.
-fn latency_unit(largest_ns: f64) -> (&'static str, f64) {
+pub(super) fn latency_unit(largest_ns: f64) -> (&'static str, f64) {
     match largest_ns {
         ns if ns < 1e6 => ("µs", 1e3),
         ns if ns < 20e9 => ("ms", 1e6),

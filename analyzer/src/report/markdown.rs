@@ -6,6 +6,7 @@ use proofload_run::findings::Findings;
 use proofload_run::verdict::Verdict;
 
 use super::anomaly_table::note;
+use super::attribution_section;
 use super::format::{count, number, seconds};
 use super::tiles::tiles;
 
@@ -30,6 +31,9 @@ pub fn summary_markdown(findings: &Findings) -> String {
     }
     thresholds(&mut text, findings);
     anomalies(&mut text, findings);
+    if let Some(slow) = attribution_section::line(findings) {
+        line(&mut text, &format!("\nWhy the slow ones are slow: {}.", cell(slow)));
+    }
     if !findings.warnings.is_empty() {
         text.push_str("\nWarnings:\n\n");
         findings

@@ -2,6 +2,7 @@
 //! made from the findings alone, and the same findings give the same bytes.
 
 mod anomaly_table;
+mod attribution_section;
 mod budget_table;
 mod capacity;
 mod chart;

@@ -4,7 +4,7 @@ use proofload_run::findings::Findings;
 
 use super::chart::Chart;
 use super::tables::Table;
-use super::{anomaly_table, budget_table, charts, spike_table, tables, token_tables};
+use super::{anomaly_table, attribution_section, budget_table, charts, spike_table, tables, token_tables};
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +41,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         Section::new("budget", "Error budget", [], [budget_table::budget(findings)]),
         latency(findings),
         time_spent(findings),
+        attribution_section::slow(findings),
         Section::new("server", "Server and GPUs", charts::scraped(findings).into_iter().map(Some), []),
         Section::new("errors", "Errors", [charts::trouble(findings)], [tables::errors(findings)]),
         Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),

@@ -4,6 +4,7 @@
 //! comes from, and has an interval where it is an estimate. Nothing is computed here.
 
 mod anomalies;
+mod attribution;
 mod budget;
 mod figures;
 mod judged;
@@ -21,6 +22,7 @@ use crate::capacity::Capacity;
 use crate::verdict::Verdict;
 
 pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
+pub use attribution::{Attribution, Group, SlowExample, SlowPart, SlowState, SlowTrait, SlowWhen};
 pub use budget::{ErrorBudget, FastestBurn};
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
 pub use judged::{
@@ -93,6 +95,9 @@ pub struct Findings {
     pub thresholds: Vec<ThresholdResult>,
     /// Our counts against the server's own.
     pub conservation: Vec<Conservation>,
+    /// Why the slow requests were slow: of the whole run, then of each entry that has enough of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attribution: Vec<Attribution>,
     /// What was odd and not explained by the load; `None` where the run was too short to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<Anomalies>,
