@@ -20,6 +20,7 @@ use crate::budget::budget;
 use crate::capacity::from_steps;
 use crate::conservation::Models;
 use crate::errors::Errors;
+use crate::incidents::Evidence;
 use crate::load::Run;
 use crate::part::Part;
 use crate::phases::{Batches, Phases};
@@ -87,6 +88,7 @@ struct Looks<'a> {
     sliding: Vec<Sliding<'a>>,
     seconds: Seconds,
     slowest: Slowest<'a>,
+    evidence: Evidence<'a>,
 }
 
 impl<'a> Looks<'a> {
@@ -110,6 +112,7 @@ impl<'a> Looks<'a> {
             models: Models::new(scope),
             seconds: Seconds::new(scope),
             slowest: Slowest::new(scope),
+            evidence: Evidence::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -126,6 +129,7 @@ impl<'a> Looks<'a> {
         self.auditor.count(&seen);
         self.buckets.count(&seen, is_in_time);
         self.seconds.count(&seen);
+        self.evidence.count(&seen);
         let entry = usize::from(row.entry);
         if let Some(window) = seen.measured_in() {
             self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
@@ -142,6 +146,7 @@ impl<'a> Looks<'a> {
     /// A further look at a sample.
     fn look(&mut self, row: &Row) {
         let seen = self.scope.see(row);
+        self.evidence.look(&seen);
         self.look_at(&seen);
     }
 
@@ -164,7 +169,8 @@ impl<'a> Looks<'a> {
 
     /// A look is over. Says whether another is wanted.
     fn turn(&mut self) -> bool {
-        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn(), self.slowest.turn()].contains(&true);
+        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn()].contains(&true);
+        let open = [self.slowest.turn(), self.evidence.turn(), open].contains(&true);
         let open = self.sliding.iter_mut().fold(open, |open, sliding| sliding.turn() | open);
         let parts = self.entries.iter_mut().chain(&mut self.windows).chain([&mut self.whole]);
         parts.fold(open, |open, part| part.turn() | open)
@@ -210,6 +216,7 @@ impl<'a> Looks<'a> {
             spike,
             error_budget,
             conservation: self.models.compared(),
+            incidents: self.evidence.incidents(),
             anomalies: None,
         }
     }

@@ -18,6 +18,7 @@ mod counters;
 mod errors;
 mod gate;
 pub mod histograms;
+mod incidents;
 mod lines;
 mod load;
 mod part;

@@ -20,6 +20,7 @@ pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let recorded = told.filter_map(|event| recorded(&event.kind));
     let found =
         counts(findings).chain(connection_wait(findings, run)).chain(breaking_point(findings)).chain(not_run(findings));
+    let found = found.chain(findings.incidents.iter().map(|incident| warning("incident", incident.sentence.clone())));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {

@@ -8,6 +8,7 @@ mod capacity;
 mod chart;
 mod charts;
 mod format;
+mod incident_section;
 mod junit;
 mod markdown;
 mod page;

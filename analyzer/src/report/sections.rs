@@ -4,7 +4,9 @@ use proofload_run::findings::Findings;
 
 use super::chart::Chart;
 use super::tables::Table;
-use super::{anomaly_table, attribution_section, budget_table, charts, spike_table, tables, token_tables};
+use super::{
+    anomaly_table, attribution_section, budget_table, charts, incident_section, spike_table, tables, token_tables,
+};
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         attribution_section::slow(findings),
         Section::new("server", "Server and GPUs", charts::scraped(findings).into_iter().map(Some), []),
         Section::new("errors", "Errors", [charts::trouble(findings)], [tables::errors(findings)]),
+        incident_section::section(findings),
         Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),
         validity(findings),
     ];

@@ -7,6 +7,7 @@ mod anomalies;
 mod attribution;
 mod budget;
 mod figures;
+mod incidents;
 mod judged;
 mod phases;
 mod run;
@@ -25,6 +26,7 @@ pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 pub use attribution::{Attribution, Group, SlowExample, SlowPart, SlowState, SlowTrait, SlowWhen};
 pub use budget::{ErrorBudget, FastestBurn};
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
+pub use incidents::{Incident, IncidentKind};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
     Standing, ThresholdResult, Vitals, Warning,
@@ -98,6 +100,9 @@ pub struct Findings {
     /// Why the slow requests were slow: of the whole run, then of each entry that has enough of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attribution: Vec<Attribution>,
+    /// What happened that the load does not explain, by name, in order of time.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
     /// What was odd and not explained by the load; `None` where the run was too short to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<Anomalies>,

@@ -83,6 +83,11 @@ impl Laps {
         self.0.extend(later.0);
     }
 
+    /// When the first began.
+    pub fn begun(&self) -> Option<Instant> {
+        self.0.first().map(|lap| lap.from)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Lap> {
         self.0.iter()

@@ -176,7 +176,7 @@ impl Studio {
             let hastes = (first, later);
             let made = self.make_on_gpu(visit, picture.clone(), parameters, context.clone(), hastes).await?;
             if let Some(carving) = made {
-                self.workshop.observe(visit.laps.work(&visit.depth));
+                self.observe(visit, Instant::now());
                 return Ok(carving);
             }
         }
@@ -186,8 +186,15 @@ impl Studio {
         let job = move |laps: &mut Laps| carve::carve(depths, aspect, mask.as_ref(), &parameters, Mesh::solid, laps);
         let carved = self.work(visit, later, job).await?;
         let carving = carved.map_err(|error| spoiled(&error))?;
-        self.workshop.observe(visit.laps.work(&visit.depth));
+        self.observe(visit, Instant::now());
         Ok(carving)
+    }
+
+    /// Takes note of a relief that is made at `now`.
+    fn observe(&self, visit: &Visit, now: Instant) {
+        let begun = visit.laps.begun().unwrap_or(now);
+        self.workshop.observe(visit.laps.work(&visit.depth));
+        self.workshop.observe_course(now.saturating_duration_since(begun));
     }
 
     async fn work<T: Send + 'static>(
@@ -196,7 +203,9 @@ impl Studio {
         haste: Haste,
         job: impl FnOnce(&mut Laps) -> T + Send + 'static,
     ) -> Result<T, ServeError> {
-        let Done { result, laps } = self.workshop.run(haste, visit.deadline(), job).await.map_err(unserved)?;
+        let has_begun = visit.laps.begun().is_some();
+        let until = if has_begun { visit.deadline() } else { self.workshop.begin_by(visit.deadline()) };
+        let Done { result, laps } = self.workshop.run(haste, until, job).await.map_err(unserved)?;
         visit.laps.extend(laps);
         visit.tell();
         Ok(result)

@@ -9,7 +9,7 @@ use tokio::time::timeout_at;
 
 use super::benches::{Benches, Haste};
 use super::laps::Laps;
-use crate::sched::backlog::{ServiceTime, admit};
+use crate::sched::backlog::{Course, ServiceTime, admit};
 
 /// How much work is taken on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Workshop {
     places: Arc<Semaphore>,
     benches: Arc<Benches>,
     work: Mutex<ServiceTime>,
+    /// From a request's first step to its answer.
+    course: Mutex<Course>,
 }
 
 /// A request's place in the house; it is free again when this is dropped.
@@ -91,6 +93,7 @@ impl Workshop {
             places: Arc::new(Semaphore::new(limits.requests)),
             benches: Benches::new(limits.jobs),
             work: Mutex::default(),
+            course: Mutex::default(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Workshop {
     /// When the house is full, or those in it take longer.
     pub fn enter(&self, now: Instant, until: Option<Instant>) -> Result<Place, Turned> {
         let retry_after = self.until_served(self.occupied());
-        if !admit(now, retry_after, until) {
+        if !admit(now, retry_after, self.begin_by(until)) {
             return Err(Turned::TooLate { retry_after });
         }
         let permit = Arc::clone(&self.places).try_acquire_owned();
@@ -118,6 +121,14 @@ impl Workshop {
 
     fn until_served(&self, requests: usize) -> Duration {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).until_served(requests, self.limits.jobs)
+    }
+
+    /// When work that is given up at `until` has to begin to be done by then, as work lately took. In a queue that is as
+    /// long as its requests wait, whoever comes to its turn is about to be given up: begun, it would only take the time of one
+    /// that can still be served.
+    pub fn begin_by(&self, until: Option<Instant>) -> Option<Instant> {
+        let course = self.course.lock().unwrap_or_else(PoisonError::into_inner).all_but_few();
+        until.map(|until| until.checked_sub(course).unwrap_or(until))
     }
 
     /// Requests in the house.
@@ -159,6 +170,11 @@ impl Workshop {
     /// Takes note of the work of a request that was served.
     pub fn observe(&self, work: Duration) {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).observe(work, 1);
+    }
+
+    /// Takes note of how long a request took from its first step to its answer.
+    pub fn observe_course(&self, course: Duration) {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner).observe(course);
     }
 }
 
@@ -204,6 +220,23 @@ mod tests {
         drop(bench);
         let later = Some(Instant::now() + Duration::from_secs(60));
         assert_eq!(shop.run(Haste::Usual, later, |_| 7).await.map(|done| done.result), Ok(7));
+    }
+
+    #[tokio::test]
+    async fn who_could_not_be_served_in_time_does_not_begin() {
+        let shop = Workshop::new(Limits { jobs: 1, requests: 100 });
+        let until = Instant::now() + Duration::from_secs(60);
+        assert_eq!(shop.begin_by(Some(until)), Some(until), "as long as nothing is known");
+        (0..50).for_each(|_| shop.observe_course(Duration::from_millis(40)));
+        assert!(shop.begin_by(Some(until)) <= Some(until - Duration::from_millis(40)));
+        assert!(shop.begin_by(Some(until)) > Some(until - Duration::from_millis(60)), "it hardly varied");
+        assert_eq!(shop.begin_by(None), None);
+        // A free bench is taken even so: how long it takes now nobody knows otherwise.
+        let late = shop.begin_by(Some(Instant::now()));
+        assert_eq!(shop.run(Haste::Usual, late, |_| 7).await.map(|done| done.result), Ok(7));
+        let bench = shop.benches.take(Haste::Usual).await;
+        assert_eq!(shop.run(Haste::Usual, late, |_| 7).await.err(), Some(Ended::TooLate));
+        drop(bench);
     }
 
     #[tokio::test]

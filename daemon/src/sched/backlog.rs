@@ -32,6 +32,31 @@ impl ServiceTime {
     }
 }
 
+/// How long something takes from its begin to its end, by what it lately took: the mean, and the mean of what it differed
+/// from that. As round trips are estimated in RFC 6298, section 2.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Course {
+    mean_and_deviation_s: Option<(f64, f64)>,
+}
+
+impl Course {
+    /// Takes in one that took so long.
+    pub fn observe(&mut self, took: Duration) {
+        let newest = took.as_secs_f64();
+        self.mean_and_deviation_s =
+            Some(self.mean_and_deviation_s.map_or((newest, newest / 2.0), |(mean, deviation)| {
+                let differs = (newest - mean).abs();
+                (mean + (newest - mean) / 8.0, deviation + (differs - deviation) / 4.0)
+            }));
+    }
+
+    /// What all but a few take; nothing while nothing has been measured.
+    pub fn all_but_few(&self) -> Duration {
+        let seconds = self.mean_and_deviation_s.map_or(0.0, |(mean, deviation)| mean + 4.0 * deviation);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
 /// Of the estimated wait, the part that has to fit: a request that may just be served in time is let in.
 const SURE: f64 = 0.8;
 
@@ -64,6 +89,21 @@ mod tests {
             service.observe(Duration::from_millis(100), 1);
         }
         assert!(service.until_served(1, 1) > Duration::from_millis(95));
+    }
+
+    #[test]
+    fn all_but_few_is_the_mean_and_what_varies() {
+        let mut course = Course::default();
+        assert_eq!(course.all_but_few(), Duration::ZERO);
+        course.observe(Duration::from_millis(40));
+        assert_eq!(course.all_but_few(), Duration::from_millis(120), "the first says little of what varies");
+        (0..100).for_each(|_| course.observe(Duration::from_millis(40)));
+        let steady = course.all_but_few().as_secs_f64();
+        assert!((steady - 0.040).abs() < 1e-6, "{steady}");
+        // Evenly between 20 and 60 ms: the mean is 40 and the mean deviation 10.
+        (0..2000).for_each(|n| course.observe(Duration::from_micros(20_000 + (n * 7919) % 40_000)));
+        let varied = course.all_but_few().as_secs_f64();
+        assert!((0.060..0.110).contains(&varied), "{varied}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proofload_wire::grpc::inference::ModelParameter;
 
 use super::SimulatedSpec;
+use super::faults::FaultSpec;
 use super::service_time::{ServiceTimeSpec, Spread};
 use crate::repository::scheduling::OF_ANY_MODEL;
 
@@ -20,6 +21,12 @@ const CV: &str = "cv";
 const SEED: &str = "seed";
 /// Bytes of the GPU's memory that every execution leaves behind, where models run on one; 0 by default.
 const LEAK_GPU_BYTES: &str = "leak_gpu_bytes";
+/// Bytes of the host's memory that every execution leaves behind; 0 by default.
+const LEAK_BYTES: &str = "leak_bytes";
+/// Of the executions, the share that fails, from 0 to 1; 0 by default.
+const FAIL_SHARE: &str = "fail_share";
+/// More than this an execution does not leave behind.
+const MOST_LEAK_BYTES: f64 = 1e9;
 
 /// Reads a declaration. All mistakes are given at once.
 ///
@@ -42,6 +49,14 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>) -> Result<SimulatedSp
     let base_s = number(MEAN_MS, None) / 1000.0;
     let per_element_s = number(PER_ELEMENT_MS, Some(0.0)) / 1000.0;
     let cv = number(CV, Some(0.0));
+    let (fail_share, leak_bytes) = (number(FAIL_SHARE, Some(0.0)), number(LEAK_BYTES, Some(0.0)));
+    if fail_share > 1.0 {
+        errors.push(format!("parameter '{FAIL_SHARE}' is a share, from 0 to 1, not {fail_share}"));
+    }
+    if leak_bytes > MOST_LEAK_BYTES {
+        errors.push(format!("parameter '{LEAK_BYTES}' must be {MOST_LEAK_BYTES} at most, not {leak_bytes}"));
+    }
+    let faults = FaultSpec { fail_share, leak_bytes: leak_bytes as usize };
     let spread = spread(text(SERVICE_TIME), text(CV).map(|_| cv)).map_err(|what| errors.push(what));
     let seed = text(SEED).map_or(Ok(0), str::parse);
     let seed = seed.map_err(|_| errors.push(format!("parameter '{SEED}' must be a whole number of 0 or more")));
@@ -50,14 +65,15 @@ pub fn read(parameters: &BTreeMap<String, ModelParameter>) -> Result<SimulatedSp
         leak.map_err(|_| errors.push(format!("parameter '{LEAK_GPU_BYTES}' must be a whole number of 0 or more")));
     match (spread, seed, leak) {
         (Ok(spread), Ok(seed), Ok(leak_gpu_bytes)) if errors.is_empty() => {
-            Ok(SimulatedSpec { service_time: ServiceTimeSpec { base_s, per_element_s, spread }, seed, leak_gpu_bytes })
+            let service_time = ServiceTimeSpec { base_s, per_element_s, spread };
+            Ok(SimulatedSpec { service_time, seed, leak_gpu_bytes, faults })
         }
         _ => Err(errors),
     }
 }
 
 fn unknown(parameters: &BTreeMap<String, ModelParameter>) -> Vec<String> {
-    let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED, LEAK_GPU_BYTES];
+    let known = [SERVICE_TIME, MEAN_MS, PER_ELEMENT_MS, CV, SEED, LEAK_GPU_BYTES, LEAK_BYTES, FAIL_SHARE];
     let unknown =
         parameters.keys().filter(|key| !known.contains(&key.as_str()) && !OF_ANY_MODEL.contains(&key.as_str()));
     unknown.map(|key| format!("unknown parameter '{key}'; known are {}", known.join(", "))).collect()
@@ -90,7 +106,7 @@ mod tests {
             |(key, value): &(&str, &str)| ((*key).to_owned(), ModelParameter { string_value: (*value).to_owned() });
         match (read(&written.iter().map(parameter).collect()), expected) {
             (
-                Ok(SimulatedSpec { service_time, seed, leak_gpu_bytes: 0 }),
+                Ok(SimulatedSpec { service_time, seed, leak_gpu_bytes: 0, faults: _ }),
                 Ok((base_s, per_element_s, spread, expected_seed)),
             ) => {
                 assert_eq!(service_time, ServiceTimeSpec { base_s, per_element_s, spread }, "{written:?}");
@@ -117,5 +133,16 @@ mod tests {
         check(&[("mean_ms", "1"), ("service_time", "lognormal")], Err(&["needs the parameter 'cv'"]));
         check(&[("mean_ms", "1"), ("service_time", "normal"), ("seed", "x")], Err(&["not 'normal'", "'seed' must be"]));
         check(&[("mean_ms", "1"), ("leak_gpu_bytes", "-1")], Err(&["'leak_gpu_bytes' must be a whole number"]));
+        check(&[("mean_ms", "1"), ("fail_share", "1.5")], Err(&["'fail_share' is a share, from 0 to 1, not 1.5"]));
+        check(&[("mean_ms", "1"), ("leak_bytes", "1e12")], Err(&["'leak_bytes' must be 1000000000 at most"]));
+    }
+
+    #[test]
+    fn faults_are_declared() {
+        let parameters = [("mean_ms", "1"), ("fail_share", "0.25"), ("leak_bytes", "4096")];
+        let parameter =
+            |(key, value): (&str, &str)| (key.to_owned(), ModelParameter { string_value: value.to_owned() });
+        let spec = read(&parameters.map(parameter).into()).unwrap();
+        assert_eq!(spec.faults, FaultSpec { fail_share: 0.25, leak_bytes: 4096 });
     }
 }

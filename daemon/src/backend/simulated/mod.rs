@@ -2,6 +2,7 @@
 //! the capacity of a model is known by arithmetic. Its outputs are its inputs where they fit, else zeros.
 
 pub mod declaration;
+pub mod faults;
 pub mod leak;
 pub mod pace;
 pub mod service_time;
@@ -15,6 +16,7 @@ use proofload_wire::tensor::{Tensor, element_count};
 use rustix::thread::ClockId;
 use rustix::time::Timespec;
 
+use self::faults::{FaultSpec, Faults};
 use self::leak::Leak;
 use self::pace::Pace;
 use self::service_time::{ServiceTimeSpec, ServiceTimes};
@@ -30,6 +32,8 @@ pub struct SimulatedSpec {
     pub seed: u64,
     /// Bytes of the GPU's memory that every execution leaves behind.
     pub leak_gpu_bytes: u64,
+    /// What goes wrong.
+    pub faults: FaultSpec,
 }
 
 /// An instance of a simulated model.
@@ -40,13 +44,15 @@ pub struct Simulated {
     pace: Pace,
     precise_timer: bool,
     leak: Option<Arc<Leak>>,
+    faults: Faults,
 }
 
 impl Simulated {
     /// Instance number `instance` of a model with these outputs.
     pub fn new(spec: SimulatedSpec, outputs: Vec<TensorSpec>, batched: bool, instance: u64) -> Self {
         let times = ServiceTimes::new(spec.service_time, spec.seed, instance);
-        Self { outputs, batched, times, pace: Pace::default(), precise_timer: false, leak: None }
+        let faults = Faults::new(spec.faults, spec.seed, instance);
+        Self { outputs, batched, times, pace: Pace::default(), precise_timer: false, leak: None, faults }
     }
 
     /// The same with a leak.
@@ -77,6 +83,7 @@ impl Backend for Simulated {
         let end = self.pace.next_end(stages.ready(), now, service);
         sleep_until(end);
         stages.compute_ends();
+        self.faults.befall()?;
         requests.iter().map(|request| answer(&self.outputs, self.batched, request)).collect()
     }
 }
