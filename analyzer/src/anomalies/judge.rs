@@ -8,7 +8,7 @@ use proofload_anomaly::watch::{Watch, Watched};
 use proofload_run::findings::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 use proofload_run::units::{NS_PER_S, significant};
 
-use super::SENSITIVE;
+use super::IN_REPORTS;
 use super::seconds::chart_of;
 use crate::scope::Scope;
 
@@ -62,7 +62,7 @@ fn warm_up_s(scope: &Scope<'_>, length_s: usize) -> usize {
 }
 
 fn judged(model: &Model, run: &Recording, mut notes: Vec<String>) -> Anomalies {
-    let windows = Watch::run(model, SENSITIVE, run);
+    let windows = Watch::run(model, IN_REPORTS, run);
     let count = |of: fn(&Watched) -> bool| windows.iter().filter(|window| of(window)).count() as u64;
     let unjudged = count(|window| !window.is_judged);
     let known = (model.runs() > 0).then(|| model.load());
@@ -78,7 +78,7 @@ fn judged(model: &Model, run: &Recording, mut notes: Vec<String>) -> Anomalies {
         compared_with: if model.runs() == 0 { ComparedWith::Itself } else { ComparedWith::HealthyRuns },
         healthy_runs: model.runs() as u64,
         warm_up_s: model.warm_up_s() as u64,
-        alpha: SENSITIVE,
+        alpha: IN_REPORTS,
         windows: windows.len() as u64,
         windows_unjudged: unjudged,
         windows_odd: count(|window| window.is_odd),
