@@ -101,7 +101,7 @@ pub struct Findings {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attribution: Vec<Attribution>,
     /// What happened that the load does not explain, by name, in order of time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<Incident>,
     /// What was odd and not explained by the load; `None` where the run was too short to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
