@@ -6,7 +6,7 @@ use proofload_run::FORMAT_VERSION;
 use proofload_run::capacity::Capacity;
 use proofload_run::criteria::Threshold;
 use proofload_run::findings::{
-    BreakingPoint, EntryFindings, Findings, Kept, RunSummary, StepFindings, ThresholdResult,
+    BreakingPoint, Cost, EntryFindings, Findings, Kept, RunSummary, StepFindings, ThresholdResult,
 };
 use proofload_run::manifest::{LoadModel, ScenarioKind};
 use proofload_run::verdict::Verdict;
@@ -19,6 +19,7 @@ use crate::breaking::{Judged, breaking_point};
 use crate::budget::budget;
 use crate::capacity::from_steps;
 use crate::conservation::Models;
+use crate::cost::{self, Meter, Parts};
 use crate::errors::Errors;
 use crate::incidents::Evidence;
 use crate::load::Run;
@@ -67,6 +68,7 @@ pub(crate) fn analysed(run: &Run) -> Result<(Findings, Recording), AnalyzeError>
     findings.warnings = warnings::warnings(&findings, run);
     let recording = looks.seconds.recording(&run.latency, &run.series);
     findings.anomalies = anomalies::anomalies(&scope, &recording);
+    findings.cost = looks.cost(&findings);
     Ok((findings, recording))
 }
 
@@ -83,6 +85,7 @@ struct Looks<'a> {
     errors: Errors,
     phases: Phases,
     batches: Batches,
+    meter: Meter,
     auditor: Auditor,
     models: Models<'a>,
     sliding: Vec<Sliding<'a>>,
@@ -108,6 +111,7 @@ impl<'a> Looks<'a> {
             errors: Errors::default(),
             phases: Phases::default(),
             batches: Batches::default(),
+            meter: Meter::default(),
             auditor: Auditor::new(scope),
             models: Models::new(scope),
             seconds: Seconds::new(scope),
@@ -124,6 +128,7 @@ impl<'a> Looks<'a> {
         self.whereabouts.add(&seen);
         self.errors.add(row);
         self.batches.add(&seen);
+        self.meter.count(&seen);
         self.models.add(row);
         self.phases.count(&seen);
         self.auditor.count(&seen);
@@ -218,7 +223,24 @@ impl<'a> Looks<'a> {
             conservation: self.models.compared(),
             incidents: self.evidence.incidents(),
             anomalies: None,
+            cost: None,
         }
+    }
+
+    /// What the requests cost, by the figures and the prices that the folder has.
+    fn cost(&self, findings: &Findings) -> Option<Cost> {
+        let parts = Parts {
+            climbs: findings.run.kind.seeks_the_limit(),
+            rates: &findings.rates,
+            steps: &findings.steps,
+            entries: &findings.entries,
+            buckets: &findings.timeline.buckets,
+            bucket_ns: findings.timeline.bucket_ns,
+            driven_ns: self.scope.driven_ns,
+            series: &self.scope.run.series,
+            meter: &self.meter,
+        };
+        Some(cost::priced(cost::basis(&parts)?, &cost::Subject::of(findings), &self.scope.run.terms))
     }
 
     /// Every threshold, stated or by default, judged over its subject.

@@ -12,8 +12,10 @@ mod attribution;
 mod audit;
 mod breaking;
 mod budget;
+mod calendar;
 pub mod capacity;
 mod conservation;
+pub mod cost;
 mod counters;
 mod errors;
 mod gate;
@@ -78,6 +80,9 @@ pub enum AnalyzeError {
     /// What the run is compared with.
     #[error(transparent)]
     Baseline(Box<anomalies::AnomaliesError>),
+    /// Prices, or what is said of the machine.
+    #[error(transparent)]
+    Cost(#[from] cost::TermsError),
     /// Findings that do not come from [`analyze`].
     #[error("the findings state no reason for their verdict; analyse the run folder again")]
     NoReason,

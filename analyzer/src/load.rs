@@ -14,6 +14,7 @@ use proofload_run::manifest::Manifest;
 use proofload_run::series::Source;
 
 use crate::anomalies::{self, Latency, baseline};
+use crate::cost::{self, Terms};
 use crate::lines::{Gather, Line};
 use crate::samples::{MOST_KEPT, Samples, failed};
 use crate::{AnalyzeError, attribution, counters, series};
@@ -32,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) latency: Vec<Latency>,
     /// Earlier healthy runs that lie in the folder, to compare with.
     pub(crate) healthy: Vec<Recording>,
+    /// What things cost.
+    pub(crate) terms: Terms,
 }
 
 /// Reads a sealed folder.
@@ -44,7 +47,8 @@ pub(crate) fn load(folder: &RunFolder) -> Result<Run, AnalyzeError> {
     let samples = Samples::open(folder, MOST_KEPT)?;
     let events = read_events(&folder.events())?;
     let healthy = baseline::beside(folder).map_err(|error| AnalyzeError::Baseline(Box::new(error)))?;
-    Ok(Run { manifest, samples, series: series.finish(), events, latency: anomalies::latency(folder)?, healthy })
+    let (latency, terms) = (anomalies::latency(folder)?, cost::beside(folder.path())?);
+    Ok(Run { manifest, samples, series: series.finish(), events, latency, healthy, terms })
 }
 
 fn read_events(path: &Path) -> Result<Vec<Event>, RunError> {
@@ -65,7 +69,8 @@ fn read_series(path: &Path, series: &mut Gather) -> Result<(), AnalyzeError> {
 
 /// Whether some analysis asks for a series. Of what targets tell, most is about their inner life.
 fn is_wanted(source: Source, name: &str) -> bool {
-    let of_target = [series::is_shown, counters::is_counted, anomalies::is_watched, attribution::is_watched];
+    let of_target =
+        [series::is_shown, counters::is_counted, anomalies::is_watched, attribution::is_watched, cost::is_metered];
     source != Source::Target || of_target.iter().any(|is_wanted| is_wanted(name))
 }
 

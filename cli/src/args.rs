@@ -20,6 +20,22 @@ const EXAMPLES: &str = "Examples:
 
 Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE, 4 INVALID.";
 
+const COST_HELP: &str = "A run is a folder of `run` or of `capacity`, and may be labelled: `proofload cost none=A cache=B` says what B's setting
+saved against A, as measured. The machine is the one that the run's manifest names; for another say --machine.
+
+Prices lie in the program as ballparks, with date and source. Yours go over them:
+  [[price]]
+  name = \"ours\"            # what --machine calls it
+  per = \"gpu\"              # or core, machine
+  price = 2.10             # an hour
+  currency = \"USD\"
+  date = \"2026-11-01\"
+  source = \"our contract\"
+  matches = [\"H100 HBM3\"]  # words of the GPU's name, if it is to be found by that
+In the same file: machine, units, replicas, idle_w, cache_per_hour, headroom (0.3), spare (1), and [traffic].
+
+Exit codes: 0 done, 2 usage error, or a file that is none.";
+
 /// Proves what load an inference service bears, and finds where it breaks.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXAMPLES, max_term_width = 100)]
@@ -65,6 +81,9 @@ such names, with all CSV files of the folder. Without --train each file is compa
 Exit codes: 0 done, whatever was found; 2 usage error, or a file that is none."
     )]
     Anomalies(AnomaliesArgs),
+    /// Say what requests cost: of a run, a good request, a GB, an hour; of several, which machine is cheapest and what a setting saved.
+    #[command(after_help = COST_HELP)]
+    Cost(CostArgs),
     /// Keep healthy runs, to compare later ones with.
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -199,6 +218,8 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) ignore_disk: bool,
     #[command(flatten)]
+    pub(crate) prices: PriceArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
 
@@ -253,6 +274,8 @@ pub(crate) struct ReportArgs {
     /// Baseline of healthy runs to compare with (see `proofload baseline`); it is copied into the run folders.
     #[arg(long, value_name = "DIR")]
     pub(crate) baseline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) prices: PriceArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -339,6 +362,42 @@ pub(crate) struct AnomaliesArgs {
     pub(crate) warm_up: usize,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CostArgs {
+    /// Folders of runs or of searches for capacity.
+    #[arg(required = true, value_name = "[LABEL=]RUN_DIR")]
+    pub(crate) runs: Vec<String>,
+    #[command(flatten)]
+    pub(crate) prices: PriceArgs,
+    /// The rate that machines are wanted for; --traffic says the same for every hour.
+    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "traffic")]
+    pub(crate) rate: Option<f64>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What things cost, and which machine it was.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PriceArgs {
+    /// Prices in TOML, over the built-in ones (see `proofload cost --help`); they are kept in the run folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// The price of the machine that served, by its name. [default: by the run's manifest, where the target is this machine]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
+    /// How many GPUs or processors that machine has. [default: those of the manifest]
+    #[arg(long, value_name = "N")]
+    pub(crate) units: Option<f64>,
+    /// How many such machines served. [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<u32>,
+    /// The demand, for a month's price: TOML (`lowest_per_s`, `peak_per_s`, `peak_hour`, or `hourly_per_s`), or CSV with a rate for each
+    /// hour of a day or a week.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) traffic: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

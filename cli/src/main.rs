@@ -7,6 +7,7 @@ mod baseline;
 mod calibrate;
 mod capacity;
 mod console;
+mod cost;
 mod disk;
 mod doctor;
 mod embedded;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Calibrate(args) => calibrate::calibrate_command(&args),
         Command::Doctor(args) => return doctor::doctor_command(&args),
         Command::Anomalies(args) => return anomalies::anomalies_command(&args),
+        Command::Cost(args) => return cost::cost_command(&args),
         Command::Baseline(command) => return baseline::baseline_command(&command),
         Command::Scenario(command) => return scenario::scenario_command(&command),
     };

@@ -10,6 +10,7 @@ use proofload_run::verdict::Verdict;
 use crate::args::{GateArgs, GateFormat, ReportArgs};
 use crate::capacity;
 use crate::console::{note, print};
+use crate::cost::Given;
 use crate::summary::summary;
 
 /// Lays a baseline beside it if one is given, analyses the folder, writes every report into it, prints the summary, and says the verdict.
@@ -31,12 +32,16 @@ pub(crate) fn report_on(folder: &Path, baseline: Option<&Path>, quiet: bool) -> 
 /// `proofload report`: the worst verdict over the folders. A folder that cannot be read does not keep the others
 /// from being reported.
 pub(crate) fn report_command(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    let given = Given::read(&args.prices)?;
     let mut worst = Verdict::Pass;
     let mut failed = None;
     for folder in &args.runs {
-        let told = capacity::told_again(folder).and_then(|told| match told {
-            Some(verdict) => Ok(verdict),
-            None => report_on(folder, args.baseline.as_deref(), args.output.quiet),
+        let told = capacity::told_again(folder).and_then(|told| {
+            if let Some(verdict) = told {
+                return Ok(verdict);
+            }
+            given.lay_beside(folder)?;
+            report_on(folder, args.baseline.as_deref(), args.output.quiet)
         });
         match told {
             Ok(verdict) => worst = worst.max(verdict),

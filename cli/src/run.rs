@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::args::RunArgs;
 use crate::console::note;
+use crate::cost::Given;
 use crate::disk;
 use crate::embedded::EmbeddedDaemon;
 use crate::progress::Progress;
@@ -30,6 +31,7 @@ pub(crate) const DEFAULT_FOLDER: &str = "reports/runs";
 /// Runs every scenario, one after the other, and says the strongest verdict.
 pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
     let planned = planned(args)?;
+    let given = Given::read(&args.prices)?;
     if let Some(problem) = tui::problem().filter(|_| args.tui) {
         bail!("nothing was run: {problem}");
     }
@@ -47,6 +49,7 @@ pub(crate) fn run_command(args: &RunArgs) -> anyhow::Result<Verdict> {
             continue;
         }
         runtime.block_on(drive(args, &planned, &stop))?;
+        given.lay_beside(&planned.folder)?;
         worst = worst.max(report_on(&planned.folder, args.baseline.as_deref(), args.output.quiet)?);
     }
     Ok(worst)

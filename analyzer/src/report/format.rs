@@ -3,6 +3,8 @@
 use proofload_run::findings::{Percentile, Share};
 use proofload_run::units::{NS_PER_S, format_duration_ns, significant};
 
+use crate::calendar::civil;
+
 /// A whole number with a thin gap between thousands.
 pub(super) fn count(n: u64) -> String {
     group(&n.to_string())
@@ -84,18 +86,6 @@ pub(super) fn calendar(unix_ns: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`, for days after it).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// Text made safe for an attribute or an element of XML; characters that XML cannot hold become question marks.

@@ -7,6 +7,7 @@ mod budget_table;
 mod capacity;
 mod chart;
 mod charts;
+mod cost_section;
 mod format;
 mod incident_section;
 mod junit;

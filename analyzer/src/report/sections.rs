@@ -5,7 +5,8 @@ use proofload_run::findings::Findings;
 use super::chart::Chart;
 use super::tables::Table;
 use super::{
-    anomaly_table, attribution_section, budget_table, charts, incident_section, spike_table, tables, token_tables,
+    anomaly_table, attribution_section, budget_table, charts, cost_section, incident_section, spike_table, tables,
+    token_tables,
 };
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
@@ -48,6 +49,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         Section::new("errors", "Errors", [charts::trouble(findings)], [tables::errors(findings)]),
         incident_section::section(findings),
         Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),
+        cost_section::cost(findings),
         validity(findings),
     ];
     all.into_iter().filter(|section| !section.charts.is_empty() || !section.tables.is_empty()).collect()

@@ -93,11 +93,20 @@ impl Kept {
 
     /// What was found in each step so far.
     pub(super) fn findings(&self) -> anyhow::Result<Vec<Findings>> {
-        let of = |number: usize| {
-            let folder = self.step(number as u64);
-            proofload_analyzer::analyze(&folder).with_context(|| format!("cannot analyse {}", folder.display()))
-        };
-        (1..=self.search.steps.len()).map(of).collect()
+        (1..=self.search.steps.len()).map(|number| self.findings_of(number)).collect()
+    }
+
+    /// Those of the last step, which is the soak of a search that came to its end.
+    pub(super) fn last_findings(&self) -> anyhow::Result<Findings> {
+        match self.search.steps.len() {
+            0 => bail!("{} holds a search without a step", self.folder.display()),
+            last => self.findings_of(last),
+        }
+    }
+
+    fn findings_of(&self, number: usize) -> anyhow::Result<Findings> {
+        let folder = self.step(number as u64);
+        proofload_analyzer::analyze(&folder).with_context(|| format!("cannot analyse {}", folder.display()))
     }
 
     /// Number and folder of the next step. What an earlier attempt left there is put aside.

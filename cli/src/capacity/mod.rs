@@ -102,6 +102,15 @@ pub(crate) fn told_again(folder: &Path) -> anyhow::Result<Option<Verdict>> {
     Kept::read(folder)?.map(|kept| tell(&kept, &kept.findings()?)).transpose()
 }
 
+/// The findings of a search's last step, with what was found; `None` where there is no search.
+pub(crate) fn findings_with_capacity(folder: &Path) -> anyhow::Result<Option<Findings>> {
+    let Some(kept) = Kept::read(folder)? else { return Ok(None) };
+    let mut findings = kept.last_findings()?;
+    findings.capacity.clone_from(&kept.search().found);
+    findings.run.slo = Some(kept.rules().slo);
+    Ok(Some(findings))
+}
+
 /// What a search needs to drive its steps.
 struct Driver {
     scenario: Scenario,

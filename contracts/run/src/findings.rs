@@ -6,6 +6,7 @@
 mod anomalies;
 mod attribution;
 mod budget;
+mod cost;
 mod figures;
 mod incidents;
 mod judged;
@@ -25,6 +26,7 @@ use crate::verdict::Verdict;
 pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 pub use attribution::{Attribution, Group, SlowExample, SlowPart, SlowState, SlowTrait, SlowWhen};
 pub use budget::{ErrorBudget, FastestBurn};
+pub use cost::{Computing, Cost, CostBasis, CostFigure, Estimate, PriceUnit, PricedMachine};
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
 pub use incidents::{Incident, IncidentKind};
 pub use judged::{
@@ -106,6 +108,9 @@ pub struct Findings {
     /// What was odd and not explained by the load; `None` where the run was too short to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomalies: Option<Anomalies>,
+    /// What the requests cost; `None` where nothing was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// One reason for the verdict.

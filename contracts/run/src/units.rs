@@ -153,9 +153,32 @@ pub fn significant(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// Four significant digits of any magnitude, without an exponent: for prices, and for numbers that are put into formulas.
+pub fn digits(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let decimals = (3.0 - value.abs().log10().floor()).clamp(0.0, 15.0) as usize;
+    let text = format!("{value:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn four_digits_of_any_magnitude() {
+        let check = |value: f64, expected: &str| assert_eq!(digits(value), expected);
+        check(0.0, "0");
+        check(0.000_074_214_48, "0.00007421");
+        check(0.0816, "0.0816");
+        check(-1.5, "-1.5");
+        check(351.105, "351.1");
+        check(123_456.7, "123457");
+        check(99.999, "100");
+        check(f64::NAN, "NaN");
+    }
 
     #[test]
     fn durations() {
