@@ -23,6 +23,8 @@ use crate::cost::{self, Meter, Parts};
 use crate::errors::Errors;
 use crate::incidents::Evidence;
 use crate::load::Run;
+use crate::model::replicas::{Basis, HEADROOM, SPARE, replicas};
+use crate::model::{Services, capacity_model};
 use crate::part::Part;
 use crate::phases::{Batches, Phases};
 use crate::rates::Whereabouts;
@@ -59,6 +61,7 @@ pub(crate) fn analysed(run: &Run) -> Result<(Findings, Recording), AnalyzeError>
         run.samples.each(|row| looks.look(row))?;
     }
     let mut findings = looks.figures(&defaults);
+    findings.replicas = Basis::of_run(&findings).map(|basis| replicas(&basis, &[], HEADROOM, SPARE));
     if let Some(whole) = findings.attribution.first_mut() {
         let traces = run.samples.trace_ids(&looks.slowest.places())?;
         whole.examples.iter_mut().zip(traces).for_each(|(example, trace)| example.trace_id = trace);
@@ -92,6 +95,7 @@ struct Looks<'a> {
     seconds: Seconds,
     slowest: Slowest<'a>,
     evidence: Evidence<'a>,
+    services: Services<'a>,
 }
 
 impl<'a> Looks<'a> {
@@ -117,6 +121,7 @@ impl<'a> Looks<'a> {
             seconds: Seconds::new(scope),
             slowest: Slowest::new(scope),
             evidence: Evidence::new(scope),
+            services: Services::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -135,6 +140,7 @@ impl<'a> Looks<'a> {
         self.buckets.count(&seen, is_in_time);
         self.seconds.count(&seen);
         self.evidence.count(&seen);
+        self.services.count(&seen);
         let entry = usize::from(row.entry);
         if let Some(window) = seen.measured_in() {
             self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
@@ -193,6 +199,9 @@ impl<'a> Looks<'a> {
         let objective = manifest.slo.and_then(|slo| slo.availability);
         let error_budget = if lasts { budget(objective, self.whole.flow.failed(), &timeline) } else { None };
         let server_phases = server_phases::server_phases(scope);
+        let service = self.services.found();
+        let modelled = service.as_ref().filter(|_| manifest.scenario.kind.seeks_the_limit());
+        let model = modelled.map(|service| capacity_model(service, manifest.slo.as_ref(), capacity.as_ref()));
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -218,6 +227,9 @@ impl<'a> Looks<'a> {
             audit: self.auditor.audit(scope),
             breaking_point: broken,
             capacity,
+            service,
+            model,
+            replicas: None,
             spike,
             error_budget,
             conservation: self.models.compared(),

@@ -23,6 +23,7 @@ pub mod histograms;
 mod incidents;
 mod lines;
 mod load;
+pub mod model;
 mod part;
 mod phases;
 mod rates;

@@ -55,6 +55,9 @@ pub(crate) enum Command {
 3 not decided, 4 the generator was the limit."
     )]
     Capacity(CapacityArgs),
+    /// Say how many replicas bear a load, and what a setting would change, by a capacity search or a run.
+    #[command(after_help = "Exit codes: 0 said, 2 usage error, or no rate is known to be borne.")]
+    Plan(PlanArgs),
     /// Analyse run folders again and write their reports again, offline. Also finishes a run that was killed.
     #[command(after_help = EXIT_CODES)]
     Report(ReportArgs),
@@ -259,6 +262,31 @@ pub(crate) struct CapacityArgs {
     pub(crate) overrides: Vec<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// Folder of a capacity search, of a run that climbed in steps, or of one that kept its service level.
+    #[arg(value_name = "RUN_DIR")]
+    pub(crate) folder: PathBuf,
+    /// The load at its peak; may be repeated. [default: a ladder around what one replica bears]
+    #[arg(long = "for", value_name = "RATE", value_parser = rate)]
+    pub(crate) rates: Vec<f64>,
+    /// The share of what a replica bears that is left free at the peak.
+    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = parse_share)]
+    pub(crate) headroom: f64,
+    /// Replicas that may fail at the peak: 1 is N+1.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) spare: u32,
+    /// A profile of the model (`proofload daemon profile MODEL`), from which is taken what batches cost, instead of the answers.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Which engine of the profile. [default: its first]
+    #[arg(long, value_name = "NAME", requires = "profile")]
+    pub(crate) engine: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn rate(text: &str) -> Result<f64, String> {

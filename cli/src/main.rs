@@ -11,6 +11,7 @@ mod cost;
 mod disk;
 mod doctor;
 mod embedded;
+mod plan;
 mod progress;
 mod report;
 mod run;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Daemon(args) => return daemon(&args),
         Command::Run(args) => run::run_command(&args),
         Command::Capacity(args) => capacity::capacity_command(&args),
+        Command::Plan(args) => plan::plan_command(&args),
         Command::Report(args) => report::report_command(&args),
         Command::Gate(args) => report::gate_command(&args),
         Command::Calibrate(args) => calibrate::calibrate_command(&args),

@@ -9,7 +9,15 @@ use super::page::sentence;
 use super::sections::Section;
 use super::tables::{Cell, Table, head, num, text};
 
-const INKS: [Ink; 6] = [Ink::Amber, Ink::Blue, Ink::Violet, Ink::Teal, Ink::Red, Ink::Slate];
+const INKS: [Ink; 6] = [Ink::Slate, Ink::Teal, Ink::Red, Ink::Violet, Ink::Blue, Ink::Amber];
+/// Parts that have the colour that they have in the other charts.
+const OWN_INKS: [(&str, Ink); 5] = [
+    ("queue", Ink::Amber),
+    ("copy-in", Ink::Violet),
+    ("compute", Ink::Blue),
+    ("copy-out", Ink::Red),
+    ("unexplained / network", Ink::Teal),
+];
 /// Parts that are drawn apart; the smallest are one.
 const APART: usize = 5;
 
@@ -45,7 +53,9 @@ fn bars(found: &Attribution) -> Chart {
     );
     let mut chart = Chart::new(&format!("A typical and a slow request, {unit}"), &note, x, y);
     let mut before = [0.0; 2];
-    for (at, (label, times)) in drawn(&found.parts).into_iter().enumerate() {
+    let drawn = drawn(&found.parts);
+    let inks = inks(&drawn.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>());
+    for ((label, times), ink) in drawn.into_iter().zip(inks) {
         let block = |(row, ns): (usize, f64)| {
             let from = before[row];
             before[row] += ns.max(0.0);
@@ -53,12 +63,20 @@ fn bars(found: &Attribution) -> Chart {
             (from / scale, before[row] / scale, middle - 0.32, middle + 0.32)
         };
         let blocks = times.into_iter().enumerate().map(block).collect();
-        chart.blocks.push((label, INKS[at % INKS.len()], blocks));
+        chart.blocks.push((label, ink, blocks));
     }
     let say = |part: &SlowPart| format!("{} {} and {}", part.name, duration(part.typical_ns), duration(part.slow_ns));
     let parts: Vec<String> = found.parts.iter().map(say).collect();
     chart.summary = format!("Parts of a typical and of a slow request: {}", parts.join(", "));
     chart
+}
+
+/// A colour for each part: its own, or the first that no part has.
+fn inks(labels: &[&str]) -> Vec<Ink> {
+    let own = |label: &str| OWN_INKS.iter().find(|(name, _)| *name == label).map(|(_, ink)| *ink);
+    let owned: Vec<Ink> = labels.iter().filter_map(|label| own(label)).collect();
+    let mut free = INKS.iter().filter(|ink| !owned.contains(ink)).cycle();
+    labels.iter().map(|label| own(label).or_else(|| free.next().copied()).unwrap_or(Ink::Slate)).collect()
 }
 
 /// The parts with their mean times, typical and slow; the smallest together at the end.
@@ -85,7 +103,7 @@ fn parts(found: &Attribution) -> Table {
             num(duration(part.typical_ns)),
             num(duration(part.slow_ns)),
             num(duration(part.slow_ns - part.typical_ns)),
-            num(percent(part.share)),
+            num(percent(if part.share.abs() < 5e-6 { 0.0 } else { part.share })),
             num(interval(part.low, part.high, |share| number(share * 100.0), " %")),
         ]
     };
@@ -160,7 +178,7 @@ fn state(found: &Attribution) -> Table {
     Table {
         title: "The target meanwhile",
         note: "Means of what was scraped, each request counted once, in the moment in its middle. What goes together need not be cause \
-               and effect."
+               and effect, and where few moments hold the slow ones it may be chance."
             .to_owned(),
         head: head(&["What", "Unit", "#Typical", "#Slow", "#Difference, 95 % interval", "#Moments", "Read from"]),
         rows: found.state.iter().map(row).collect(),

@@ -11,11 +11,14 @@ use proofload_run::verdict::Verdict;
 
 use super::chart::{Axis, Chart, Ink, Mark, Series};
 use super::format::{number, percent};
+use super::model_section;
 use super::page::{Fact, Page, class, quote, sentence, show};
 use super::sections::Section;
 use super::tables::{Cell, Table, num, text};
 use super::tiles::Tile;
 use crate::AnalyzeError;
+use crate::model::replicas::{Basis, HEADROOM, SPARE, replicas};
+use crate::model::{capacity_model, together};
 
 /// Writes `report.html` into the folder of a search, replacing an older one.
 ///
@@ -44,7 +47,11 @@ fn html(
     let charts = [bad_over_rate(search, found), latency_over_rate(search, steps)];
     let section = Section::new("search", "The search", charts, [table(search, steps)]);
     let tiles = tiles(search, found);
-
+    let service = together(steps.iter().filter_map(|step| step.service.as_ref()));
+    let model = service.map(|service| capacity_model(&service, Some(&search.rules.slo), Some(found)));
+    let plan = Basis::of_capacity(found).map(|basis| replicas(&basis, &[], HEADROOM, SPARE));
+    let planned = model_section::section(model.as_ref(), plan.as_ref());
+    let shown = [section, planned].into_iter().filter(|section| !section.tables.is_empty());
     let page = Page {
         title: format!("{verdict}: capacity of {}", search.scenario),
         verdict,
@@ -55,7 +62,7 @@ fn html(
         subtitle: subtitle(search, steps),
         columns: tiles.len(),
         tiles,
-        sections: vec![show(section)?],
+        sections: shown.map(show).collect::<Result<_, _>>()?,
         warnings: Vec::new(),
         facts: facts(search, found, steps),
         scenario_path: &search.scenario_path,

@@ -12,6 +12,7 @@ mod format;
 mod incident_section;
 mod junit;
 mod markdown;
+mod model_section;
 mod page;
 mod sections;
 mod spike_table;

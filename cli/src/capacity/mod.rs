@@ -14,7 +14,7 @@ use proofload_loadgen::progress::Snapshot;
 use proofload_loadgen::run::{ResolvedTarget, RunOptions, run};
 use proofload_loadgen::scenario::{Held, Scenario};
 use proofload_loadgen::stop::StopHandle;
-use proofload_run::capacity::{Capacity, Planned, Rules, Seen};
+use proofload_run::capacity::{Capacity, CapacitySearch, Planned, Rules, Seen};
 use proofload_run::criteria::Slo;
 use proofload_run::findings::Findings;
 use proofload_run::manifest::EndReason;
@@ -95,6 +95,11 @@ fn tell(kept: &Kept, all: &[Findings]) -> anyhow::Result<Verdict> {
     print(&lines::found(found, verdict, &why));
     print(&format!("report  {}", std::path::absolute(&page).unwrap_or(page).display()));
     Ok(verdict)
+}
+
+/// The search in a folder and the findings on its steps; `None` where there is no search.
+pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<(CapacitySearch, Vec<Findings>)>> {
+    Kept::read(folder)?.map(|kept| Ok((kept.search().clone(), kept.findings()?))).transpose()
 }
 
 /// Writes the page of the search in a folder again; `None` where there is no search.

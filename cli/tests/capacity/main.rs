@@ -4,6 +4,7 @@
 // Helpers of tests are no tests to clippy; what a proof measures is printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod model;
 mod random;
 mod real;
 mod server;

@@ -45,11 +45,14 @@ impl Law {
     }
 }
 
-/// A request that was answered: when it came and when it went, seconds on the server's clock.
+/// A request that was answered: when it came, when its batch began and when that went, seconds on the server's clock, and how many
+/// were in the batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered {
     pub(crate) came_s: f64,
+    pub(crate) began_s: f64,
     pub(crate) went_s: f64,
+    pub(crate) batch: u32,
 }
 
 /// See the module.
@@ -153,7 +156,8 @@ impl Server {
                     let went_s = self.now_s + self.batch_s(count);
                     self.free_s[at] = went_s;
                     let taken = self.queue.take(count).into_iter();
-                    answered.extend(taken.map(|waiting| Answered { came_s: waiting.job, went_s }));
+                    let (began_s, batch) = (self.now_s, count as u32);
+                    answered.extend(taken.map(|waiting| Answered { came_s: waiting.job, began_s, went_s, batch }));
                 }
                 Decision::Idle => return f64::INFINITY,
                 Decision::WaitUntil(until) => {

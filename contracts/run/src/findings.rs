@@ -10,6 +10,7 @@ mod cost;
 mod figures;
 mod incidents;
 mod judged;
+mod model;
 mod phases;
 mod run;
 mod spike;
@@ -32,6 +33,9 @@ pub use incidents::{Incident, IncidentKind};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
     Standing, ThresholdResult, Vitals, Warning,
+};
+pub use model::{
+    BatchTime, CapacityModel, Fitted, Replicas, ReplicasFor, Roofline, ServedStep, Service, Setting, Usl, WaitCheck,
 };
 pub use phases::{BatchSizes, PhaseBreakdown, PhasePart, ServerPhase, ServerPhases};
 pub use run::RunSummary;
@@ -87,6 +91,15 @@ pub struct Findings {
     /// The highest rate that keeps the service level, by the steps of a climb; `None` where they do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// What was seen of the instances of the model with most requests; `None` where answers do not say what they met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// A model of them; `None` outside scenarios that seek the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<CapacityModel>,
+    /// Replicas for a ladder of loads; `None` where no rate is known to be borne.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
     /// What a spike did; `None` outside scenarios that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spike: Option<Spike>,
