@@ -20,6 +20,7 @@ use crate::budget::budget;
 use crate::capacity::from_steps;
 use crate::conservation::Models;
 use crate::cost::{self, Meter, Parts};
+use crate::endurance::Lasting;
 use crate::errors::Errors;
 use crate::incidents::Evidence;
 use crate::load::Run;
@@ -96,6 +97,7 @@ struct Looks<'a> {
     slowest: Slowest<'a>,
     evidence: Evidence<'a>,
     services: Services<'a>,
+    lasting: Lasting,
 }
 
 impl<'a> Looks<'a> {
@@ -122,6 +124,7 @@ impl<'a> Looks<'a> {
             slowest: Slowest::new(scope),
             evidence: Evidence::new(scope),
             services: Services::new(scope),
+            lasting: Lasting::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -141,6 +144,7 @@ impl<'a> Looks<'a> {
         self.seconds.count(&seen);
         self.evidence.count(&seen);
         self.services.count(&seen);
+        self.lasting.count(&seen);
         let entry = usize::from(row.entry);
         if let Some(window) = seen.measured_in() {
             self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
@@ -166,6 +170,7 @@ impl<'a> Looks<'a> {
         self.auditor.look(seen);
         self.buckets.look(seen);
         self.slowest.look(seen);
+        self.lasting.look(seen);
         self.sliding.iter_mut().for_each(|sliding| sliding.add(seen.row));
         if let Some(window) = seen.measured_in() {
             self.each_part(usize::from(seen.row.entry), window, |part, _| part.look(seen));
@@ -181,7 +186,7 @@ impl<'a> Looks<'a> {
     /// A look is over. Says whether another is wanted.
     fn turn(&mut self) -> bool {
         let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn()].contains(&true);
-        let open = [self.slowest.turn(), self.evidence.turn(), open].contains(&true);
+        let open = [self.slowest.turn(), self.evidence.turn(), self.lasting.turn(), open].contains(&true);
         let open = self.sliding.iter_mut().fold(open, |open, sliding| sliding.turn() | open);
         let parts = self.entries.iter_mut().chain(&mut self.windows).chain([&mut self.whole]);
         parts.fold(open, |open, part| part.turn() | open)
@@ -202,6 +207,7 @@ impl<'a> Looks<'a> {
         let service = self.services.found();
         let modelled = service.as_ref().filter(|_| manifest.scenario.kind.seeks_the_limit());
         let model = modelled.map(|service| capacity_model(service, manifest.slo.as_ref(), capacity.as_ref()));
+        let endurance = self.lasting.found(scope, &timeline);
         Findings {
             format_version: FORMAT_VERSION,
             verdict: Verdict::Inconclusive,
@@ -232,6 +238,7 @@ impl<'a> Looks<'a> {
             replicas: None,
             spike,
             error_budget,
+            endurance,
             conservation: self.models.compared(),
             incidents: self.evidence.incidents(),
             anomalies: None,

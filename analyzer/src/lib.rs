@@ -17,6 +17,7 @@ pub mod capacity;
 mod conservation;
 pub mod cost;
 mod counters;
+mod endurance;
 mod errors;
 mod gate;
 pub mod histograms;

@@ -17,7 +17,7 @@ use crate::anomalies::{self, Latency, baseline};
 use crate::cost::{self, Terms};
 use crate::lines::{Gather, Line};
 use crate::samples::{MOST_KEPT, Samples, failed};
-use crate::{AnalyzeError, attribution, counters, series};
+use crate::{AnalyzeError, attribution, counters, endurance, series};
 
 /// Points read at a time: as many as the writer puts into a row group, so that none is decoded twice.
 const POINTS_AT_A_TIME: usize = 131_072;
@@ -69,8 +69,14 @@ fn read_series(path: &Path, series: &mut Gather) -> Result<(), AnalyzeError> {
 
 /// Whether some analysis asks for a series. Of what targets tell, most is about their inner life.
 fn is_wanted(source: Source, name: &str) -> bool {
-    let of_target =
-        [series::is_shown, counters::is_counted, anomalies::is_watched, attribution::is_watched, cost::is_metered];
+    let of_target = [
+        series::is_shown,
+        counters::is_counted,
+        anomalies::is_watched,
+        attribution::is_watched,
+        cost::is_metered,
+        endurance::is_watched,
+    ];
     source != Source::Target || of_target.iter().any(|is_wanted| is_wanted(name))
 }
 

@@ -1,10 +1,10 @@
 //! What does not turn the verdict but should be known, each with what to do about it.
 
 use proofload_run::events::EventKind;
-use proofload_run::findings::{Balance, BreakingKind, Findings, Warning};
+use proofload_run::findings::{Balance, BreakingKind, Drift, Findings, MemoryTrend, Pattern, Trend, Warning};
 use proofload_run::manifest::{ConnectionBound, EndReason, Load, LoadModel};
 use proofload_run::series::Source;
-use proofload_run::units::format_duration_ns;
+use proofload_run::units::{NS_PER_S, format_duration_ns};
 
 use crate::lines::Line;
 use crate::load::Run;
@@ -21,6 +21,7 @@ pub(crate) fn warnings(findings: &Findings, run: &Run) -> Vec<Warning> {
     let found =
         counts(findings).chain(connection_wait(findings, run)).chain(breaking_point(findings)).chain(not_run(findings));
     let found = found.chain(findings.incidents.iter().map(|incident| warning("incident", incident.sentence.clone())));
+    let found = found.chain(lasting(findings));
     for warning in recorded.chain(found) {
         let repeats = warnings.iter().filter(|known| known.code == warning.code).count();
         if repeats < MAX_REPEATS && !warnings.contains(&warning) {
@@ -105,6 +106,33 @@ fn wait_cause(load: &Load, most: Option<f64>) -> String {
         }
     };
     format!("all {limit} connections were in use, and the limit is {remedy} to see the target alone")
+}
+
+/// Growth by less than this share of what is used, to a limit that is farther away than that, can wait.
+const SMALL_GROWTH: f64 = 0.05;
+const FAR_LIMIT_S: f64 = 30.0 * 86_400.0;
+
+/// What changed for the worse while the run went on.
+fn lasting(findings: &Findings) -> Vec<Warning> {
+    let Some(found) = &findings.endurance else { return Vec::new() };
+    let lasted_s = (found.to_ns - found.from_ns) as f64 / NS_PER_S as f64;
+    let matters = |trend: &&MemoryTrend| {
+        let grown = trend.bytes_per_s.map_or(0.0, |slope| slope.value * lasted_s);
+        let near = trend.limit_in_s.is_none_or(|limit| limit.value < FAR_LIMIT_S);
+        trend.trend == Trend::Rises && (near || grown > SMALL_GROWTH * trend.last_bytes)
+    };
+    let memory = found.memory.iter().filter(matters);
+    let memory = memory
+        .map(|trend| warning("memory_grows", format!("{}; look for a leak before it serves for long", trend.sentence)));
+    let worse = |drift: &&Drift| drift.trend == Trend::Rises || drift.steps.iter().any(|step| step.after > step.before);
+    // The 95th percentile stands for both where both drift.
+    let latency = found.latency.iter().rfind(worse);
+    let latency = latency.map(|drift| warning("latency_drifts", drift.sentence.clone()));
+    let fewer = |drift: &&Drift| drift.trend == Trend::Falls || drift.steps.iter().any(|step| step.after < step.before);
+    let hits = found.hit_share.as_ref().filter(fewer).map(|drift| warning("hit_share_falls", drift.sentence.clone()));
+    let errors = found.errors.as_ref().filter(|errors| errors.pattern == Pattern::Bursts);
+    let errors = errors.map(|errors| warning("errors_in_bursts", errors.sentence.clone()));
+    memory.chain(latency).chain(hits).chain(errors).collect()
 }
 
 /// Steps that a climb left out once it had passed its break.

@@ -17,6 +17,7 @@ mod warm_up;
 
 pub(crate) use afterwards::from_steps;
 pub use observe::observe;
+pub(crate) use saturation::is_local;
 pub use saturation::saturation;
 pub use search::{MOST_ALLOWED, Next, Search};
 pub use verdict::verdict;

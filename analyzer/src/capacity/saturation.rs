@@ -3,6 +3,7 @@
 
 use proofload_run::capacity::{Capacity, Limit, Resource, Saturated, Seen, StepKind};
 use proofload_run::findings::{Findings, SeriesFindings};
+use proofload_run::manifest::Target;
 use proofload_run::units::significant;
 
 /// Steps within this of the estimate are near the limit.
@@ -47,7 +48,7 @@ fn gpu(near: &[&Findings]) -> Option<Saturated> {
 
 /// Of the target's GPU where it is the only one of this machine: how much others have is not known.
 fn gpu_memory(near: &[&Findings]) -> Option<Saturated> {
-    let all = near.iter().filter(|findings| is_local(findings)).flat_map(|findings| &findings.series);
+    let all = near.iter().filter(|findings| is_local(&findings.run.target)).flat_map(|findings| &findings.series);
     let most = all.filter(|series| series.chart == "GPU memory").map(|series| series.max).reduce(f64::max)?;
     let [gpu] = &near.first()?.run.host.gpus[..] else { return None };
     let used = most * 1_048_576.0 / gpu.memory_bytes as f64;
@@ -57,15 +58,15 @@ fn gpu_memory(near: &[&Findings]) -> Option<Saturated> {
 
 /// Of the machine that generates, where the target is on it, too.
 fn cpu(near: &[&Findings]) -> Option<Saturated> {
-    let local = near.first().is_some_and(|findings| is_local(findings));
+    let local = near.first().is_some_and(|findings| is_local(&findings.run.target));
     let series = largest(near, |series| series.chart == "Processor use" && series.label.contains("whole machine"))?;
     let cores = f64::from(near.first()?.run.host.cores);
     let evidence = format!("{} of {cores} processors in use near the limit", significant(series.mean));
     (local && series.mean >= BUSY * cores).then_some(Saturated { what: Resource::Cpu, evidence })
 }
 
-fn is_local(findings: &Findings) -> bool {
-    let target = &findings.run.target;
+/// Whether a target is on the machine that generates the load.
+pub(crate) fn is_local(target: &Target) -> bool {
     let local = |url: &String| ["://127.", "://localhost", "://[::1]", "unix:"].iter().any(|part| url.contains(part));
     [&target.http_url, &target.grpc_url].into_iter().any(local)
 }

@@ -21,12 +21,12 @@ pub(super) fn latency_unit(largest_ns: f64) -> (&'static str, f64) {
 }
 
 /// The unit of the time axis, and nanoseconds in it.
-fn time_unit(findings: &Findings) -> (&'static str, f64) {
+pub(super) fn time_unit(findings: &Findings) -> (&'static str, f64) {
     if findings.run.driven_ns > 900 * NS_PER_S { ("min", 60e9) } else { ("s", 1e9) }
 }
 
 /// A chart over the driven time of the run, with what is not measured shaded.
-fn over_time(findings: &Findings, title: &str, note: &str, y: Axis) -> Chart {
+pub(super) fn over_time(findings: &Findings, title: &str, note: &str, y: Axis) -> Chart {
     let (unit, scale) = time_unit(findings);
     let x = Axis::range(format!("time, {unit}"), 0.0, findings.run.driven_ns as f64 / scale);
     let part = |from: u64, to: u64| (to > from).then_some((from as f64 / scale, to as f64 / scale));
@@ -37,7 +37,13 @@ fn over_time(findings: &Findings, title: &str, note: &str, y: Axis) -> Chart {
 }
 
 /// One line over the driven part of the timeline, each bucket at its middle.
-fn line(findings: &Findings, label: &str, ink: Ink, mark: Mark, value: impl Fn(&Bucket) -> Option<f64>) -> Series {
+pub(super) fn line(
+    findings: &Findings,
+    label: &str,
+    ink: Ink,
+    mark: Mark,
+    value: impl Fn(&Bucket) -> Option<f64>,
+) -> Series {
     let (_, scale) = time_unit(findings);
     let half = findings.timeline.bucket_ns as f64 / 2.0;
     let driven = findings.timeline.buckets.iter().filter(|bucket| bucket.t_ns < findings.run.driven_ns);

@@ -8,6 +8,7 @@ mod capacity;
 mod chart;
 mod charts;
 mod cost_section;
+mod endurance_section;
 mod format;
 mod incident_section;
 mod junit;

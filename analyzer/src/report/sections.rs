@@ -5,8 +5,8 @@ use proofload_run::findings::Findings;
 use super::chart::Chart;
 use super::tables::Table;
 use super::{
-    anomaly_table, attribution_section, budget_table, charts, cost_section, incident_section, model_section,
-    spike_table, tables, token_tables,
+    anomaly_table, attribution_section, budget_table, charts, cost_section, endurance_section, incident_section,
+    model_section, spike_table, tables, token_tables,
 };
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
@@ -43,6 +43,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         model_section::model(findings),
         Section::new("spike", "The spike", [], [spike_table::spike(findings)]),
         Section::new("budget", "Error budget", [], [budget_table::budget(findings)]),
+        endurance_section::endurance(findings),
         latency(findings),
         time_spent(findings),
         attribution_section::slow(findings),

@@ -7,6 +7,7 @@ mod anomalies;
 mod attribution;
 mod budget;
 mod cost;
+mod endurance;
 mod figures;
 mod incidents;
 mod judged;
@@ -28,6 +29,10 @@ pub use anomalies::{Anomalies, AnomalousMetric, AnomalyEpisode, ComparedWith};
 pub use attribution::{Attribution, Group, SlowExample, SlowPart, SlowState, SlowTrait, SlowWhen};
 pub use budget::{ErrorBudget, FastestBurn};
 pub use cost::{Computing, Cost, CostBasis, CostFigure, Estimate, PriceUnit, PricedMachine};
+pub use endurance::{
+    Burst, BurstClass, ChangePoint, Drift, Endurance, ErrorBursts, Held, HeldLoad, MemoryTrend, Pattern, Trend,
+    TrendEstimate,
+};
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
 pub use incidents::{Incident, IncidentKind};
 pub use judged::{
@@ -106,6 +111,9 @@ pub struct Findings {
     /// Availability against its objective; `None` outside endurance scenarios.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_budget: Option<ErrorBudget>,
+    /// What changed while the run went on; `None` where it was not meant to last, or too short.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endurance: Option<Endurance>,
     /// The service levels over the measured time.
     pub slos: Vec<SloResult>,
     /// The thresholds, one by one.

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// Name of the thread on which slots and users send, as the kernel knows it (15 characters at most).
 pub(crate) const USERS_THREAD: &str = "load-users";
 
+/// A limit this high is none.
+const UNLIMITED_BYTES: f64 = (1_u64 << 60) as f64;
+
 /// Reads the process's own figures. What the system does not tell is left out.
 pub(super) fn read() -> Vec<(String, String, f64)> {
     let mut values = Vec::new();
@@ -28,6 +31,9 @@ pub(super) fn read() -> Vec<(String, String, f64)> {
     let group = cgroup_cpu_stat();
     put("cgroup_throttled_total", group.as_deref().and_then(|stat| keyed(stat, "nr_throttled")));
     put("cgroup_throttled_seconds_total", group.as_deref().and_then(throttled_seconds));
+    put("cgroup_memory_limit_bytes", cgroup_memory_limit_bytes());
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    put("host_memory_used_bytes", host_memory_used_bytes(&memory));
     let pressure = fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
     put("host_cpu_pressure_seconds_total", pressure_seconds(&pressure));
     let system = fs::read_to_string("/proc/stat").unwrap_or_default();
@@ -93,6 +99,29 @@ fn cgroup_path(groups: &str) -> Option<&str> {
         })
     };
     of(|controller| controller == "cpu").or_else(|| of(str::is_empty))
+}
+
+/// The least memory that this process's control group, or one around it, may use; `None` without a limit.
+fn cgroup_memory_limit_bytes() -> Option<f64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unified = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    let own = groups.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path));
+    let limit = |file: PathBuf| fs::read_to_string(file).ok()?.trim().parse::<f64>().ok();
+    let of = |root: &str, path: &str, name: &str| {
+        let group = PathBuf::from(format!("{root}{}", path.trim_end_matches('/')));
+        let around = group.ancestors().take_while(|group| group.starts_with(root));
+        around.filter_map(|group| limit(group.join(name))).reduce(f64::min)
+    };
+    let unified = unified.and_then(|path| of("/sys/fs/cgroup", path, "memory.max"));
+    let own = own.and_then(|path| of("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"));
+    // Version 1 writes a number beyond all memory where there is no limit.
+    [unified, own].into_iter().flatten().reduce(f64::min).filter(|bytes| *bytes < UNLIMITED_BYTES)
+}
+
+/// What of the machine's memory is used and could not be given up for something else.
+fn host_memory_used_bytes(meminfo: &str) -> Option<f64> {
+    let kib = |key: &str| keyed(&meminfo.replace(" kB", ""), key);
+    Some((kib("MemTotal:")? - kib("MemAvailable:")?) * 1024.0)
 }
 
 /// How long the group was held back: microseconds in version 2, nanoseconds in version 1.
@@ -169,12 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_could_be_given_up_is_not_used() {
+        let check = |meminfo: &str, expected: Option<f64>| assert_eq!(host_memory_used_bytes(meminfo), expected);
+        check("MemTotal:     2048 kB\nMemFree:   10 kB\nMemAvailable:    1024 kB\n", Some(1_048_576.0));
+        check("MemTotal:     2048 kB\n", None);
+        check("", None);
+        assert!(cgroup_memory_limit_bytes().is_none_or(|bytes| bytes > 0.0));
+    }
+
+    #[test]
     fn this_process_has_figures() {
         let values = read();
         let get = |name: &str| values.iter().find(|(n, _, _)| n == name).map(|(_, _, value)| *value);
         assert!(get("process_resident_bytes").unwrap() > 1e5);
         assert!(get("process_threads").unwrap() >= 1.0);
         assert!(get("process_open_files").unwrap() >= 3.0);
+        assert!(get("host_memory_used_bytes").unwrap() >= get("process_resident_bytes").unwrap());
     }
 
     #[test]
