@@ -117,6 +117,34 @@ forest_environment() {
   export FOREST_PYTHON=$venv/bin/python
 }
 
+# A browser, what drives it, and what judges pages in it. Sets MODULES to the folder that has them.
+page_environment() {
+  local wanted=(axe-core@4.14.1 playwright-core@1.65.1)
+  need_apt chromium
+  command -v npm >/dev/null || need_apt nodejs npm
+  export MODULES=$cache/pages-$(sha256sum <<<"${wanted[*]}" | cut -c1-16)
+  if [[ ! -e $MODULES/complete ]]; then
+    say "installing ${wanted[*]}"
+    rm -rf "$MODULES"
+    mkdir -p "$MODULES"
+    npm install --no-audit --no-fund --silent --ignore-scripts --prefix "$MODULES" "${wanted[@]}"
+    touch "$MODULES/complete"
+  fi
+}
+
+# DuckDB, which computes the same percentiles. Sets DUCKDB_PYTHON to the interpreter that has it.
+duckdb_environment() {
+  local venv=$cache/duckdb-2.0.0-numpy-2.4.6
+  if [[ ! -e $venv/complete ]]; then
+    say "installing DuckDB"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check duckdb==2.0.0 numpy==2.4.6
+    touch "$venv/complete"
+  fi
+  export DUCKDB_PYTHON=$venv/bin/python
+}
+
 # NVIDIA's run-time compiler, which needs no GPU. Sets NVRTC_LIBRARIES to where its libraries are.
 nvrtc_environment() {
   local environment

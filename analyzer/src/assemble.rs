@@ -31,6 +31,7 @@ use crate::phases::{Batches, Phases};
 use crate::rates::Whereabouts;
 use crate::samples::Row;
 use crate::scope::{Scope, Seen};
+use crate::shape::Shape;
 use crate::sliding::Sliding;
 use crate::slo::{Level, Levels};
 use crate::spike::spike;
@@ -38,7 +39,7 @@ use crate::stats::Distribution;
 use crate::thresholds::{Subject, judge};
 use crate::timeline::Buckets;
 use crate::window::Window;
-use crate::{gate, series, server_phases, warnings};
+use crate::{gate, happenings, series, server_phases, warnings};
 
 /// Everything that can be said about a run.
 ///
@@ -98,6 +99,7 @@ struct Looks<'a> {
     evidence: Evidence<'a>,
     services: Services<'a>,
     lasting: Lasting,
+    shape: Shape,
 }
 
 impl<'a> Looks<'a> {
@@ -125,6 +127,7 @@ impl<'a> Looks<'a> {
             evidence: Evidence::new(scope),
             services: Services::new(scope),
             lasting: Lasting::new(scope),
+            shape: Shape::new(scope),
             sliding: windowed.map(|(threshold, window_ns)| Sliding::new(threshold, window_ns, scope)).collect(),
         }
     }
@@ -145,6 +148,7 @@ impl<'a> Looks<'a> {
         self.evidence.count(&seen);
         self.services.count(&seen);
         self.lasting.count(&seen);
+        self.shape.count(&seen);
         let entry = usize::from(row.entry);
         if let Some(window) = seen.measured_in() {
             self.each_part(entry, window, |part, levels| part.count_arrival(&seen, levels));
@@ -171,6 +175,7 @@ impl<'a> Looks<'a> {
         self.buckets.look(seen);
         self.slowest.look(seen);
         self.lasting.look(seen);
+        self.shape.look(seen);
         self.sliding.iter_mut().for_each(|sliding| sliding.add(seen.row));
         if let Some(window) = seen.measured_in() {
             self.each_part(usize::from(seen.row.entry), window, |part, _| part.look(seen));
@@ -185,7 +190,7 @@ impl<'a> Looks<'a> {
 
     /// A look is over. Says whether another is wanted.
     fn turn(&mut self) -> bool {
-        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn()].contains(&true);
+        let open = [self.phases.turn(), self.auditor.turn(), self.buckets.turn(), self.shape.turn()].contains(&true);
         let open = [self.slowest.turn(), self.evidence.turn(), self.lasting.turn(), open].contains(&true);
         let open = self.sliding.iter_mut().fold(open, |open, sliding| sliding.turn() | open);
         let parts = self.entries.iter_mut().chain(&mut self.windows).chain([&mut self.whole]);
@@ -243,6 +248,8 @@ impl<'a> Looks<'a> {
             incidents: self.evidence.incidents(),
             anomalies: None,
             cost: None,
+            happenings: happenings::happenings(scope.run),
+            shape: self.shape.found(),
         }
     }
 

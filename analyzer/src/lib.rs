@@ -20,8 +20,10 @@ mod counters;
 mod endurance;
 mod errors;
 mod gate;
+mod happenings;
 pub mod histograms;
 mod incidents;
+mod index;
 mod lines;
 mod load;
 pub mod model;
@@ -33,6 +35,7 @@ mod samples;
 mod scope;
 mod series;
 mod server_phases;
+mod shape;
 mod sliding;
 mod slo;
 mod spike;
@@ -54,7 +57,8 @@ use proofload_run::findings::Findings;
 use proofload_run::folder::RunFolder;
 use proofload_run::table;
 
-pub use report::{Reports, junit_xml, summary_markdown, write_reports};
+pub use index::write_index;
+pub use report::{Reports, junit_xml, report_markdown, summary_markdown, write_reports};
 
 /// Why a run folder could not be analysed or its reports not be written.
 #[derive(Debug, thiserror::Error)]

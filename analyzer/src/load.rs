@@ -17,7 +17,7 @@ use crate::anomalies::{self, Latency, baseline};
 use crate::cost::{self, Terms};
 use crate::lines::{Gather, Line};
 use crate::samples::{MOST_KEPT, Samples, failed};
-use crate::{AnalyzeError, attribution, counters, endurance, series};
+use crate::{AnalyzeError, attribution, counters, endurance, happenings, series};
 
 /// Points read at a time: as many as the writer puts into a row group, so that none is decoded twice.
 const POINTS_AT_A_TIME: usize = 131_072;
@@ -76,6 +76,7 @@ fn is_wanted(source: Source, name: &str) -> bool {
         attribution::is_watched,
         cost::is_metered,
         endurance::is_watched,
+        happenings::tells_of_loads,
     ];
     source != Source::Target || of_target.iter().any(|is_wanted| is_wanted(name))
 }

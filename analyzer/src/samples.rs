@@ -4,8 +4,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
-use polars::prelude::{Column, DataFrame, FileMetadataRef, ParallelStrategy, ParquetReader, PolarsError, SerReader};
+use polars::prelude::{DataFrame, FileMetadataRef, ParallelStrategy, ParquetReader, PolarsError, SerReader};
 use proofload_run::RunError;
 use proofload_run::folder::RunFolder;
 use proofload_run::sample::{Outcome, mean_gap_ns};
@@ -44,7 +46,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row before its columns are read.
+    /// A row of nothing, to make others of.
+    #[cfg(test)]
     pub(crate) const EMPTY: Self = Self {
         intended_ns: 0,
         sent_ns: 0,
@@ -134,7 +137,7 @@ impl Samples {
         }
         let mut rows = Vec::with_capacity(n);
         for table in &tables {
-            table.each_part(|part| rows.extend_from_slice(part))?;
+            table.each_row(|row| rows.push(*row))?;
         }
         let mut extent = Extent::default();
         rows.iter().for_each(|row: &Row| extent.add(row.intended_ns, row.done_ns));
@@ -154,7 +157,7 @@ impl Samples {
             Some(rows) => rows.iter().for_each(look),
             None => {
                 for table in &self.tables {
-                    table.each_part(|part| part.iter().for_each(&mut look))?;
+                    table.each_row(&mut look)?;
                 }
             }
         }
@@ -233,33 +236,49 @@ impl Table {
         self.metadata.num_rows
     }
 
-    /// Reads some columns a few row groups at a time.
+    /// Reads some columns a few row groups at a time, on a thread of its own: the next ones while these are looked at.
     fn each_frame(
         &self,
         columns: &[&str],
         mut look: impl FnMut(&DataFrame) -> Result<(), PolarsError>,
     ) -> Result<(), AnalyzeError> {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+        let (sender, frames) = sync_channel(1);
+        thread::scope(|scope| {
+            scope.spawn(move || self.read_frames(&columns, &sender));
+            for frame in frames {
+                look(&frame?).map_err(failed(&self.path))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends them until the receiver has left, which it does with the first that fails.
+    fn read_frames(&self, columns: &[String], sender: &SyncSender<Result<DataFrame, AnalyzeError>>) {
         let mut start = 0;
         for groups in self.metadata.row_groups.chunks(GROUPS_AT_A_TIME) {
             let rows = groups.iter().fold(0, |rows, group| rows + group.num_rows());
-            // One thread a row group: those that are not asked for are then passed over.
-            let reader = ParquetReader::new(clone(&self.file, &self.path)?).read_parallel(ParallelStrategy::RowGroups);
-            let mut reader = reader.with_columns(Some(columns.clone())).with_slice(Some((start, rows)));
-            reader.set_metadata(self.metadata.clone());
-            reader.finish().and_then(|frame| look(&frame)).map_err(failed(&self.path))?;
+            if sender.send(self.read_frame(columns, (start, rows))).is_err() {
+                return;
+            }
             start += rows;
         }
-        Ok(())
     }
 
-    fn each_part(&self, mut look: impl FnMut(&[Row])) -> Result<(), AnalyzeError> {
-        let mut rows = Vec::new();
+    fn read_frame(&self, columns: &[String], slice: (usize, usize)) -> Result<DataFrame, AnalyzeError> {
+        // One thread a row group: those that are not asked for are then passed over.
+        let reader = ParquetReader::new(clone(&self.file, &self.path)?).read_parallel(ParallelStrategy::RowGroups);
+        let mut reader = reader.with_columns(Some(columns.to_vec())).with_slice(Some(slice));
+        reader.set_metadata(self.metadata.clone());
+        let mut frame = reader.finish().map_err(failed(&self.path))?;
+        frame.rechunk_mut();
+        Ok(frame)
+    }
+
+    fn each_row(&self, mut look: impl FnMut(&Row)) -> Result<(), AnalyzeError> {
         self.each_frame(&self.columns, |frame| {
-            rows.clear();
-            rows.resize(frame.height(), Row::EMPTY);
-            fill_rows(frame, &mut rows)?;
-            look(&rows);
+            let columns = Columns::of(frame)?;
+            (0..frame.height()).for_each(|index| look(&columns.row(index)));
             Ok(())
         })
     }
@@ -279,11 +298,8 @@ impl Table {
     /// Looks at when each was intended and when it ended.
     fn each_time(&self, mut look: impl FnMut(u64, u64)) -> Result<(), AnalyzeError> {
         self.each_frame(&TIME_COLUMNS, |frame| {
-            let (intended, done) = (frame.column(TIME_COLUMNS[0])?.u64()?, frame.column(TIME_COLUMNS[1])?.u64()?);
-            intended
-                .iter()
-                .zip(done.iter())
-                .for_each(|(intended, done)| look(intended.unwrap_or(0), done.unwrap_or(0)));
+            let (intended, done) = (u64s(frame, TIME_COLUMNS[0])?, u64s(frame, TIME_COLUMNS[1])?);
+            intended.iter().zip(done).for_each(|(intended, done)| look(*intended, *done));
             Ok(())
         })
     }
@@ -299,57 +315,118 @@ pub(crate) fn failed(path: &Path) -> impl Fn(PolarsError) -> AnalyzeError {
     move |source| AnalyzeError::Table { path: path.clone(), source: Box::new(source) }
 }
 
-fn fill_rows(table: &DataFrame, rows: &mut [Row]) -> Result<(), PolarsError> {
-    fill_u64(table.column("intended_ns")?, rows, |row, v| row.intended_ns = v)?;
-    fill_u64(table.column("sent_ns")?, rows, |row, v| row.sent_ns = v)?;
-    fill_u64(table.column("first_byte_ns")?, rows, |row, v| row.first_byte_ns = v)?;
-    fill_u64(table.column("done_ns")?, rows, |row, v| row.done_ns = v)?;
-    fill_u64(table.column("generator_late_ns")?, rows, |row, v| row.late_ns = v)?;
-    for (phase, name) in ["queue_ns", "copy_in_ns", "compute_ns", "copy_out_ns"].into_iter().enumerate() {
-        fill_u64(table.column(name)?, rows, |row, v| row.phases_ns[phase] = v)?;
+/// The columns of a few row groups. A row is put together when it is looked at: rows beside one another in memory would be
+/// written and read once a column.
+struct Columns<'a> {
+    times_ns: [&'a [u64]; 5],
+    phases_ns: [&'a [u64]; 4],
+    bytes: [&'a [u32]; 2],
+    places: [&'a [u16]; 5],
+    retry: &'a [u8],
+    outcome: &'a [u8],
+    tokens: Option<([&'a [u64]; 3], [&'a [u32]; 2])>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(frame: &'a DataFrame) -> Result<Self, PolarsError> {
+        let [
+            intended,
+            sent,
+            first_byte,
+            done,
+            late,
+            queue,
+            copy_in,
+            compute,
+            copy_out,
+            out,
+            into,
+            status,
+            step,
+            entry,
+            batch,
+            flags,
+            retry,
+            outcome,
+        ] = COLUMNS;
+        let tokens = || -> Result<_, PolarsError> {
+            let [first, last, gap, prompt, answer] = TOKEN_COLUMNS;
+            let times = [u64s(frame, first)?, u64s(frame, last)?, u64s(frame, gap)?];
+            Ok((times, [u32s(frame, prompt)?, u32s(frame, answer)?]))
+        };
+        Ok(Self {
+            times_ns: [
+                u64s(frame, intended)?,
+                u64s(frame, sent)?,
+                u64s(frame, first_byte)?,
+                u64s(frame, done)?,
+                u64s(frame, late)?,
+            ],
+            phases_ns: [u64s(frame, queue)?, u64s(frame, copy_in)?, u64s(frame, compute)?, u64s(frame, copy_out)?],
+            bytes: [u32s(frame, out)?, u32s(frame, into)?],
+            places: [
+                u16s(frame, status)?,
+                u16s(frame, step)?,
+                u16s(frame, entry)?,
+                u16s(frame, batch)?,
+                u16s(frame, flags)?,
+            ],
+            retry: u8s(frame, retry)?,
+            outcome: u8s(frame, outcome)?,
+            tokens: if frame.column(TOKEN_COLUMNS[0]).is_ok() { Some(tokens()?) } else { None },
+        })
     }
-    fill_u32(table.column("bytes_out")?, rows, |row, v| row.bytes_out = v)?;
-    fill_u32(table.column("bytes_in")?, rows, |row, v| row.bytes_in = v)?;
-    fill_u16(table.column("status")?, rows, |row, v| row.status = v)?;
-    fill_u16(table.column("step")?, rows, |row, v| row.step = v)?;
-    fill_u16(table.column("entry")?, rows, |row, v| row.entry = v)?;
-    fill_u16(table.column("batch_size")?, rows, |row, v| row.batch_size = v)?;
-    fill_u16(table.column("flags")?, rows, |row, v| row.flags = v)?;
-    fill_u8(table.column("retry")?, rows, |row, v| row.retry = v)?;
-    fill_tokens(table, rows)?;
-    // An unknown code, from a newer writer, is taken for an error and never for a success.
-    fill_u8(table.column("outcome")?, rows, |row, v| {
-        row.outcome = Outcome::from_code(v).unwrap_or(Outcome::TransportError);
-    })
+
+    fn row(&self, index: usize) -> Row {
+        let [intended_ns, sent_ns, first_byte_ns, done_ns, late_ns] = self.times_ns.map(|column| column[index]);
+        let [bytes_out, bytes_in] = self.bytes.map(|column| column[index]);
+        let [status, step, entry, batch_size, flags] = self.places.map(|column| column[index]);
+        let (times, counts) = self.tokens.unwrap_or_default();
+        let [first_token_ns, last_token_ns, longest_gap_ns] =
+            times.map(|column| column.get(index).copied().unwrap_or(0));
+        let [tokens_in, tokens_out] = counts.map(|column| column.get(index).copied().unwrap_or(0));
+        Row {
+            intended_ns,
+            sent_ns,
+            first_byte_ns,
+            done_ns,
+            late_ns,
+            phases_ns: self.phases_ns.map(|column| column[index]),
+            first_token_ns,
+            last_token_ns,
+            longest_gap_ns,
+            bytes_out,
+            bytes_in,
+            tokens_in,
+            tokens_out,
+            status,
+            step,
+            entry,
+            batch_size,
+            flags,
+            retry: self.retry[index],
+            // An unknown code, from a newer writer, is taken for an error and never for a success.
+            outcome: Outcome::from_code(self.outcome[index]).unwrap_or(Outcome::TransportError),
+        }
+    }
 }
 
-fn fill_tokens(table: &DataFrame, rows: &mut [Row]) -> Result<(), PolarsError> {
-    let Ok(first) = table.column("first_token_ns") else { return Ok(()) };
-    fill_u64(first, rows, |row, v| row.first_token_ns = v)?;
-    fill_u64(table.column("last_token_ns")?, rows, |row, v| row.last_token_ns = v)?;
-    fill_u64(table.column("longest_gap_ns")?, rows, |row, v| row.longest_gap_ns = v)?;
-    fill_u32(table.column("tokens_in")?, rows, |row, v| row.tokens_in = v)?;
-    fill_u32(table.column("tokens_out")?, rows, |row, v| row.tokens_out = v)
+// The values of a column in one piece: the tables' columns have no gaps, and frames are put together when they are read.
+
+fn u64s<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a [u64], PolarsError> {
+    frame.column(column)?.as_materialized_series().u64()?.cont_slice()
 }
 
-fn fill_u64(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u64)) -> Result<(), PolarsError> {
-    rows.iter_mut().zip(column.u64()?.iter()).for_each(|(row, v)| set(row, v.unwrap_or(0)));
-    Ok(())
+fn u32s<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a [u32], PolarsError> {
+    frame.column(column)?.as_materialized_series().u32()?.cont_slice()
 }
 
-fn fill_u32(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u32)) -> Result<(), PolarsError> {
-    rows.iter_mut().zip(column.u32()?.iter()).for_each(|(row, v)| set(row, v.unwrap_or(0)));
-    Ok(())
+fn u16s<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a [u16], PolarsError> {
+    frame.column(column)?.as_materialized_series().u16()?.cont_slice()
 }
 
-fn fill_u16(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u16)) -> Result<(), PolarsError> {
-    rows.iter_mut().zip(column.u16()?.iter()).for_each(|(row, v)| set(row, v.unwrap_or(0)));
-    Ok(())
-}
-
-fn fill_u8(column: &Column, rows: &mut [Row], set: impl Fn(&mut Row, u8)) -> Result<(), PolarsError> {
-    rows.iter_mut().zip(column.u8()?.iter()).for_each(|(row, v)| set(row, v.unwrap_or(0)));
-    Ok(())
+fn u8s<'a>(frame: &'a DataFrame, column: &str) -> Result<&'a [u8], PolarsError> {
+    frame.column(column)?.as_materialized_series().u8()?.cont_slice()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ pub(crate) struct Buckets {
 impl Buckets {
     pub(crate) fn new(scope: &Scope<'_>) -> Self {
         let last_ns = scope.run.samples.extent().last_seen_ns.max(scope.driven_ns);
-        let bucket_ns = width_ns(last_ns);
+        let bucket_ns = width_ns(last_ns, MAX_BUCKETS);
         let tallies = vec![Tally::new(); usize::try_from(last_ns / bucket_ns + 1).unwrap_or(1)];
         Self { bucket_ns, last_ns, tallies }
     }
@@ -166,9 +166,10 @@ fn end(tally: &mut Tally, row: &Row, is_in_time: bool) {
     }
 }
 
-fn width_ns(last_ns: u64) -> u64 {
-    let fits = |width: &&u64| last_ns / (**width * NS_PER_S) < MAX_BUCKETS;
-    let widest = last_ns / NS_PER_S / MAX_BUCKETS + 1;
+/// The narrowest round width of which so many reach up to a time.
+pub(crate) fn width_ns(last_ns: u64, most: u64) -> u64 {
+    let fits = |width: &&u64| last_ns / (**width * NS_PER_S) < most;
+    let widest = last_ns / NS_PER_S / most + 1;
     WIDTHS_S.iter().find(fits).copied().unwrap_or(widest) * NS_PER_S
 }
 

@@ -72,6 +72,10 @@ fn elements(markup: &str) -> Vec<String> {
             continue;
         }
         assert!(!name.is_empty(), "a stray < before {tag:?}");
+        if name == "script" && !tag.starts_with('/') {
+            // What a script says is no markup.
+            rest = &rest[rest.find("</script>").expect("a script ends")..];
+        }
         if tag.starts_with('/') {
             assert_eq!(open.pop(), Some(name), "closed out of order: {tag}");
         } else {
@@ -90,6 +94,7 @@ fn what_machines_read_is_golden() {
     let folder = tempfile::tempdir().unwrap();
     let (findings, reports) = reported(&eventful(), folder.path());
     check_golden(&reports.summary, "summary.md");
+    check_golden(&reports.markdown, "report.md");
     check_golden(&reports.junit, "junit.xml");
     check_golden(&reports.findings, "findings.json");
     let read: Findings = serde_json::from_str(&std::fs::read_to_string(&reports.findings).unwrap()).unwrap();
@@ -98,6 +103,30 @@ fn what_machines_read_is_golden() {
     let cases = elements(&junit).iter().filter(|name| *name == "testcase").count();
     assert_eq!(cases, 2 + findings.thresholds.len() + findings.conservation.len() + findings.slos.len());
     assert!(junit.contains(&format!("tests=\"{cases}\"")));
+}
+
+/// The schema of `findings.json` is made from the types, and every field of it has words.
+#[test]
+fn the_schema_of_findings_is_that_of_the_types() {
+    let schema = proofload_run::findings::schema();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "..", "reports", "findings.schema.json"].iter().collect();
+    let made = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap_or_default() == made,
+        "reports/findings.schema.json is not what the types of contracts/run/src/findings make; write it again with \
+         `cargo run --release -- report --schema > reports/findings.schema.json`, look at the difference, commit it"
+    );
+    let definitions = schema["$defs"].as_object().unwrap().iter().map(|(name, of)| (name.as_str(), of));
+    let mut silent = Vec::new();
+    for (name, of) in definitions.chain([("Findings", &schema)]) {
+        let fields = of["properties"].as_object().into_iter().flatten();
+        let without = fields.filter(|(_, field)| !field["description"].is_string());
+        silent.extend(without.map(|(field, _)| format!("{name}.{field}")));
+    }
+    assert!(silent.is_empty(), "{silent:?}");
 }
 
 #[test]
@@ -130,9 +159,14 @@ fn the_page_is_whole_and_needs_nothing_else() {
     let (findings, reports) = reported(&eventful(), folder.path());
     let html = std::fs::read_to_string(&reports.html).unwrap();
     let names = elements(&html);
-    assert!(!names.iter().any(|name| ["script", "link", "img", "iframe", "object"].contains(&name.as_str())));
-    for reference in ["src=", "href=\"h", "href=\"/", "@import", "url("] {
+    assert!(!names.iter().any(|name| ["link", "img", "iframe", "object", "form"].contains(&name.as_str())));
+    assert_eq!(names.iter().filter(|name| *name == "script").count(), 1, "ours, within the page");
+    for reference in ["src=", "href=\"h", "href=\"/", "@import", "url(", "fetch(", "XMLHttpRequest", "import("] {
         assert!(!html.contains(reference), "{reference} reaches outside");
+    }
+    assert!(html.contains("default-src 'none'"), "and could not, if it tried");
+    for id in html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(html.contains(&format!("id=\"{id}\"")), "#{id} is nowhere");
     }
     assert!(html.contains(&format!("<h1>{}</h1>", findings.verdict)));
     let drawings = names.iter().filter(|name| *name == "svg").count();
@@ -144,6 +178,59 @@ fn the_page_is_whole_and_needs_nothing_else() {
         assert!(html.contains(text), "{text} is missing");
     }
     assert!(html.len() < 1_500_000, "{} bytes", html.len());
+}
+
+/// Every chart is a figure whose numbers can be read without seeing it or running a script: in its own table, or, of bars
+/// with names, in one of its section.
+#[test]
+fn behind_every_chart_are_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, reports) = reported(&eventful(), folder.path());
+    let html = std::fs::read_to_string(&reports.html).unwrap();
+    let figures: Vec<&str> =
+        html.split("<figure").skip(1).map(|rest| rest.split("</figure>").next().unwrap()).collect();
+    assert!(figures.len() >= 8, "{}", figures.len());
+    let mut without = Vec::new();
+    for figure in figures {
+        let title = figure.split("<h3>").nth(1).unwrap().split("</h3>").next().unwrap();
+        let rows = figure.matches("<tr>").count();
+        if rows < 2 {
+            without.push(title);
+            continue;
+        }
+        assert!(figure.contains("data-kind=\"") && figure.matches("data-plot=\"").count() == 2, "{title}");
+        let heads = figure.matches("<th scope=\"col\"").count();
+        assert_eq!(figure.matches("<td>").count(), heads * (rows - 1), "{title}: every row is as long as the head");
+    }
+    assert_eq!(without, ["Where the time went, ms", "A typical and a slow request, ms"], "whose bars have names");
+    assert!(html.contains("Latencies over time, ms (logarithmic)") && html.contains("Latency by percentile, ms"));
+}
+
+/// What a page shows does not grow with the samples: as many points, cells and rows as charts can show, of everything.
+#[test]
+fn the_page_of_a_long_run_with_many_steps_is_small() {
+    let steps = (0..60).map(|i| step(&format!("step {i}"), i * 10, i * 10 + 10, 20.0 + i as f64 * 0.5, 1)).collect();
+    let server = Server { slots: 4, service_ns: 10e6, exponential: true, shed_after_ns: Some(70 * MS), down: None };
+    let plan = manifest(ScenarioKind::Stress, steps, Some(Slo::new(60 * MS, 95.0, 0.01)), &["p95 < 1s"]);
+    let mut recorded = Recorded::simulate(plan, server, false, 5).completed();
+    (0..500).for_each(|i| recorded.event(i * S, EventKind::Stalled { for_ns: 120 * MS }));
+    for t_s in 0..600 {
+        for gpu in 0..8 {
+            let labels = format!("gpu_uuid=\"{gpu}\"");
+            let value = f64::from(t_s) * 0.001 + f64::from(gpu) * 0.01;
+            let target = proofload_run::series::Source::Target;
+            for name in ["nv_gpu_utilization", "nv_gpu_memory_used_bytes", "nv_gpu_power_usage"] {
+                recorded.series.push(support::point(u64::from(t_s as u32) * S, target, name, &labels, value));
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (findings, reports) = reported(&recorded, folder.path());
+    assert_eq!(findings.timeline.buckets.len(), 301, "two seconds each");
+    assert!(findings.happenings.len() <= 30 && findings.happenings.iter().map(|one| one.n).sum::<u64>() == 500);
+    let html = std::fs::read_to_string(&reports.html).unwrap();
+    elements(&html);
+    assert!(html.len() < 3_000_000, "{} bytes", html.len());
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! What the user can say on the command line, and the help that teaches it. Decides nothing.
 
+mod afterwards;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use proofload_loadgen::scenario::Protocol;
 use proofload_run::criteria::Slo;
-use proofload_run::units::{parse_duration_ns, parse_rate_per_s, parse_share};
+use proofload_run::units::{parse_duration_ns, parse_share};
+
+use self::afterwards::rate;
+pub(crate) use self::afterwards::{ExportArgs, ExportForm, ExportWhat, PlanArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 PASS, 1 FAIL, 2 usage or configuration error, 3 INCONCLUSIVE (too little data), \
 4 INVALID (the generator, not the target, was the bottleneck).";
@@ -61,6 +66,14 @@ pub(crate) enum Command {
     /// Analyse run folders again and write their reports again, offline. Also finishes a run that was killed.
     #[command(after_help = EXIT_CODES)]
     Report(ReportArgs),
+    /// Write a run's samples, scraped series or timeline as one table for other tools.
+    #[command(
+        after_help = "Columns carry their unit in their names. Samples have words for step, entry and outcome, and all shards are
+together; what did not happen or is not known is empty, or null.
+
+Exit codes: 0 written, 2 not."
+    )]
+    Export(ExportArgs),
     /// Print the verdict on a run folder for CI, and exit by it.
     #[command(after_help = EXIT_CODES)]
     Gate(GateArgs),
@@ -265,40 +278,16 @@ pub(crate) struct CapacityArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PlanArgs {
-    /// Folder of a capacity search, of a run that climbed in steps, or of one that kept its service level.
-    #[arg(value_name = "RUN_DIR")]
-    pub(crate) folder: PathBuf,
-    /// The load at its peak; may be repeated. [default: a ladder around what one replica bears]
-    #[arg(long = "for", value_name = "RATE", value_parser = rate)]
-    pub(crate) rates: Vec<f64>,
-    /// The share of what a replica bears that is left free at the peak.
-    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = parse_share)]
-    pub(crate) headroom: f64,
-    /// Replicas that may fail at the peak: 1 is N+1.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) spare: u32,
-    /// A profile of the model (`proofload daemon profile MODEL`), from which is taken what batches cost, instead of the answers.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) profile: Option<PathBuf>,
-    /// Which engine of the profile. [default: its first]
-    #[arg(long, value_name = "NAME", requires = "profile")]
-    pub(crate) engine: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = parse_rate_per_s(text).map_err(|error| error.to_string())?;
-    if rate > 0.0 { Ok(rate) } else { Err("a rate has to be above 0".to_owned()) }
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Run folders.
-    #[arg(required = true, value_name = "RUN_DIR")]
+    #[arg(required_unless_present_any = ["index", "schema"], value_name = "RUN_DIR")]
     pub(crate) runs: Vec<PathBuf>,
+    /// Write index.html over all runs of a folder: a table with search, and how figures went from run to run.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) index: Option<PathBuf>,
+    /// Print the JSON Schema of findings.json.
+    #[arg(long, conflicts_with_all = ["runs", "index"])]
+    pub(crate) schema: bool,
     /// Baseline of healthy runs to compare with (see `proofload baseline`); it is copied into the run folders.
     #[arg(long, value_name = "DIR")]
     pub(crate) baseline: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod cost;
 mod disk;
 mod doctor;
 mod embedded;
+mod export;
 mod plan;
 mod progress;
 mod report;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Capacity(args) => capacity::capacity_command(&args),
         Command::Plan(args) => plan::plan_command(&args),
         Command::Report(args) => report::report_command(&args),
+        Command::Export(args) => export::export_command(&args),
         Command::Gate(args) => report::gate_command(&args),
         Command::Calibrate(args) => calibrate::calibrate_command(&args),
         Command::Doctor(args) => return doctor::doctor_command(&args),

@@ -32,6 +32,22 @@ pub(crate) fn report_on(folder: &Path, baseline: Option<&Path>, quiet: bool) -> 
 /// `proofload report`: the worst verdict over the folders. A folder that cannot be read does not keep the others
 /// from being reported.
 pub(crate) fn report_command(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    if args.schema {
+        print(&serde_json::to_string_pretty(&proofload_run::findings::schema())?);
+        return Ok(Verdict::Pass);
+    }
+    let told = reports_on(args);
+    if let Some(folder) = &args.index {
+        let written = proofload_analyzer::write_index(folder);
+        let (page, runs) = written.with_context(|| format!("cannot write an index of {}", folder.display()))?;
+        if !args.output.quiet {
+            print(&format!("index   {} ({runs} runs)", absolute(&page).display()));
+        }
+    }
+    told
+}
+
+fn reports_on(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let given = Given::read(&args.prices)?;
     let mut worst = Verdict::Pass;
     let mut failed = None;

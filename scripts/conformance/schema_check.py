@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks scenarios/schema.json as an editor uses it: it is a schema, every scenario that ships fits it and names it,
-and files whose keys, types or words are wrong do not."""
+and files whose keys, types or words are wrong do not. Checks that findings fit reports/findings.schema.json, and that
+findings with a wrong figure do not."""
 
 import json
 import pathlib
@@ -11,6 +12,8 @@ import jsonschema
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "scenarios" / "schema.json"
+FINDINGS = ROOT / "reports" / "findings.schema.json"
+GOLDEN = ROOT / "analyzer" / "tests" / "golden" / "findings.json"
 BROKEN = ROOT / "loadgen" / "tests" / "broken"
 # Files of loadgen/tests/broken whose mistake a schema can see, and the key it must be found at.
 SEEN = {
@@ -40,7 +43,21 @@ def mistakes(validator, path):
     return {".".join(str(part) for part in e.absolute_path): e.message for e in found}
 
 
+def check_findings():
+    schema = json.loads(FINDINGS.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    golden = json.loads(GOLDEN.read_text())
+    found = [f"{'.'.join(map(str, e.absolute_path))}: {e.message}" for e in validator.iter_errors(golden)]
+    check("findings fit their schema", not found, "; ".join(found[:3]))
+    unknown = sorted(set(golden) - set(schema["properties"]))
+    check("the schema knows every field at the top", not unknown, str(unknown))
+    for wrong in ({"verdict": "FINE"}, {"rates": {**golden["rates"], "goodput_per_s": "many"}}, {"totals": None}):
+        check(f"findings with {list(wrong)[0]} wrong do not fit", not validator.is_valid({**golden, **wrong}))
+
+
 def main():
+    check_findings()
     schema = json.loads(SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)

@@ -13,6 +13,8 @@ from harness import BINARY, Claims, Daemon, Workplace, findings, started
 # Faults begin so long after the load.
 BEGIN_S = 40.0
 SECONDS = 90
+# Of a third of 120 requests a second: 12 MB a second, so that four minutes tell a machine of some dozens of GB that it has not long.
+LEAK_SECONDS, LEAK_BYTES, LEAKS_PER_S = 240, 300_000, 40
 # A window of the analysis, and a scrape or two.
 WITHIN_S = 4.0
 MODEL = {
@@ -22,7 +24,7 @@ MODEL = {
     "output": [{"name": "y", "data_type": "TYPE_FP32", "dims": [16]}],
     "instance_group": [{"count": 4}],
 }
-SCENARIO = f"""
+SCENARIO = """
 kind = "endurance"
 seed = 3
 thresholds = ["error_rate <= 100%", "shed_rate <= 100%"]
@@ -31,7 +33,7 @@ model = "open"
 arrivals = "poisson"
 rate = "120/s"
 warm_up = "5s"
-duration = "{SECONDS}s"
+duration = "{seconds}s"
 [[mix]]
 name = "asked"
 weight = 1
@@ -129,11 +131,11 @@ def neighbour(_):
         process.wait()
 
 
-def driven(place, name, fault, leak_bytes=0):
+def driven(place, name, fault, seconds=SECONDS, leak_bytes=0):
     """Drives the load at a daemon of its own; gives the findings and when the fault was there, on the run's clock."""
     options = place.path / "daemon.toml"
     options.write_text('[cache]\nenabled = true\n[models]\ncontrol = "explicit"\nload = ["*"]\n')
-    scenario = place.scenario(name, SCENARIO)
+    scenario = place.scenario(name, SCENARIO.format(seconds=seconds))
     with Daemon("--config", options, "--model-repository", repository(place)) as server:
         reload(server, leak_bytes=leak_bytes)
         process, folder = place.start(scenario, name, "--target", server.url)
@@ -166,14 +168,41 @@ def check(claims, place, name, fault, kind):
     claims.claim('id="incidents"' in page and near[0][3][:40] in (folder / "summary.md").read_text().replace("\\", "") if near else False, f"{name}: the page and the summary say so")
 
 
+def check_errors(claims, place):
+    """That errors which come together are told as a burst, with its time and what they were."""
+    code, found, (begin, end), _ = driven(place, "failing", failing)
+    errors = found["endurance"]["errors"]
+    print(f"    {errors['sentence']}")
+    bursts = [(burst["from_ns"] / 1e9, burst["to_ns"] / 1e9, burst["classes"][0]) for burst in errors["bursts"]]
+    near = [burst for burst in bursts if abs(burst[0] - begin) <= WITHIN_S and abs(burst[1] - end) <= WITHIN_S]
+    claims.claim(code in (0, 1) and errors["pattern"] == "bursts", f"failing: exit code {code}, errors come in {errors['pattern']}")
+    named = bool(near) and (near[0][2]["entry"], near[0][2]["outcome"]) == ("asked", "server_error")
+    claims.claim(named and len(bursts) == 1, f"failing: one burst from {begin:.1f} to {end:.1f} s, of server errors of 'asked'")
+
+
+def check_leak(claims, place):
+    """That memory which grows is told with its slope, and that it stays level where nothing leaks."""
+    code, found, _, _ = driven(place, "leaking", lambda _: None, LEAK_SECONDS, LEAK_BYTES)
+    [memory] = [trend for trend in found["endurance"]["memory"] if trend["name"] == "process_resident_memory_bytes"]
+    print(f"    {memory['sentence']}")
+    slope, true = memory["bytes_per_s"], LEAK_BYTES * LEAKS_PER_S
+    claims.claim(code in (0, 1) and memory["trend"] == "rises", f"leaking: exit code {code}, the target's memory {memory['trend']}")
+    off = slope["value"] / true - 1
+    claims.claim(abs(off) < 0.1, f"leaking: {slope['value'] / 1e6:.2f} MB/s ({slope['low'] / 1e6:.2f} to {slope['high'] / 1e6:.2f}), of {true / 1e6:.1f} MB/s that it leaks: {off:+.1%}")
+
+
 def main():
     claims = Claims()
     with Workplace() as place:
         _, found, _, _ = driven(place, "healthy", lambda _: None)
         claims.claim(not told(found), "a healthy run has no incident")
+        trends = [trend["trend"] for trend in found["endurance"]["memory"]]
+        claims.claim("rises" not in trends and not found["endurance"].get("errors"), f"nor does its memory rise ({', '.join(trends)}), and there are no errors")
         check(claims, place, "stopped", stop, "freeze")
         check(claims, place, "slow", slow, "slow_compute")
         check(claims, place, "cleared", cleared, "cache_collapse")
+        check_errors(claims, place)
+        check_leak(claims, place)
         check(claims, place, "neighbour", neighbour, "busy_neighbour")
     claims.finish()
 

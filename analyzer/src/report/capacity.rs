@@ -57,6 +57,7 @@ fn html(
         verdict,
         class: class(verdict),
         headline: Reason { verdict, sentence: sentence(&found.sentence), remedy: String::new() },
+        lead: Vec::new(),
         others: vec![Reason { verdict, sentence: sentence(why), remedy: String::new() }],
         cautions: Vec::new(),
         subtitle: subtitle(search, steps),

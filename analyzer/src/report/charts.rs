@@ -25,7 +25,7 @@ pub(super) fn time_unit(findings: &Findings) -> (&'static str, f64) {
     if findings.run.driven_ns > 900 * NS_PER_S { ("min", 60e9) } else { ("s", 1e9) }
 }
 
-/// A chart over the driven time of the run, with what is not measured shaded.
+/// A chart over the driven time of the run: what is not measured is shaded, steps and what happened have lines.
 pub(super) fn over_time(findings: &Findings, title: &str, note: &str, y: Axis) -> Chart {
     let (unit, scale) = time_unit(findings);
     let x = Axis::range(format!("time, {unit}"), 0.0, findings.run.driven_ns as f64 / scale);
@@ -33,7 +33,26 @@ pub(super) fn over_time(findings: &Findings, title: &str, note: &str, y: Axis) -
     let shaded = findings.steps.iter().filter_map(|step| {
         part(step.start_ns, if step.warm_up { step.end_ns } else { step.measured_from_ns.min(step.end_ns) })
     });
-    Chart { shaded: shaded.collect(), ..Chart::new(title, note, x, y) }
+    let driven = |t_ns: u64| t_ns < findings.run.driven_ns;
+    let happened = (1..).zip(&findings.happenings).filter(|(_, one)| driven(one.t_ns));
+    Chart {
+        shaded: shaded.collect(),
+        steps: steps(findings)
+            .filter(|step| driven(step.start_ns))
+            .map(|s| (shortened(&s.name), s.start_ns as f64 / scale))
+            .collect(),
+        happened: happened.map(|(number, one): (u64, _)| (number.to_string(), one.t_ns as f64 / scale)).collect(),
+        grain: findings.timeline.bucket_ns as f64 / scale,
+        ..Chart::new(title, note, x, y)
+    }
+}
+
+/// The steps, ramps as a whole, where there are several.
+fn steps(findings: &Findings) -> impl Iterator<Item = &StepFindings> {
+    let steps = &findings.steps;
+    let several = steps.last().is_some_and(|last| last.step > 0);
+    let begins = |at: usize| at == 0 || steps[at - 1].step != steps[at].step;
+    (0..steps.len()).filter(move |at| several && begins(*at)).map(|at| &steps[at])
 }
 
 /// One line over the driven part of the timeline, each bucket at its middle.

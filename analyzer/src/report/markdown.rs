@@ -1,4 +1,5 @@
-//! `summary.md`: short enough for a comment on a change.
+//! Markdown: `summary.md`, short enough for a comment on a change, and `report.md`, which has every table of the page and
+//! says of every chart in words what it shows.
 
 use std::fmt::Write;
 
@@ -8,10 +9,61 @@ use proofload_run::verdict::Verdict;
 use super::anomaly_table::note;
 use super::attribution_section;
 use super::format::{count, number, seconds};
+use super::lead::lead;
+use super::sections::{Section, sections};
+use super::tables::Table;
 use super::tiles::tiles;
 
 /// Reasons and warnings shown of each: the report has them all.
 const MOST: usize = 5;
+
+/// `report.md` as text.
+pub fn report_markdown(findings: &Findings) -> String {
+    let run = &findings.run;
+    let mut text = format!("# proofload: **{}** – {}\n\n", findings.verdict, cell(&run.scenario));
+    for reason in &findings.reasons {
+        let remedy = if reason.remedy.is_empty() { String::new() } else { format!("; {}", cell(&reason.remedy)) };
+        line(&mut text, &format!("- {}: {}{remedy}", reason.verdict, cell(&reason.sentence)));
+    }
+    for caution in &findings.audit.cautions {
+        line(&mut text, &format!("- **SUSPECT**: {}; {}", cell(&caution.sentence), cell(&caution.remedy)));
+    }
+    lead(findings).iter().for_each(|sentence| line(&mut text, &format!("\n{}", cell(sentence))));
+    text.push_str("\n| figure | value | |\n|---|---:|---|\n");
+    for tile in tiles(findings) {
+        line(&mut text, &format!("| {} | {} {} | {} |", tile.label, tile.value, tile.unit, cell(&tile.note)));
+    }
+    for warning in &findings.warnings {
+        line(&mut text, &format!("\nWarning: {}", cell(&warning.message)));
+    }
+    sections(findings).iter().for_each(|found| section(&mut text, found));
+    let (samples, driven) = (count(findings.totals.samples), seconds(run.driven_ns));
+    line(&mut text, &format!("\n{samples} requests in {driven}; run `{}`.", run.run_id));
+    text
+}
+
+fn section(text: &mut String, section: &Section) {
+    line(text, &format!("\n## {}", section.title));
+    if !section.note.is_empty() {
+        line(text, &format!("\n{}", cell(&section.note)));
+    }
+    section.charts.iter().for_each(|chart| line(text, &format!("\n{}.", cell(&chart.summary))));
+    section.tables.iter().for_each(|found| table(text, found));
+}
+
+fn table(text: &mut String, table: &Table) {
+    line(text, &format!("\n### {}\n", table.title));
+    if !table.note.is_empty() {
+        line(text, &format!("{}\n", cell(&table.note)));
+    }
+    let row = |cells: &[super::tables::Cell]| {
+        format!("| {} |", cells.iter().map(|one| cell(&one.text)).collect::<Vec<_>>().join(" | "))
+    };
+    line(text, &row(&table.head));
+    let marks: Vec<&str> = table.head.iter().map(|head| if head.class == "num" { "---:" } else { "---" }).collect();
+    line(text, &format!("|{}|", marks.join("|")));
+    table.rows.iter().for_each(|cells| line(text, &row(cells)));
+}
 
 /// `summary.md` as text.
 pub fn summary_markdown(findings: &Findings) -> String {

@@ -5,8 +5,10 @@ use proofload_run::findings::{Fault, Findings, Reason, Warning};
 use proofload_run::manifest::{EndReason, LoadModel};
 use proofload_run::verdict::Verdict;
 
-use super::chart::{Chart, Mark, svg};
+use super::chart::{Chart, Drawn, Mark, SHADES, darkness, shade, signs, svg};
+use super::data::{Data, data, plain, scale};
 use super::format::{calendar, count, number, seconds};
+use super::lead::lead;
 use super::sections::{Section, sections};
 use super::tables::Table;
 use super::tiles::{Tile, tiles};
@@ -22,18 +24,31 @@ const FINE: &str = "Intervals are 95 %, widened for the correlation between neig
 
 /// One entry of a legend.
 pub(super) struct Legend {
-    variable: &'static str,
-    class: &'static str,
-    label: String,
+    pub(super) variable: &'static str,
+    pub(super) class: &'static str,
+    /// What stands on the line besides.
+    pub(super) sign: &'static str,
+    /// How dark, 1 but for the shades of a heat map.
+    pub(super) darkness: f64,
+    pub(super) label: String,
 }
 
 /// One chart, drawn.
 pub(super) struct Drawing {
-    title: String,
-    note: String,
-    legend: Vec<Legend>,
-    wide: String,
-    narrow: String,
+    pub(super) title: String,
+    pub(super) note: String,
+    pub(super) legend: Vec<Legend>,
+    pub(super) wide: Placed,
+    pub(super) narrow: Placed,
+    pub(super) data: Option<Data>,
+    /// Scale and range of the x axis, for the script.
+    pub(super) x: [String; 3],
+}
+
+/// A drawing, and where its axes lie in it, for the script.
+pub(super) struct Placed {
+    pub(super) svg: String,
+    pub(super) plot: String,
 }
 
 /// One section, drawn.
@@ -58,6 +73,8 @@ pub(super) struct Page<'a> {
     pub(super) verdict: Verdict,
     pub(super) class: &'static str,
     pub(super) headline: Reason,
+    /// What follows the reason: what was asked and answered, and whether it can be believed.
+    pub(super) lead: Vec<String>,
     pub(super) others: Vec<Reason>,
     pub(super) cautions: Vec<Fault>,
     pub(super) subtitle: String,
@@ -85,6 +102,7 @@ pub(super) fn html(findings: &Findings) -> Result<String, AnalyzeError> {
         verdict: findings.verdict,
         class: class(findings.verdict),
         headline,
+        lead: lead(findings),
         others: reasons.collect(),
         cautions: findings.audit.cautions.iter().map(caution).collect(),
         subtitle: subtitle(findings),
@@ -143,38 +161,63 @@ pub(super) fn show(section: Section) -> Result<Shown, AnalyzeError> {
     Ok(Shown { id: section.id, title: section.title, note: section.note, drawings, tables: section.tables })
 }
 
-fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
+/// A chart, drawn for desks and for phones.
+///
+/// # Errors
+/// When plotters cannot draw it.
+pub(super) fn draw(chart: &Chart) -> Result<Drawing, Box<dyn std::error::Error + Send + Sync>> {
     Ok(Drawing {
         title: chart.title.clone(),
         note: chart.note.clone(),
         legend: legend(chart),
-        wide: svg(chart, WIDE.0, WIDE.1)?,
-        narrow: svg(chart, NARROW.0, NARROW.1)?,
+        wide: placed(svg(chart, WIDE.0, WIDE.1)?),
+        narrow: placed(svg(chart, NARROW.0, NARROW.1)?),
+        data: data(chart),
+        x: [scale(chart.x.scale).to_owned(), plain(chart.x.from), plain(chart.x.to)],
     })
 }
 
+fn placed(drawn: Drawn) -> Placed {
+    let plot = drawn.plot.map(|share| format!("{share:.4}")).join(" ");
+    Placed { svg: drawn.svg, plot }
+}
+
 fn legend(chart: &Chart) -> Vec<Legend> {
-    let blocks = chart.blocks.iter().map(|(label, ink, _)| Legend {
-        variable: ink.variable(),
-        class: "swatch",
-        label: label.clone(),
+    let plain = |variable: &'static str, class: &'static str, label: String| Legend {
+        variable,
+        class,
+        sign: "",
+        darkness: 1.0,
+        label,
+    };
+    let blocks = chart.blocks.iter().map(|(label, ink, _)| plain(ink.variable(), "swatch box", label.clone()));
+    let series = chart.series.iter().zip(signs(&chart.series)).map(|(series, sign)| {
+        let class = match series.mark {
+            Mark::Dashed => "swatch dashed",
+            Mark::Dot => "swatch dot",
+            Mark::Area => "swatch area",
+            Mark::Line => "swatch",
+        };
+        Legend { sign: sign.as_str(), ..plain(series.ink.variable(), class, series.label.clone()) }
     });
-    let series = chart.series.iter().map(|series| Legend {
-        variable: series.ink.variable(),
-        class: if series.mark == Mark::Dashed { "swatch dashed" } else { "swatch" },
-        label: series.label.clone(),
-    });
-    let limits = chart.limits.iter().map(|(label, _)| Legend {
-        variable: "--red",
-        class: "swatch dashed",
-        label: label.clone(),
-    });
-    let shaded = chart.shaded.first().map(|_| Legend {
-        variable: "--shade",
-        class: "swatch box",
-        label: chart.shade_label.to_owned(),
-    });
-    series.chain(blocks).chain(limits).chain(shaded).filter(|entry| !entry.label.is_empty()).collect()
+    let limits = chart.limits.iter().map(|(label, _)| plain("--red", "swatch dashed", label.clone()));
+    let shaded = chart.shaded.first().map(|_| plain("--shade", "swatch box", chart.shade_label.to_owned()));
+    let all = series.chain(blocks).chain(shades(chart)).chain(limits).chain(shaded);
+    all.filter(|entry| !entry.label.is_empty()).collect()
+}
+
+/// What the shades of a heat map stand for: those that some count has.
+fn shades(chart: &Chart) -> Vec<Legend> {
+    let fullest = chart.fullest();
+    let of = |wanted: u32| {
+        // Shades are ranges of counts of equal factors; the exact bounds follow from how counts are shaded.
+        let edge = |shade: u32| (fullest.max(2) as f64).powf(f64::from(shade) / f64::from(SHADES)).ceil() as u64;
+        let (from, to) = (edge(wanted).max(1), if wanted + 1 == SHADES { fullest } else { edge(wanted + 1) - 1 });
+        let label = if from == to { count(from) } else { format!("{} to {}", count(from), count(to)) };
+        let entry = Legend { variable: "--blue", class: "swatch box", sign: "", darkness: darkness(wanted), label };
+        (from <= to && shade(from, fullest) == wanted).then_some(entry)
+    };
+    if chart.cells.is_empty() { Vec::new() } else { (0..SHADES).filter_map(of).collect() }
 }
 
 fn subtitle(findings: &Findings) -> String {

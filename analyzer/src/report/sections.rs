@@ -5,8 +5,8 @@ use proofload_run::findings::Findings;
 use super::chart::Chart;
 use super::tables::Table;
 use super::{
-    anomaly_table, attribution_section, budget_table, charts, cost_section, endurance_section, incident_section,
-    model_section, spike_table, tables, token_tables,
+    anomaly_table, attribution_section, budget_table, charts, cost_section, endurance_section, happening_table,
+    incident_section, model_section, shape_charts, spike_table, tables, token_tables,
 };
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
@@ -39,7 +39,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
     let all = [
         objectives(findings),
         over_time(findings),
-        Section::new("limit", "The limit", [charts::breaking(findings)], [tables::steps(findings)]),
+        limit(findings),
         model_section::model(findings),
         Section::new("spike", "The spike", [], [spike_table::spike(findings)]),
         Section::new("budget", "Error budget", [], [budget_table::budget(findings)]),
@@ -47,7 +47,8 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         latency(findings),
         time_spent(findings),
         attribution_section::slow(findings),
-        Section::new("server", "Server and GPUs", charts::scraped(findings).into_iter().map(Some), []),
+        scraped(findings, "gpu", "GPUs", true),
+        scraped(findings, "server", "Server and generator", false),
         Section::new("errors", "Errors", [charts::trouble(findings)], [tables::errors(findings)]),
         incident_section::section(findings),
         Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),
@@ -68,21 +69,45 @@ fn over_time(findings: &Findings) -> Section {
     let drawn = [
         Some(charts::load(findings)),
         charts::latency(findings),
+        shape_charts::heat_map(findings),
         charts::first_token(findings),
         charts::token_gap(findings),
         Some(charts::in_flight(findings)),
     ];
-    Section::new("time", "Over time", drawn, [])
+    Section::new("time", "Over time", drawn, [happening_table::happenings(findings)])
+}
+
+fn limit(findings: &Findings) -> Section {
+    let drawn = [shape_charts::latency_against_rate(findings), charts::breaking(findings)];
+    Section::new("limit", "Steps and the limit", drawn, [tables::steps(findings)])
+}
+
+/// What was scraped, of GPUs or of all else. GPUs' charts stand below one another, so that times are aligned.
+fn scraped(findings: &Findings, id: &'static str, title: &'static str, of_gpus: bool) -> Section {
+    let drawn = charts::scraped(findings).into_iter().filter(|chart| chart.title.starts_with("GPU") == of_gpus);
+    let drawn: Vec<_> = drawn.collect();
+    let beside = (of_gpus && !drawn.is_empty()).then(|| charts::load(findings));
+    Section::new(id, title, beside.into_iter().chain(drawn).map(Some), [])
 }
 
 fn latency(findings: &Findings) -> Section {
     let tables = [tables::entries(&findings.entries), token_tables::tokens(findings)];
-    Section::new("latency", "Latency and the mix", [charts::distribution(findings)], tables)
+    Section::new(
+        "latency",
+        "Latency and the mix",
+        [shape_charts::curve(findings), charts::distribution(findings)],
+        tables,
+    )
 }
 
 fn time_spent(findings: &Findings) -> Section {
     let tables = [tables::phases(findings), tables::server_phases(findings), tables::batches(findings)];
-    Section::new("phases", "Where the time went", [charts::phases(findings)], tables)
+    Section::new(
+        "phases",
+        "Where the time went",
+        [charts::phases(findings), shape_charts::batch_sizes(findings)],
+        tables,
+    )
 }
 
 fn validity(findings: &Findings) -> Section {

@@ -9,10 +9,14 @@ pub(super) fn rank(n: u64, percentile: f64) -> u64 {
     ((n as f64 * percentile / 100.0).ceil() as u64).clamp(1, n.max(1))
 }
 
+/// So many searches are asked one after the other, of more those in whose range a number lies.
+const FEW: usize = 6;
+
 /// Percentiles of numbers that are added again and again, all of them in every look, until no further look is wanted.
 #[derive(Debug, Clone)]
 pub(crate) struct Percentiles {
     wanted: Vec<f64>,
+    ascend: bool,
     are_whole: bool,
     n: u64,
     largest: Option<u64>,
@@ -24,17 +28,30 @@ pub(crate) struct Percentiles {
 impl Percentiles {
     /// Of whole numbers.
     pub(crate) fn of_whole(wanted: &[f64]) -> Self {
-        Self::new(wanted, true)
+        Self::new(wanted, true, Fineness::Coarse)
+    }
+
+    /// Of whole numbers of which there are very many, such as all of a run.
+    pub(crate) fn of_many(wanted: &[f64]) -> Self {
+        Self::new(wanted, true, Fineness::Fine)
     }
 
     /// Of any numbers.
     pub(crate) fn of_any(wanted: &[f64]) -> Self {
-        Self::new(wanted, false)
+        Self::new(wanted, false, Fineness::Coarse)
     }
 
-    fn new(wanted: &[f64], are_whole: bool) -> Self {
-        let bins = Some(Bins::new(Fineness::Coarse));
-        Self { wanted: wanted.to_vec(), are_whole, n: 0, largest: None, bins, searches: Vec::new() }
+    fn new(wanted: &[f64], are_whole: bool, fineness: Fineness) -> Self {
+        let bins = Some(Bins::new(fineness));
+        Self {
+            wanted: wanted.to_vec(),
+            ascend: wanted.is_sorted(),
+            are_whole,
+            n: 0,
+            largest: None,
+            bins,
+            searches: Vec::new(),
+        }
     }
 
     /// Looks at a number.
@@ -44,7 +61,12 @@ impl Percentiles {
             self.largest = self.largest.max(Some(key));
             return bins.add(key);
         }
-        self.searches.iter_mut().for_each(|search| search.add(key));
+        if self.searches.len() <= FEW || !self.ascend {
+            return self.searches.iter_mut().for_each(|search| search.add(key));
+        }
+        let first = self.searches.partition_point(|search| search.last_key() < key);
+        let asking = self.searches[first..].iter_mut().take_while(|search| search.covers(key));
+        asking.for_each(|search| search.add(key));
     }
 
     /// A look is over. Says whether another is wanted.
@@ -83,7 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn percentiles(numbers: &[f64], wanted: &[f64], are_whole: bool) -> Percentiles {
-        let mut found = Percentiles::new(wanted, are_whole);
+        let mut found = Percentiles::new(wanted, are_whole, Fineness::Coarse);
         loop {
             numbers.iter().for_each(|number| found.add(*number));
             if !found.turn() {
@@ -118,8 +140,13 @@ mod tests {
         fn values_are_those_of_sorting(
             numbers in proptest::collection::vec((0_i64..1 << 40, 0_u32..40), 1..200),
             repeats in 1_usize..300,
-            wanted in proptest::collection::vec(0.1_f64..99.99, 1..6),
+            drawn in proptest::collection::vec(0.1_f64..99.99, 1..30),
+            in_order: bool,
         ) {
+            let mut wanted = drawn;
+            if in_order {
+                wanted.sort_by(f64::total_cmp);
+            }
             let spread = |(number, bits): &(i64, u32)| ((number >> bits) - 1000) as f64;
             let once: Vec<f64> = numbers.iter().map(spread).collect();
             let all = once.repeat(repeats);

@@ -129,8 +129,8 @@ impl Population {
 struct Stated {
     percentile: f64,
     value: Search,
-    /// Of each second, how many are not above the value.
-    hits: BySecond<u32>,
+    /// Of each second, how many are above the value: the fewer, the less there is to do.
+    above: BySecond<u32>,
     /// What was gathered and may be above it or not, with its second.
     doubtful: Vec<(u64, u32)>,
     bounds: Bounds,
@@ -150,7 +150,7 @@ enum Bounds {
 impl Stated {
     fn new(percentile: f64, value: Search) -> Self {
         let bounds = if value.key().is_some() { Bounds::Counting } else { Bounds::Unknown };
-        Self { percentile, value, hits: BySecond::default(), doubtful: Vec::new(), bounds }
+        Self { percentile, value, above: BySecond::default(), doubtful: Vec::new(), bounds }
     }
 
     fn add(&mut self, key: u64, block: u32) {
@@ -159,13 +159,14 @@ impl Stated {
                 low.add(key);
                 high.iter_mut().for_each(|high| high.add(key));
             }
-            (_, Some(value)) => *self.hits.at(block) += u32::from(key <= value),
+            (_, Some(value)) if key > value => *self.above.at(block) += 1,
+            (_, Some(_)) => {}
             (_, None) => {
                 if let Some(keys) = self.value.gathers() {
                     if keys.contains(&key) {
                         self.doubtful.push((key, block));
-                    } else if key < *keys.start() {
-                        *self.hits.at(block) += 1;
+                    } else if key > *keys.end() {
+                        *self.above.at(block) += 1;
                     }
                 }
                 self.value.add(key);
@@ -185,8 +186,8 @@ impl Stated {
                 self.value.turn();
                 match self.value.key() {
                     Some(value) if counted => {
-                        let below = std::mem::take(&mut self.doubtful).into_iter().filter(|(key, _)| *key <= value);
-                        below.for_each(|(_, block)| *self.hits.at(block) += 1);
+                        let above = std::mem::take(&mut self.doubtful).into_iter().filter(|(key, _)| *key > value);
+                        above.for_each(|(_, block)| *self.above.at(block) += 1);
                         self.bound(bins, moments)
                     }
                     Some(_) => {
@@ -201,8 +202,9 @@ impl Stated {
 
     /// Begins the search for the ends of the interval. Says whether there is anything to look for.
     fn bound(&mut self, bins: &Bins, moments: &Moments) -> bool {
-        let hits = std::mem::take(&mut self.hits);
-        let blocks = moments.n_by_second().map(|(block, n)| (hits.get(block).map_or(0, |hits| u64::from(*hits)), n));
+        let above = std::mem::take(&mut self.above);
+        let not_above = |block: u32, n: u64| n.saturating_sub(above.get(block).map_or(0, |above| u64::from(*above)));
+        let blocks = moments.n_by_second().map(|(block, n)| (not_above(block, n), n));
         let effect = design_effect(&blocks.collect::<Vec<_>>());
         let (n, p) = (moments.n() as f64, self.percentile / 100.0);
         let half = Z * (n * p * (1.0 - p) * effect).sqrt();

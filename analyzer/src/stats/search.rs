@@ -48,12 +48,12 @@ pub(super) struct Search {
 impl Search {
     /// For the number that lies there. Whole numbers are found sooner when it is known that there are no others.
     pub(super) fn new(cell: Cell, are_whole: bool) -> Self {
-        let look = match cell.only(are_whole) {
-            Some(key) => Look::Found(key),
-            None if cell.n <= GATHERED => Look::Gather(Vec::new()),
-            None => Look::Divide(vec![Part::EMPTY; PARTS as usize].into()),
+        let (keys, look) = match cell.only(are_whole) {
+            Some(key) => (key..=key, Look::Found(key)),
+            None if cell.n <= GATHERED => (cell.keys, Look::Gather(Vec::new())),
+            None => (cell.keys, Look::Divide(vec![Part::EMPTY; PARTS as usize].into())),
         };
-        Self { keys: cell.keys, rank: cell.rank, look }
+        Self { keys, rank: cell.rank, look }
     }
 
     /// The number's key, once it is found.
@@ -64,6 +64,16 @@ impl Search {
     /// The number, once it is found.
     pub(super) fn found(&self) -> Option<f64> {
         self.key().map(value)
+    }
+
+    /// The last key that it asks for: of searches for ascending ranks of one set the last keys ascend, too.
+    pub(super) fn last_key(&self) -> u64 {
+        *self.keys.end()
+    }
+
+    /// Whether a key may be the one.
+    pub(super) fn covers(&self, key: u64) -> bool {
+        self.keys.contains(&key)
     }
 
     /// Whether it will be found by this look, and which keys are gathered for it.
@@ -97,7 +107,7 @@ impl Search {
                 let at = (self.rank as usize).min(keys.len()).saturating_sub(1);
                 // A set that has changed between two looks is no set; its range is then all that is known.
                 let found = if keys.is_empty() { *self.keys.start() } else { *keys.select_nth_unstable(at).1 };
-                self.look = Look::Found(found);
+                (self.keys, self.look) = (found..=found, Look::Found(found));
                 return false;
             }
             Look::Divide(parts) => narrowed(parts, self.rank),

@@ -1,12 +1,13 @@
 //! `capacity.json`: a search for the highest rate that keeps a service level, step by step, and what it found. Written after
 //! every step, so that a search can go on where it was stopped. Plain data; the search itself is the analyzer's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::criteria::Slo;
 
 /// The whole of `capacity.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapacitySearch {
     /// [`crate::FORMAT_VERSION`] at the time of writing.
     pub format_version: u32,
@@ -31,7 +32,7 @@ pub struct CapacitySearch {
 }
 
 /// What is searched, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rules {
     /// The service level.
     pub slo: Slo,
@@ -50,7 +51,7 @@ pub struct Rules {
 }
 
 /// What a step is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// So that the target is warm.
@@ -64,7 +65,7 @@ pub enum StepKind {
 }
 
 /// A step that is to be driven, in an open model; what is in flight at its end is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Planned {
     /// What it is for.
     pub kind: StepKind,
@@ -84,7 +85,7 @@ impl Planned {
 }
 
 /// A second of the measured part, by when requests were intended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Second {
     /// Requests.
     pub n: u64,
@@ -95,7 +96,7 @@ pub struct Second {
 }
 
 /// What a step showed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// As it was planned.
     pub planned: Planned,
@@ -116,7 +117,7 @@ impl Seen {
 }
 
 /// What kind of limit was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
     /// Bad requests grow over a range of rates.
@@ -136,7 +137,7 @@ pub enum Limit {
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Capacity {
     /// What kind of limit it is.
     pub limit: Limit,
@@ -160,7 +161,7 @@ pub struct Capacity {
 }
 
 /// Something that had no more to give near the limit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Saturated {
     /// What.
     pub what: Resource,
@@ -169,7 +170,7 @@ pub struct Saturated {
 }
 
 /// What can have no more to give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
     /// A GPU's time.

@@ -3,6 +3,7 @@
 
 mod level;
 mod moment;
+mod record;
 mod window;
 
 pub use level::SloError;
@@ -12,6 +13,7 @@ pub use window::{Request, Rule, Tally};
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{
@@ -21,7 +23,7 @@ use crate::units::{
 
 /// The service level that a step of load must keep: at most `1 − percentile/100` of the arrivals may be bad, where
 /// bad is slower than `latency_ns`, failed, shed or timed out; and at most `error_rate` may be errors.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Slo {
     /// The latency that counts as slow.
@@ -389,48 +391,6 @@ pub fn format_bound(metric: Metric, value: f64) -> String {
         Quantity::Rate => format!("{} /s", significant(value)),
         Quantity::Factor => significant(value),
     }
-}
-
-impl Serialize for Threshold {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ThresholdRecord {
-            entry: self.entry.clone(),
-            metric: self.metric.to_string(),
-            comparison: self.comparison.as_str().to_owned(),
-            bound: self.bound,
-            window_ns: self.window_ns,
-            short_window_ns: self.short_window_ns,
-            abort_after_ns: self.abort_after_ns,
-        }
-        .serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Threshold {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = ThresholdRecord::deserialize(deserializer)?;
-        let (comparison, _) = read_comparison(&record.comparison)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{}` is not a comparison", record.comparison)))?;
-        let metric = record.metric.parse().map_err(serde::de::Error::custom)?;
-        let ThresholdRecord { entry, bound, window_ns, short_window_ns, abort_after_ns, .. } = record;
-        Ok(Self { entry, metric, comparison, bound, window_ns, short_window_ns, abort_after_ns })
-    }
-}
-
-/// A threshold in `run.json`: exact numbers, no units to parse.
-#[derive(Serialize, Deserialize)]
-struct ThresholdRecord {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    entry: Option<String>,
-    metric: String,
-    comparison: String,
-    bound: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    window_ns: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    short_window_ns: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    abort_after_ns: Option<u64>,
 }
 
 #[cfg(test)]

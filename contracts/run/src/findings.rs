@@ -9,17 +9,21 @@ mod budget;
 mod cost;
 mod endurance;
 mod figures;
+mod happenings;
 mod incidents;
 mod judged;
 mod model;
 mod phases;
 mod run;
+mod schema;
+mod shape;
 mod spike;
 mod timeline;
 mod tokens;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::Capacity;
@@ -34,6 +38,7 @@ pub use endurance::{
     TrendEstimate,
 };
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
+pub use happenings::Happening;
 pub use incidents::{Incident, IncidentKind};
 pub use judged::{
     Audit, Balance, BehindSecond, BreakingKind, BreakingPoint, Conservation, Fault, Kept, LateEffect, SloResult,
@@ -44,12 +49,14 @@ pub use model::{
 };
 pub use phases::{BatchSizes, PhaseBreakdown, PhasePart, ServerPhase, ServerPhases};
 pub use run::RunSummary;
+pub use schema::schema;
+pub use shape::{CurvePoint, HeatColumn, HeatMap, LatencyShape};
 pub use spike::{Spike, Within};
 pub use timeline::{Bucket, SeriesFindings, Timeline};
 pub use tokens::Tokens;
 
 /// The whole of `findings.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Findings {
     /// [`crate::FORMAT_VERSION`] at the time of writing.
     pub format_version: u32,
@@ -132,10 +139,16 @@ pub struct Findings {
     /// What the requests cost; `None` where nothing was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// What else happened, in order of time: at most a few dozen, those of a kind together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub happenings: Vec<Happening>,
+    /// The shape of the latency; `None` without a success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<LatencyShape>,
 }
 
 /// One reason for the verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// What it makes of the run.
     pub verdict: Verdict,
@@ -146,7 +159,7 @@ pub struct Reason {
 }
 
 /// One step, or one slice of a ramp.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepFindings {
     /// Its name.
     pub name: String,
@@ -180,7 +193,7 @@ pub struct StepFindings {
 }
 
 /// One entry of the mix.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EntryFindings {
     /// Its name.
     pub name: String,
@@ -210,7 +223,7 @@ pub struct EntryFindings {
 }
 
 /// What went wrong in the same way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorClass {
     /// The entry.
     pub entry: String,

@@ -20,6 +20,7 @@
 pub mod capacity;
 pub mod criteria;
 pub mod events;
+pub mod export;
 pub mod findings;
 pub mod folder;
 pub mod histogram;

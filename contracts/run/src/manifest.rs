@@ -1,11 +1,12 @@
 //! `run.json`: everything about a run that is known without looking at its samples.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::criteria::{Slo, Threshold};
 
 /// The whole of `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// [`crate::FORMAT_VERSION`] at the time of writing.
     pub format_version: u32,
@@ -38,7 +39,7 @@ pub struct Manifest {
 }
 
 /// The program that wrote the folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `proofload`.
     pub name: String,
@@ -49,7 +50,7 @@ pub struct Tool {
 }
 
 /// The scenario, as written and as run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Scenario {
     /// Its name.
     pub name: String,
@@ -68,7 +69,7 @@ pub struct Scenario {
 }
 
 /// Which question a scenario asks. It decides whether crossing the SLO is a failure or the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScenarioKind {
     /// Does it bear this load?
@@ -96,7 +97,7 @@ impl ScenarioKind {
 }
 
 /// The generating machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// Host name.
     pub name: String,
@@ -113,7 +114,7 @@ pub struct Host {
 }
 
 /// One GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gpu {
     /// Marketing name.
     pub name: String,
@@ -126,7 +127,7 @@ pub struct Gpu {
 }
 
 /// What the load went to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// Base URL of the HTTP side; empty when there is none.
     pub http_url: String,
@@ -144,7 +145,7 @@ pub struct Target {
 }
 
 /// Open or closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadModel {
     /// Arrivals come when the plan says, whatever the target does.
@@ -154,7 +155,7 @@ pub enum LoadModel {
 }
 
 /// What bounds the number of connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionBound {
     /// `load.max_connections` of the scenario.
@@ -166,7 +167,7 @@ pub enum ConnectionBound {
 }
 
 /// The load that was planned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Load {
     /// Open or closed.
     pub model: LoadModel,
@@ -188,7 +189,7 @@ pub struct Load {
 }
 
 /// One step of the plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Step {
     /// `step 3`, `base`, `peak` …
     pub name: String,
@@ -207,7 +208,7 @@ pub struct Step {
 }
 
 /// One entry of the weighted mix.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// Its name in the scenario.
     pub name: String,
@@ -230,7 +231,7 @@ pub struct Entry {
 }
 
 /// Ties a shard's monotonic clock to the calendar.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClockAnchor {
     /// The shard.
     pub shard: u16,
@@ -241,7 +242,7 @@ pub struct ClockAnchor {
 }
 
 /// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The plan was carried out to its end.
@@ -260,7 +261,7 @@ pub enum EndReason {
 
 /// How a run ended, and what the generator counted while it ran. The analyzer compares the counts with the
 /// samples: they must agree.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// On the run's clock.
     pub at_ns: u64,

@@ -1,10 +1,11 @@
 //! The verdict on a run and its exit code. No judging happens here: this is the vocabulary.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a run came to. The order is by strength: a stronger verdict wins over a weaker one, so the verdict of a
 /// whole is the maximum over its parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     /// Every threshold was met, with enough data to say so.

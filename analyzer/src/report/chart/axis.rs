@@ -11,6 +11,8 @@ use proofload_run::units::significant;
 pub(in crate::report) enum Scale {
     Linear,
     Logarithmic,
+    /// Per cent, spread by the number of nines: from 90 to 99 is as far as from 99 to 99.9.
+    Nines,
 }
 
 /// One axis.
@@ -47,6 +49,12 @@ impl Axis {
         Self { label: label.into(), scale: Scale::Logarithmic, from, to, words: Vec::new(), ticks: 10 }
     }
 
+    /// Percentiles by their nines, with these ticks; all of them below 100.
+    pub(in crate::report) fn nines(label: impl Into<String>, from: f64, to: f64, ticks: &[f64]) -> Self {
+        let words = ticks.iter().filter(|tick| (from..=to).contains(*tick)).map(|tick| (*tick, tick.to_string()));
+        Self { label: label.into(), scale: Scale::Nines, from, to, words: words.collect(), ticks: ticks.len() }
+    }
+
     /// The values that get a tick.
     pub(super) fn marks(&self) -> Vec<f64> {
         if !self.words.is_empty() {
@@ -55,6 +63,8 @@ impl Axis {
         match self.scale {
             Scale::Linear => linear_marks(self.from, self.to, self.ticks),
             Scale::Logarithmic => logarithmic_marks(self.from, self.to, self.ticks),
+            // Its ticks are its words.
+            Scale::Nines => Vec::new(),
         }
     }
 
@@ -69,8 +79,14 @@ impl Axis {
         match self.scale {
             Scale::Linear => (value - self.from) / (self.to - self.from),
             Scale::Logarithmic => (value.max(self.from * 1e-3) / self.from).log10() / (self.to / self.from).log10(),
+            Scale::Nines => (nines(value) - nines(self.from)) / (nines(self.to) - nines(self.from)),
         }
     }
+}
+
+/// How many nines a percentile has: 1 for 90, 2 for 99.
+fn nines(percentile: f64) -> f64 {
+    -(1.0 - percentile / 100.0).max(1e-9).log10()
 }
 
 /// A tick's number: three significant digits, thousands apart.
@@ -123,6 +139,19 @@ impl Ranged for Axis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nines_are_equally_far_apart() {
+        let axis = Axis::nines("", 0.0, 99.99, &[50.0, 90.0, 99.0, 99.9, 99.99, 99.999]);
+        assert_eq!(axis.marks(), [50.0, 90.0, 99.0, 99.9, 99.99]);
+        let check =
+            |percentile: f64, place: f64| assert!((axis.place(percentile) - place).abs() < 1e-9, "{percentile}");
+        check(0.0, 0.0);
+        check(90.0, 0.25);
+        check(99.0, 0.5);
+        check(99.9, 0.75);
+        check(99.99, 1.0);
+    }
 
     #[test]
     fn ticks_are_round_numbers() {

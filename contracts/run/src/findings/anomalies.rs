@@ -1,9 +1,10 @@
 //! What was odd in a run and not explained by its load. Nothing is computed here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a run was compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComparedWith {
     /// Earlier healthy runs: p-values are shares of their windows.
@@ -13,7 +14,7 @@ pub enum ComparedWith {
 }
 
 /// The anomalies of a run. Windows are ten seconds long and begin every five.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Anomalies {
     /// What the run was compared with.
     pub compared_with: ComparedWith,
@@ -40,7 +41,7 @@ pub struct Anomalies {
 }
 
 /// Odd windows that are near in time and odd in the same metrics.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnomalyEpisode {
     /// Start on the run's clock.
     pub start_ns: u64,
@@ -61,7 +62,7 @@ pub struct AnomalyEpisode {
 }
 
 /// A metric that was off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnomalousMetric {
     /// Its name.
     pub name: String,

@@ -1,10 +1,11 @@
 //! Why the slow requests of a run were slow: where they lost their time against typical ones, and what they have in common.
 //! Nothing is computed here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The slow successes of a run, or of one entry, beside its typical ones.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attribution {
     /// The entry; `None` for the whole run.
     pub entry: Option<String>,
@@ -43,7 +44,7 @@ pub struct Attribution {
 }
 
 /// Requests of a kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// How many.
     pub n: u64,
@@ -54,7 +55,7 @@ pub struct Group {
 }
 
 /// One part of the latency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowPart {
     /// `generator late`, `waiting for a connection`, `opening a connection`, `queue`, `copy-in`, `compute`, `copy-out`,
     /// `not stated by the server`, `receiving the answer`, `earlier attempts`, `unexplained / network`.
@@ -72,7 +73,7 @@ pub struct SlowPart {
 }
 
 /// Something that requests have in common.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowTrait {
     /// `step`, `entry`, `batch size`, `cache`, `connection`, `attempts`.
     pub kind: String,
@@ -95,7 +96,7 @@ pub struct SlowTrait {
 }
 
 /// What was scraped while requests were served.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowState {
     /// What it is.
     pub what: String,
@@ -116,7 +117,7 @@ pub struct SlowState {
 }
 
 /// When the slow requests were sent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowWhen {
     /// Length of a moment: a second, more in long runs.
     pub moment_ns: u64,
@@ -133,7 +134,7 @@ pub struct SlowWhen {
 }
 
 /// One of the slowest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowExample {
     /// When it was intended, on the run's clock.
     pub intended_ns: u64,

@@ -1,11 +1,12 @@
 //! Availability against what was promised of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Share;
 
 /// How much of an error budget a run used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBudget {
     /// The share of requests that has to be served, 0 to 1.
     pub objective: f64,
@@ -29,7 +30,7 @@ pub struct ErrorBudget {
 }
 
 /// The window in which a budget was used fastest.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FastestBurn {
     /// Length of the window.
     pub window_ns: u64,

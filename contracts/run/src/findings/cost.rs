@@ -1,9 +1,10 @@
 //! What requests cost: what was measured that a price can be put on, and the figures that came of it, each with its formula.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the requests of a run cost.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// What was measured. Other prices can be put on it without looking at the samples again.
     pub measured: CostBasis,
@@ -18,7 +19,7 @@ pub struct Cost {
 }
 
 /// A figure that is an estimate.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// It.
     pub value: f64,
@@ -29,7 +30,7 @@ pub struct Estimate {
 }
 
 /// What a price can be put on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CostBasis {
     /// What it was measured over: the run, or the step with the most good answers where the load climbs.
     pub over: String,
@@ -54,7 +55,7 @@ pub struct CostBasis {
 }
 
 /// Time that the server's instances spent computing. A batch's time is shared by its requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Computing {
     /// Seconds a success, those from a cache included.
     pub per_success_s: Estimate,
@@ -67,7 +68,7 @@ pub struct Computing {
 }
 
 /// What is paid for a unit of a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceUnit {
     /// A GPU, with the machine around it.
@@ -90,7 +91,7 @@ impl PriceUnit {
 }
 
 /// A machine with its price.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PricedMachine {
     /// Its name in the price table.
     pub name: String,
@@ -117,7 +118,7 @@ pub struct PricedMachine {
 }
 
 /// One figure, and how it was computed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CostFigure {
     /// What programs know it by, such as `per_1k_good`.
     pub key: String,

@@ -1,9 +1,10 @@
 //! What changed while a run went on: memory, latency, the share of answers from a cache, and when errors came.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a long run showed that a short one cannot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Endurance {
     /// First measured moment.
     pub from_ns: u64,
@@ -24,7 +25,7 @@ pub struct Endurance {
 }
 
 /// An estimate with its interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrendEstimate {
     /// Lower end.
     pub low: f64,
@@ -35,7 +36,7 @@ pub struct TrendEstimate {
 }
 
 /// Whether the load was the same all the time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldLoad {
     /// How.
     pub held: Held,
@@ -44,7 +45,7 @@ pub struct HeldLoad {
 }
 
 /// What was done about a load that was not held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Held {
     /// Nothing, since it was.
@@ -56,7 +57,7 @@ pub enum Held {
 }
 
 /// What a figure did over a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Trend {
     /// It rises.
@@ -70,7 +71,7 @@ pub enum Trend {
 }
 
 /// One series of memory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemoryTrend {
     /// Whose memory.
     pub what: String,
@@ -101,7 +102,7 @@ pub struct MemoryTrend {
 }
 
 /// A figure of the run as it went on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
     /// Which: `p95`, `cache hits`.
     pub what: String,
@@ -123,7 +124,7 @@ pub struct Drift {
 }
 
 /// A moment from which on a figure was another.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangePoint {
     /// When, at the earliest.
     pub at_ns: u64,
@@ -136,7 +137,7 @@ pub struct ChangePoint {
 }
 
 /// Whether errors came evenly or in bursts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBursts {
     /// What it is.
     pub pattern: Pattern,
@@ -161,7 +162,7 @@ pub struct ErrorBursts {
 }
 
 /// How errors came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pattern {
     /// In bursts.
@@ -173,7 +174,7 @@ pub enum Pattern {
 }
 
 /// Errors that came together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Burst {
     /// Second of the first arrival that failed.
     pub from_ns: u64,
@@ -188,7 +189,7 @@ pub struct Burst {
 }
 
 /// Errors of one kind in a burst.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BurstClass {
     /// The entry.
     pub entry: String,

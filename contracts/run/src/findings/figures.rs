@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where every intended arrival went, by [`crate::sample::Outcome::as_str`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// All samples.
     pub samples: u64,
@@ -22,7 +23,7 @@ pub struct Totals {
 }
 
 /// Rates over the measured time. Arrivals count when they were intended, answers when they came.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     /// What the rates are over.
     pub measured_ns: u64,
@@ -48,7 +49,7 @@ pub struct Rates {
 }
 
 /// A share with its interval (95 %, widened for the correlation between seconds).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Share {
     /// How many of the `n` it is about.
     pub count: u64,
@@ -63,7 +64,7 @@ pub struct Share {
 }
 
 /// Latency from the intended arrival, over successes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Latency {
     /// Number of successes.
     pub n: u64,
@@ -87,7 +88,7 @@ impl Latency {
 }
 
 /// One exact percentile of raw samples (nearest rank).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Percentile {
     /// Which, above 0 and below 100.
     pub percentile: f64,
@@ -102,7 +103,7 @@ pub struct Percentile {
 }
 
 /// One bin of the latency distribution.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencyBin {
     /// From, inclusive.
     pub from_ns: f64,

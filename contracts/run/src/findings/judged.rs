@@ -1,5 +1,6 @@
 //! What was judged: service levels, the breaking point, thresholds, the generator, the server's counts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Share;
@@ -7,7 +8,7 @@ use crate::criteria::{Slo, Threshold};
 use crate::verdict::Verdict;
 
 /// Whether a service level was kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kept {
     /// It was.
@@ -19,7 +20,7 @@ pub enum Kept {
 }
 
 /// A service level held against samples.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SloResult {
     /// The entry it belongs to; `None` for the run's own, which covers the entries that have none.
     pub entry: Option<String>,
@@ -40,7 +41,7 @@ pub struct SloResult {
 }
 
 /// How good the generator was.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Audit {
     /// Whether its figures can be believed.
     pub trustworthy: bool,
@@ -106,7 +107,7 @@ impl Standing {
 }
 
 /// What a generator noted of itself and of its machine.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vitals {
     /// How often it was held up for 100 ms or longer in measured time.
     pub stalls: u64,
@@ -127,7 +128,7 @@ pub struct Vitals {
 }
 
 /// A second of the plan, and how many of its arrivals the generator sent more than 100 ms late by its own doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BehindSecond {
     /// When it began, on the run's clock.
     pub from_ns: u64,
@@ -138,7 +139,7 @@ pub struct BehindSecond {
 }
 
 /// Something that the generator, or the machine it runs on, did wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fault {
     /// One sentence.
     pub sentence: String,
@@ -147,7 +148,7 @@ pub struct Fault {
 }
 
 /// A latency percentile as measured, and as it is with the generator's lateness taken off every request.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LateEffect {
     /// Which.
     pub percentile: f64,
@@ -158,7 +159,7 @@ pub struct LateEffect {
 }
 
 /// Where the service level broke.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BreakingPoint {
     /// `arrivals per second` or `users`.
     pub level_unit: String,
@@ -185,7 +186,7 @@ pub struct BreakingPoint {
 }
 
 /// What kind of answer a search for the breaking point gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakingKind {
     /// It lies between a step that met the service level and the next that missed it.
@@ -199,7 +200,7 @@ pub enum BreakingKind {
 }
 
 /// One threshold and what came of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ThresholdResult {
     /// The threshold.
     pub threshold: Threshold,
@@ -220,7 +221,7 @@ pub struct ThresholdResult {
 }
 
 /// Our counts of one model against the server's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conservation {
     /// The model.
     pub model: String,
@@ -237,7 +238,7 @@ pub struct Conservation {
 }
 
 /// How two counts compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// The server's count lies where it must.
@@ -253,7 +254,7 @@ pub enum Balance {
 }
 
 /// Something that makes a figure less trustworthy, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Warning {
     /// Short stable name, such as `fd_limit`.
     pub code: String,

@@ -1,10 +1,11 @@
 //! A model of what bears the load: how long batches take, how long requests wait for it, how many replicas are needed, and what
 //! a setting would change. Estimates, each beside what was observed. Nothing is computed here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What was seen of one model's instances: enough to fit the rest to, also over several runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     /// The model's name.
     pub model: String,
@@ -23,7 +24,7 @@ pub struct Service {
 }
 
 /// How long batches of a size took, by their requests: copy-in, compute and copy-out.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchTime {
     /// Elements.
     pub batch: u32,
@@ -36,7 +37,7 @@ pub struct BatchTime {
 }
 
 /// What the requests of the model met in a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServedStep {
     /// Its name.
     pub step: String,
@@ -67,7 +68,7 @@ pub struct ServedStep {
 }
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CapacityModel {
     /// The model that it is of.
     pub model: String,
@@ -86,7 +87,7 @@ pub struct CapacityModel {
 }
 
 /// A figure with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Fitted {
     /// Lower end.
     pub low: f64,
@@ -97,7 +98,7 @@ pub struct Fitted {
 }
 
 /// A batch of B elements takes `fixed + each · B`, so that k instances serve k·B / (fixed + each · B) at most.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Roofline {
     /// What a batch costs whatever its size, ns.
     pub fixed_ns: Fitted,
@@ -118,7 +119,7 @@ pub struct Roofline {
 }
 
 /// Waiting in a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitCheck {
     /// The step.
     pub step: String,
@@ -139,7 +140,7 @@ pub struct WaitCheck {
 }
 
 /// The universal scalability law: throughput at N requests under way is λN / (1 + σ(N − 1) + κN(N − 1)).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Usl {
     /// λ: throughput of one alone, per second.
     pub alone_per_s: Fitted,
@@ -158,7 +159,7 @@ pub struct Usl {
 }
 
 /// What the capacity would be with other settings, by simulation. A model, no measurement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     /// What differs from how it is now, such as `2 instances`; `as it is` for nothing.
     pub what: String,
@@ -175,7 +176,7 @@ pub struct Setting {
 }
 
 /// How many replicas bear how much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replicas {
     /// What one bears for sure, per second.
     pub sustainable_per_s: f64,
@@ -194,7 +195,7 @@ pub struct Replicas {
 }
 
 /// One load.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplicasFor {
     /// Requests per second at the peak.
     pub peak_per_s: f64,

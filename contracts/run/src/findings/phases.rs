@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the latency of an entry's successes went. The means of the parts add up to the mean latency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseBreakdown {
     /// The entry.
     pub entry: String,
@@ -21,7 +22,7 @@ pub struct PhaseBreakdown {
 }
 
 /// One part of the latency.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PhasePart {
     /// `waiting to be sent`, `queue`, `copy-in`, `compute`, `copy-out`, `network and the rest`.
     pub name: String,
@@ -35,7 +36,7 @@ pub struct PhasePart {
 
 /// Where a server's own counters say that the time of a model's successes went in one step: means, since counters
 /// hold sums. They are of all that the server counted meanwhile, whoever asked for it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerPhases {
     /// The model, all of its versions together.
     pub model: String,
@@ -58,7 +59,7 @@ pub struct ServerPhases {
 }
 
 /// One phase in the server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerPhase {
     /// `queue`, `compute input`, `compute infer`, `compute output`.
     pub name: String,
@@ -67,7 +68,7 @@ pub struct ServerPhase {
 }
 
 /// The batches that an entry's successes were computed in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BatchSizes {
     /// The entry.
     pub entry: String,

@@ -1,12 +1,13 @@
 //! What was run, where, against what.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::criteria::Slo;
 use crate::manifest::{ClockAnchor, EndReason, Host, LoadModel, ScenarioKind, Target, Tool};
 
 /// What was run, where, against what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunSummary {
     /// Unique name of the run.
     pub run_id: String,

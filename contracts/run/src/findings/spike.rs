@@ -1,9 +1,10 @@
 //! What a spike did, and how long its traces stayed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A peak between two times of the usual load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spike {
     /// Arrivals per second (open) or users (closed) before the peak.
     pub base_level: f64,
@@ -32,7 +33,7 @@ pub struct Spike {
 }
 
 /// Something happened between two times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Within {
     /// Not before.
     pub from_ns: u64,

@@ -1,9 +1,10 @@
 //! The run over time, as the generator saw it and as its target and GPUs said.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The run over time.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeline {
     /// Width of a bucket; a second, more in long runs.
     pub bucket_ns: u64,
@@ -12,7 +13,7 @@ pub struct Timeline {
 }
 
 /// One bucket of time. Arrivals and their latency count when they were intended, the rest when it happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bucket {
     /// Start on the run's clock.
     pub t_ns: u64,
@@ -55,7 +56,7 @@ pub struct Bucket {
 }
 
 /// One series worth showing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesFindings {
     /// Which chart it belongs to.
     pub chart: String,

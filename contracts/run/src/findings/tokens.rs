@@ -1,12 +1,13 @@
 //! What is known of the tokens of a run's answers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Latency;
 
 /// Tokens of the measured successes. Times are those of streamed answers; counts are the server's where it states
 /// them, else each piece of a stream counts as one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tokens {
     /// Successes whose first token's time is known, or whose tokens are.
     pub n: u64,

@@ -10,6 +10,7 @@ use parquet::file::writer::SerializedRowGroupWriter;
 /// The values of one column of one row group.
 pub(super) enum Values {
     U64(Vec<u64>),
+    OptionalU64(Vec<Option<u64>>),
     /// For 8, 16 and 32 bits: Parquet stores them all as 32.
     U32(Vec<u32>),
     F64(Vec<f64>),
@@ -23,6 +24,11 @@ impl Values {
         match self {
             Self::U64(values) => {
                 write_plain::<Int64Type, _>(group, &values.into_iter().map(u64::cast_signed).collect::<Vec<_>>(), None)
+            }
+            Self::OptionalU64(values) => {
+                let present: Vec<i16> = values.iter().map(|v| i16::from(v.is_some())).collect();
+                let values: Vec<i64> = values.into_iter().flatten().map(u64::cast_signed).collect();
+                write_plain::<Int64Type, _>(group, &values, Some(&present))
             }
             Self::U32(values) => {
                 write_plain::<Int32Type, _>(group, &values.into_iter().map(u32::cast_signed).collect::<Vec<_>>(), None)

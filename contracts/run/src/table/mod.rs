@@ -4,10 +4,14 @@
 //! No analysis: rows go in the order in which they were recorded.
 
 mod column;
+mod columns;
 mod samples;
 mod seal;
 mod series;
 
+pub use columns::ColumnsWriter;
+#[cfg(test)]
+pub(crate) use columns::read_columns;
 pub use samples::{SampleTableWriter, read_samples};
 pub use seal::{Sealed, SealedShard, seal};
 pub use series::{SeriesTableWriter, read_series};
