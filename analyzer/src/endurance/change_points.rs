@@ -7,8 +7,9 @@ use proofload_statistics::slope::{autocorrelation, median_of};
 
 use super::chance::{Chance, p_value};
 
-/// Chance may split as well as this rarely.
-const MOST_P: f64 = 0.01;
+/// Chance may do as well this rarely: less than the hundredth of the method, since blocks are as long as what is seen of the likeness of
+/// neighbours, which is less than there is.
+const MOST_P: f64 = 0.004;
 /// The shortest stretch between two changes, in points.
 const LEAST_POINTS: usize = 5;
 /// What may be left of a value after a block's length.
@@ -16,8 +17,8 @@ const LEFT_OVER: f64 = 0.05;
 /// What a series of n seems to resemble itself less than it does, times n: because it is short, and because the stretch that was found
 /// takes some of it out (by simulation, see the tests).
 const TAKEN_OUT: f64 = 8.0;
-/// With fewer blocks there is not enough to shuffle: 6! are 720 orders.
-const LEAST_BLOCKS: usize = 6;
+/// With fewer blocks there is not enough to shuffle: long waves would be told as changes (by simulation, see the tests).
+const LEAST_BLOCKS: usize = 12;
 
 /// From this point on the series is another.
 #[derive(Debug, Clone, Copy, PartialEq)]

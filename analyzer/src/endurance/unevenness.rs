@@ -10,6 +10,9 @@ const MOST_CHANCE: f64 = 0.001;
 /// Fewer errors together are no burst.
 const LEAST_TOGETHER: u64 = 3;
 
+/// Bursts that are no further apart are one.
+const SAME_S: u32 = 10;
+
 /// Arrivals, and how many of them failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count {
@@ -83,7 +86,7 @@ pub(super) fn spikes(counts: &[(u32, Count)]) -> Vec<Range<u32>> {
         let spikes = windowed(&left, window_s).filter_map(|window| spike(window, share, rare));
         let spikes: Vec<Range<u32>> = spikes.collect();
         let spikes = merged(spikes, u32::try_from(window_s).unwrap_or(u32::MAX));
-        found = merged([found, spikes].concat(), 0);
+        found = merged([found, spikes].concat(), SAME_S.min(window_s as u32));
         left.retain(|(second, _)| !found.iter().any(|burst| burst.contains(second)));
     }
     found
