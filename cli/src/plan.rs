@@ -48,7 +48,7 @@ fn found(args: &PlanArgs) -> anyhow::Result<(Basis, Option<CapacityModel>)> {
         let found = search.found.as_ref().context("the search is not over: repeat its command to go on with it")?;
         let basis = Basis::of_capacity(found)
             .context("the search found no rate that is borne, so there is nothing to plan with")?;
-        let service = service(together(steps.iter().filter_map(|step| step.service.as_ref())));
+        let service = service(together(steps.iter().map(|step| step.service.as_ref())));
         return Ok((basis, service.map(|service| capacity_model(&service, Some(&search.rules.slo), Some(found)))));
     }
     let findings =

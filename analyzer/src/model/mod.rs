@@ -31,12 +31,14 @@ const OFF_NS: f64 = 1e6;
 /// A model of the capacity that is off by more than this is not to be relied on.
 const UNRELIABLE: f64 = 0.2;
 
-/// Several runs of the same model as one, in the order in which they were driven; `None` where there is none.
-pub fn together<'a>(all: impl IntoIterator<Item = &'a Service>) -> Option<Service> {
-    let mut all = all.into_iter();
-    let mut whole = all.next()?.clone();
-    for service in all.filter(|service| service.model == whole.model) {
-        whole.steps.extend(service.steps.iter().cloned());
+/// Several runs of the same model as one, in the order in which they were driven; `None` where none says anything. Their steps are
+/// named by the number of the run, from 1.
+pub fn together<'a>(all: impl IntoIterator<Item = Option<&'a Service>>) -> Option<Service> {
+    let all: Vec<(usize, &Service)> = (1..).zip(all).filter_map(|(run, service)| Some((run, service?))).collect();
+    let mut whole = Service { steps: Vec::new(), batches: Vec::new(), ..all.first()?.1.clone() };
+    for (run, service) in all.into_iter().filter(|(_, service)| service.model == whole.model) {
+        let named = |step: &ServedStep| ServedStep { step: run.to_string(), ..step.clone() };
+        whole.steps.extend(service.steps.iter().map(named));
         for time in &service.batches {
             match whole.batches.iter_mut().find(|known| known.batch == time.batch) {
                 Some(known) => *known = pooled(known, time),
@@ -299,4 +301,67 @@ fn departures(waits: &[WaitCheck]) -> Option<String> {
         format_duration_ns(first.observed_ns),
         format_duration_ns(first.simulated_ns.unwrap_or_default())
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(model: &str, batches: &[(u32, u64, f64, f64)]) -> Service {
+        let time =
+            |&(batch, n, mean_ns, deviation_ns): &(u32, u64, f64, f64)| BatchTime { batch, n, mean_ns, deviation_ns };
+        let step = ServedStep {
+            step: "hold".to_owned(),
+            arrivals_per_s: 100.0,
+            dispersion: None,
+            n: 1000,
+            success_share: 1.0,
+            wait_ns: 1e6,
+            wait_deviation_ns: 1e6,
+            service_ns: 2e7,
+            service_deviation_ns: 1e6,
+            busy_ns: 1.5e7,
+            batch: 1.5,
+            latency_ns: 2.2e7,
+            throughput_per_s: 100.0,
+        };
+        Service {
+            model: model.to_owned(),
+            instances: None,
+            max_batch: Some(4),
+            delay_ns: Some(0),
+            elements_per_request: 1,
+            batches: batches.iter().map(time).collect(),
+            steps: vec![step],
+        }
+    }
+
+    #[test]
+    fn runs_of_one_model_are_pooled_and_numbered() {
+        let one = service("a", &[(1, 100, 10.0, 2.0), (2, 50, 14.0, 0.0)]);
+        let other = service("a", &[(1, 300, 14.0, 2.0)]);
+        let whole = together([None, Some(&one), Some(&service("b", &[(9, 9, 9.0, 9.0)])), Some(&other)]).unwrap();
+        assert_eq!(whole.steps.iter().map(|step| step.step.as_str()).collect::<Vec<_>>(), ["2", "4"]);
+        assert_eq!(whole.batches.iter().map(|time| (time.batch, time.n)).collect::<Vec<_>>(), [(1, 400), (2, 50)]);
+        // A quarter at 10 and three at 14: a mean of 13 and a variance of 4 + 3 between them.
+        assert!(
+            (whole.batches[0].mean_ns - 13.0).abs() < 1e-9
+                && (whole.batches[0].deviation_ns.powi(2) - 7.0).abs() < 1e-9
+        );
+        assert_eq!(together([None]), None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_not() {
+        let slo = Slo::new(100_000_000, 95.0, 0.01);
+        // Batches of one, where up to four may be: what four take is not known.
+        let model = capacity_model(&service("a", &[(1, 1000, 2e7, 1e6)]), Some(&slo), None);
+        assert!(model.settings.is_empty() && model.roofline.is_none(), "{model:?}");
+        assert!(model.notes.join(" ").contains("in batches of one size"), "{:?}", model.notes);
+        // A hundred a second of 15 ms keep one and a half busy.
+        assert!(model.notes.join(" ").contains(": 2 is taken"), "{:?}", model.notes);
+        let model = capacity_model(&service("a", &[(1, 500, 2e7, 1e6), (4, 500, 3.2e7, 1e6)]), Some(&slo), None);
+        assert!((model.roofline.unwrap().each_ns.value / 4e6 - 1.0).abs() < 0.01);
+        assert_eq!(model.settings.first().map(|setting| setting.what.as_str()), Some("as it is"));
+    }
 }

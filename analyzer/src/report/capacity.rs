@@ -47,7 +47,7 @@ fn html(
     let charts = [bad_over_rate(search, found), latency_over_rate(search, steps)];
     let section = Section::new("search", "The search", charts, [table(search, steps)]);
     let tiles = tiles(search, found);
-    let service = together(steps.iter().filter_map(|step| step.service.as_ref()));
+    let service = together(steps.iter().map(|step| step.service.as_ref()));
     let model = service.map(|service| capacity_model(&service, Some(&search.rules.slo), Some(found)));
     let plan = Basis::of_capacity(found).map(|basis| replicas(&basis, &[], HEADROOM, SPARE));
     let planned = model_section::section(model.as_ref(), plan.as_ref());

@@ -128,7 +128,7 @@ fn settings(model: &CapacityModel) -> Table {
         title: "What a setting would change",
         note: format!(
             "A MODEL of '{}', no measurement: its batcher simulated with Poisson arrivals, batches as they were seen to take, and the \
-             service level of the run. See above for how far it is off.",
+             service level of the run. How far it is off for things as they are is said above, where that is known.",
             model.model
         ),
         head: head(&["Setting", "#Instances", "#Largest batch", "#Delay", "#Capacity", "#Against now"]),
