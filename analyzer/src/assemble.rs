@@ -39,7 +39,7 @@ use crate::stats::Distribution;
 use crate::thresholds::{Subject, judge};
 use crate::timeline::Buckets;
 use crate::window::Window;
-use crate::{gate, happenings, series, server_phases, warnings};
+use crate::{forecast, gate, happenings, series, server_phases, warnings};
 
 /// Everything that can be said about a run.
 ///
@@ -74,6 +74,7 @@ pub(crate) fn analysed(run: &Run) -> Result<(Findings, Recording), AnalyzeError>
     let recording = looks.seconds.recording(&run.latency, &run.series);
     findings.anomalies = anomalies::anomalies(&scope, &recording);
     findings.cost = looks.cost(&findings);
+    findings.forecasts = forecast::forecasts(&recording);
     Ok((findings, recording))
 }
 
@@ -250,6 +251,7 @@ impl<'a> Looks<'a> {
             cost: None,
             happenings: happenings::happenings(scope.run),
             shape: self.shape.found(),
+            forecasts: Vec::new(),
         }
     }
 

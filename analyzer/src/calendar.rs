@@ -20,6 +20,12 @@ pub(crate) fn month(unix_ns: u64) -> String {
     format!("{year}-{month:02}")
 }
 
+/// The day that a time lies in, as `2026-11-22`.
+pub(crate) fn day(unix_s: u64) -> String {
+    let (year, month, day) = civil(unix_s / 86_400);
+    format!("{year}-{month:02}-{day:02}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,8 +33,7 @@ mod tests {
     #[test]
     fn months_and_days() {
         let check = |unix_s: u64, expected: &str| {
-            let (year, month_of_year, day) = civil(unix_s / 86_400);
-            assert_eq!(format!("{year}-{month_of_year:02}-{day:02}"), expected);
+            assert_eq!(day(unix_s), expected);
             assert_eq!(month(unix_s * NS_PER_S), expected[..7]);
         };
         check(0, "1970-01-01");

@@ -41,6 +41,18 @@ In the same file: machine, units, replicas, idle_w, cache_per_hour, headroom (0.
 
 Exit codes: 0 done, 2 usage error, or a file that is none.";
 
+const FORECAST_HELP: &str = "Examples:
+  proofload forecast memory.csv                          a time and a value a line; times in seconds, or 2026-11-22T10:00:00
+  proofload forecast requests.csv --period 24 --horizon 48   hours, with days as seasons
+  proofload forecast runs/*                              latency, capacity and hit rate over runs that were driven at equal times
+  proofload forecast runs/long                           memory, hit rate and latency within a run of twenty minutes or more
+  proofload forecast runs/capacity --peak 120/s --growth 8%   when the service level is missed
+  proofload forecast runs/capacity peaks.csv             the same, with the growth of a history
+
+A forecast is offered where it did surely better than saying that the last value stays.
+
+Exit codes: 0 done, whether one is offered or not; 2 usage error, or nothing to forecast.";
+
 /// Proves what load an inference service bears, and finds where it breaks.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = EXAMPLES, max_term_width = 100)]
@@ -100,6 +112,9 @@ Exit codes: 0 done, whatever was found; 2 usage error, or a file that is none."
     /// Say what requests cost: of a run, a good request, a GB, an hour; of several, which machine is cheapest and what a setting saved.
     #[command(after_help = COST_HELP)]
     Cost(CostArgs),
+    /// Forecast a series of the past, or when a growing demand meets the capacity; each forecast with what such ones were worth.
+    #[command(after_help = FORECAST_HELP)]
+    Forecast(ForecastArgs),
     /// Keep healthy runs, to compare later ones with.
     #[command(subcommand)]
     Baseline(BaselineCommand),
@@ -415,6 +430,28 @@ pub(crate) struct PriceArgs {
     /// hour of a day or a week.
     #[arg(long, value_name = "FILE")]
     pub(crate) traffic: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForecastArgs {
+    /// CSV files, and folders of runs or of searches for capacity.
+    #[arg(required = true, value_name = "CSV|RUN_DIR")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// How many values ahead. [default: a fifteenth of those that there are]
+    #[arg(long, value_name = "N")]
+    pub(crate) horizon: Option<usize>,
+    /// Values that a season has, such as 24 for hours or 7 for days. [default: no seasons]
+    #[arg(long, value_name = "N")]
+    pub(crate) period: Option<usize>,
+    /// The demand's peak now, to be held against the capacity.
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) peak: Option<f64>,
+    /// How it grows a month. [default: by the history in the CSV file]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(crate) growth: Option<f64>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -100,7 +100,7 @@ fn labelled(argument: &str, given: &Given) -> anyhow::Result<Labelled> {
 }
 
 /// Of a search for capacity those of its last step, with what was found; of a run those that were written, or new ones.
-fn findings(folder: &Path) -> anyhow::Result<Findings> {
+pub(crate) fn findings(folder: &Path) -> anyhow::Result<Findings> {
     if let Some(found) = capacity::findings_with_capacity(folder)? {
         return Ok(found);
     }

@@ -12,6 +12,7 @@ mod disk;
 mod doctor;
 mod embedded;
 mod export;
+mod forecast;
 mod plan;
 mod progress;
 mod report;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => return doctor::doctor_command(&args),
         Command::Anomalies(args) => return anomalies::anomalies_command(&args),
         Command::Cost(args) => return cost::cost_command(&args),
+        Command::Forecast(args) => return forecast::forecast_command(&args),
         Command::Baseline(command) => return baseline::baseline_command(&command),
         Command::Scenario(command) => return scenario::scenario_command(&command),
     };

@@ -4,8 +4,8 @@ use proofload_run::findings::{Bucket, CostBasis, EntryFindings, Estimate, Rates,
 use proofload_run::units::{NS_PER_S, digits};
 
 use super::energy::Counters;
-use super::interval::half_of_mean;
 use super::meter::Meter;
+use crate::interval::half_of_mean;
 use crate::lines::Line;
 
 /// Quiet times are looked for that are this long.

@@ -5,7 +5,7 @@ use proofload_run::findings::Estimate;
 use proofload_run::series::Source;
 use proofload_run::units::NS_PER_S;
 
-use super::interval::half_of_mean;
+use crate::interval::half_of_mean;
 use crate::lines::Line;
 
 /// A shorter window says too little.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proofload_run::findings::{Computing, Estimate};
 use proofload_run::sample::flags;
 
-use super::interval::ratio;
+use crate::interval::ratio;
 use crate::scope::Seen;
 use crate::stats::BySecond;
 

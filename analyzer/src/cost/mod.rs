@@ -7,7 +7,6 @@
 mod basis;
 mod energy;
 mod figures;
-mod interval;
 mod machine;
 mod meter;
 mod several;

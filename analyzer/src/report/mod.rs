@@ -10,6 +10,7 @@ mod charts;
 mod cost_section;
 mod data;
 mod endurance_section;
+mod forecast_section;
 mod format;
 mod happening_table;
 mod incident_section;

@@ -5,8 +5,8 @@ use proofload_run::findings::Findings;
 use super::chart::Chart;
 use super::tables::Table;
 use super::{
-    anomaly_table, attribution_section, budget_table, charts, cost_section, endurance_section, happening_table,
-    incident_section, model_section, shape_charts, spike_table, tables, token_tables,
+    anomaly_table, attribution_section, budget_table, charts, cost_section, endurance_section, forecast_section,
+    happening_table, incident_section, model_section, shape_charts, spike_table, tables, token_tables,
 };
 
 /// What belongs together under one heading. Without charts and rows it is not shown.
@@ -53,6 +53,7 @@ pub(super) fn sections(findings: &Findings) -> Vec<Section> {
         incident_section::section(findings),
         Section::new("anomalies", "Anomalies", [], [anomaly_table::anomalies(findings)]),
         cost_section::cost(findings),
+        forecast_section::forecast(findings),
         validity(findings),
     ];
     all.into_iter().filter(|section| !section.charts.is_empty() || !section.tables.is_empty()).collect()

@@ -9,6 +9,7 @@ mod budget;
 mod cost;
 mod endurance;
 mod figures;
+mod forecast;
 mod happenings;
 mod incidents;
 mod judged;
@@ -38,6 +39,7 @@ pub use endurance::{
     TrendEstimate,
 };
 pub use figures::{Latency, LatencyBin, Percentile, Rates, Share, Totals};
+pub use forecast::{Ahead, Forecast, Skill};
 pub use happenings::Happening;
 pub use incidents::{Incident, IncidentKind};
 pub use judged::{
@@ -145,6 +147,9 @@ pub struct Findings {
     /// The shape of the latency; `None` without a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<LatencyShape>,
+    /// Where figures of a long run are going; empty of a shorter one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecasts: Vec<Forecast>,
 }
 
 /// One reason for the verdict.

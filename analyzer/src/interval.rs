@@ -1,4 +1,4 @@
-//! Intervals of what costs are made of: means of neighbouring seconds, and ratios of sums. All at 95 %.
+//! Intervals of what costs and skills are made of: means of neighbouring seconds, and ratios of sums. All at 95 %.
 
 /// Blocks into which a series is cut: so few that they hardly depend on one another, and enough to know their spread.
 const BLOCKS: usize = 15;
@@ -18,16 +18,16 @@ fn student(degrees: f64) -> f64 {
 
 /// Half the interval of the mean of a series whose neighbours depend on one another: means of blocks, with Student's t.
 /// `None` where there is too little of it.
-pub(super) fn half_of_mean(values: &[f64]) -> Option<f64> {
+pub(crate) fn half_of_mean(values: &[f64]) -> Option<f64> {
     let pairs: Vec<(f64, f64)> = values.iter().map(|value| (*value, 1.0)).collect();
-    half_of_ratio(&blocks(&pairs)?)
+    half_of_blocks(&blocks(&pairs)?)
 }
 
 /// A sum over a sum, such as seconds over requests, and its interval, where each pair is of a second. `None` of nothing.
-pub(super) fn ratio(pairs: &[(f64, f64)]) -> Option<(f64, Option<[f64; 2]>)> {
+pub(crate) fn ratio(pairs: &[(f64, f64)]) -> Option<(f64, Option<[f64; 2]>)> {
     let (above, below) = sums(pairs);
     let value = (below > 0.0).then_some(above / below)?;
-    let half = blocks(pairs).and_then(|blocks| half_of_ratio(&blocks));
+    let half = blocks(pairs).and_then(|blocks| half_of_blocks(&blocks));
     Some((value, half.map(|half| [(value - half).max(0.0), value + half])))
 }
 
@@ -45,7 +45,7 @@ fn blocks(pairs: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
 }
 
 /// The spread of a ratio over blocks that count as independent (Cochran, Sampling Techniques, 6.3).
-fn half_of_ratio(blocks: &[(f64, f64)]) -> Option<f64> {
+pub(crate) fn half_of_blocks(blocks: &[(f64, f64)]) -> Option<f64> {
     let (above, below) = sums(blocks);
     let (count, ratio) = (blocks.len() as f64, above / below);
     let squares: f64 = blocks.iter().map(|(a, b)| (a - ratio * b).powi(2)).sum();
