@@ -88,7 +88,8 @@ fn place(x: f64, grain: f64) -> i64 {
 }
 
 fn points(chart: &Chart) -> Data {
-    let labelled = chart.series.iter().filter(|series| !series.points.is_empty());
+    // What has no name repeats another's points, with other marks.
+    let labelled = chart.series.iter().filter(|series| !series.points.is_empty() && !series.label.is_empty());
     let all: Vec<&Series> = labelled.collect();
     let mut heads = vec![head(axis_head(chart))];
     let mut rows: BTreeMap<i64, (f64, BTreeMap<usize, String>)> = BTreeMap::new();

@@ -210,8 +210,8 @@ fn chart(title: &str, ink: Ink, runs: &[(u64, &Brief)], figure: impl Fn(&Brief) 
     let mut chart = Chart::new(title, "", x, Axis::from_zero("", top));
     let mut line = Series::new("", ink, Mark::Line, points.iter().map(|(x, figure)| (*x, Some(figure.0))).collect());
     line.label = title.split(',').next().unwrap_or(title).to_owned();
-    let mut dots = Series { mark: Mark::Dot, label: String::new(), points: line.points.clone(), ..line.clone() };
-    dots.intervals =
+    let dots = Series { mark: Mark::Dot, label: String::new(), ..line.clone() };
+    line.intervals =
         points.iter().filter_map(|(x, (_, interval))| interval.map(|(low, high)| (*x, low, high))).collect();
     let (from, to) = (points.first()?.1.0, points.last()?.1.0);
     chart.summary =

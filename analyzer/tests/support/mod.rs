@@ -70,6 +70,28 @@ const COUNTED: [Counted; 5] = [
     ("inference_compute_output_ns", |s| s.copy_out_ns),
 ];
 
+/// What a server has counted of a model so far.
+#[derive(Default)]
+struct Counts {
+    n: u64,
+    sums: [u64; COUNTED.len()],
+}
+
+impl Counts {
+    fn add(&mut self, sample: &Sample) {
+        if sample.outcome() == Outcome::Ok {
+            self.n += 1;
+            self.sums.iter_mut().zip(COUNTED).for_each(|(sum, (_, ns))| *sum += ns(sample));
+        }
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [("inference_success_count", self.n)]
+            .into_iter()
+            .chain(COUNTED.iter().zip(self.sums).map(|(of, sum)| (of.0, sum)))
+    }
+}
+
 /// A run folder before it is written.
 pub(crate) struct Recorded {
     pub(crate) manifest: Manifest,
@@ -193,17 +215,26 @@ impl Recorded {
         let last_ns = self.samples.iter().map(|s| s.done_ns).max().unwrap_or(0).max(plan_end_ns) + 30 * MS;
         let mut times: Vec<u64> = (0..=last_ns / S).map(|second| second * S).collect();
         times.push(last_ns);
+        let mut counts: Vec<Counts> = self.manifest.entries.iter().map(|_| Counts::default()).collect();
+        let mut by_end: Vec<&Sample> = self.samples.iter().collect();
+        by_end.sort_by_key(|sample| sample.done_ns);
+        let mut ended = by_end.into_iter().peekable();
+        let answered = self.samples.iter().filter(|sample| sample.done_ns >= sample.intended_ns);
+        let mut intended: Vec<u64> = answered.map(|sample| sample.intended_ns).collect();
+        intended.sort_unstable();
+        let (mut begun, mut over) = (0, 0);
         for t_ns in times {
-            for (index, entry) in self.manifest.entries.iter().enumerate() {
-                let of_entry = |s: &&Sample| usize::from(s.entry) == index && s.outcome() == Outcome::Ok;
-                let done = || self.samples.iter().filter(of_entry).filter(|s| s.done_ns <= t_ns);
+            while let Some(sample) = ended.next_if(|sample| sample.done_ns <= t_ns) {
+                over += usize::from(sample.done_ns >= sample.intended_ns);
+                counts[usize::from(sample.entry)].add(sample);
+            }
+            begun += intended[begun..].iter().take_while(|intended_ns| **intended_ns <= t_ns).count();
+            for (entry, counted) in self.manifest.entries.iter().zip(&counts) {
                 let labels = format!("model=\"{}\",version=\"1\"", entry.model);
-                let mut counts = vec![("inference_success_count", done().count() as u64)];
-                counts.extend(COUNTED.map(|(name, ns)| (name, done().map(ns).sum())));
-                let points = counts.iter().map(|(name, n)| point(t_ns, Source::Statistics, name, &labels, *n as f64));
+                let points = counted.named().map(|(name, n)| point(t_ns, Source::Statistics, name, &labels, n as f64));
                 self.series.extend(points);
             }
-            let waiting = self.samples.iter().filter(|s| s.intended_ns <= t_ns && s.done_ns > t_ns).count();
+            let waiting = begun - over;
             let cpu = t_ns as f64 / S as f64;
             self.series.push(point(t_ns, Source::Target, "proofload_in_flight_requests", "", waiting as f64));
             self.series.push(point(t_ns, Source::Target, "process_cpu_seconds_total", "", cpu * 0.8));
